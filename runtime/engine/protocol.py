@@ -1,0 +1,219 @@
+"""What the parent and a runner say to each other: msgpack messages, each behind a 4-byte big-endian length.
+
+Parent to runner on the child's stdin, runner to parent on its stdout; pipes, because every platform has them. The end
+of stdin tells the runner that its parent is gone. A `Step` carries what one decode step made for all streams.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import msgspec
+
+LENGTH: Final = struct.Struct(">I")
+MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+
+
+class Sampling(msgspec.Struct, frozen=True):
+    """How tokens are drawn (spec a.9)."""
+
+    seed: int = -1
+    temperature: float = 0.8
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repeat_last_n: int = 64
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One message of a chat."""
+
+    role: str
+    content: str
+
+
+class RawPrompt(msgspec.Struct, frozen=True, tag="raw"):
+    """Text that goes in as it is."""
+
+    text: str
+
+
+class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
+    """Messages to be rendered by `go_template`, or by the model's own Jinja template where that is None."""
+
+    turns: list[Turn]
+    go_template: str | None = None
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Load a model; the first message a runner gets.
+
+    `num_ctx` is the most tokens one sequence may have, `num_cells` the tokens the cache holds for all of them,
+    `num_sequences` how many may run at once. `gpu_layers` -1 puts all it can on the GPU.
+    """
+
+    path: str
+    num_ctx: int
+    num_cells: int
+    num_sequences: int
+    num_batch: int = 512
+    num_threads: int = 0
+    gpu_layers: int = -1
+    main_gpu: int | None = None
+    use_mmap: bool | None = None
+    flash_attention: bool | None = None
+    kv_type: str = "f16"
+
+
+class Submit(msgspec.Struct, frozen=True, tag="submit"):
+    """A request. `prefix` are token ids put before the prompt; `want_context` asks for the ids of the whole."""
+
+    id: int
+    prompt: RawPrompt | ChatPrompt
+    sampling: Sampling
+    num_ctx: int
+    num_predict: int = -1
+    num_keep: int = 4
+    stop: list[str] = []
+    prefix: list[int] = []
+    want_context: bool = False
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Forget a request; nothing more is said of it."""
+
+    id: int
+
+
+class Pause(msgspec.Struct, frozen=True, tag="pause"):
+    """Stop (or go on) decoding a request whose reader is slow."""
+
+    id: int
+    paused: bool
+
+
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """Answered by `Pong` from the loop itself, so that a hung loop is noticed."""
+
+    nonce: int
+
+
+ToRunner = Load | Submit | Cancel | Pause | Ping
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """The runner is up and has llama.cpp imported."""
+
+    pid: int
+    devices: list[str] = []
+
+
+class Loading(msgspec.Struct, frozen=True, tag="loading"):
+    """How much of the weights is read, 0..1."""
+
+    fraction: float
+
+
+class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
+    """The model is ready. Sizes in bytes; `vram_bytes` is what the GPUs' free memory fell by."""
+
+    num_ctx: int
+    num_ctx_train: int
+    num_cells: int
+    num_sequences: int
+    weights_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    vram_bytes: int
+    gpu_layers: int
+    num_layers: int
+
+
+class LoadRefused(msgspec.Struct, frozen=True, tag="load_refused"):
+    """The model could not be loaded; the runner ends after saying so."""
+
+    message: str
+
+
+class Started(msgspec.Struct, frozen=True, tag="started"):
+    """A request's prompt is rendered and counted; `dropped` is how many old messages were cut to make it fit."""
+
+    id: int
+    prompt_tokens: int
+    cached_tokens: int
+    dropped: int = 0
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """A request that cannot run; `kind` is "template", "too_long", "bad_request" or "internal"."""
+
+    id: int
+    kind: str
+    message: str
+    num_tokens: int = 0
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """New text of a request: whole UTF-8, stop strings cut; `tokens` may be above 0 while `text` is still held back."""
+
+    id: int
+    text: str
+    tokens: int
+
+
+class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
+    """How many of a prompt's tokens are in the cache now."""
+
+    id: int
+    done: int
+    total: int
+
+
+class Finished(msgspec.Struct, frozen=True, array_like=True):
+    """The end of a request; `reason` is "stop" or "length". Durations in nanoseconds."""
+
+    id: int
+    reason: str
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    prompt_ns: int
+    output_ns: int
+    context: list[int] = []
+
+
+class Step(msgspec.Struct, frozen=True, tag="step"):
+    """What one step made, for all streams; within it pieces come before ends."""
+
+    pieces: list[Piece]
+    finished: list[Finished]
+    progress: list[PromptProgress]
+    cells_used: int
+    running: int
+    waiting: int
+
+
+class Pong(msgspec.Struct, frozen=True, tag="pong"):
+    """The answer to `Ping`."""
+
+    nonce: int
+
+
+FromRunner = Hello | Loading | Loaded | LoadRefused | Started | Refused | Step | Pong
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def frame(message: ToRunner | FromRunner) -> bytes:
+    """Encode a message with its length in front."""
+    body = _encoder.encode(message)
+    return LENGTH.pack(len(body)) + body
+
+
+to_runner: Final = msgspec.msgpack.Decoder(ToRunner)
+from_runner: Final = msgspec.msgpack.Decoder(FromRunner)

@@ -1,0 +1,158 @@
+"""The frozen state the screen reads: who asks what, how far it is, what the memory holds.
+
+The service publishes a new `Snapshot` by swapping one reference; any thread may read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RequestState(StrEnum):
+    """How far a request is."""
+
+    WAITING = "waiting"
+    LOADING = "loading"
+    PREFILL = "prefill"
+    DECODE = "decode"
+    RUNNING = "running"  # anything but inference: a pull, a create, a listing
+    DONE = "done"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """One request, in flight or of late.
+
+    Times are seconds of the service's monotonic clock, comparable with `Snapshot.at_s`; `started_wall_s` is seconds
+    since the epoch. `ended_s` and `first_token_s` are None until then.
+    """
+
+    id: str
+    client: str
+    method: str
+    path: str
+    model: str
+    state: RequestState
+    started_wall_s: float
+    started_s: float
+    first_token_s: float | None = None
+    ended_s: float | None = None
+    status: int = 0
+    prompt_tokens: int = 0
+    prompt_done: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    tokens_per_s: float = 0.0
+    note: str = ""
+
+
+class ModelState(StrEnum):
+    """What a model in memory is doing."""
+
+    LOADING = "load"
+    IDLE = "idle"
+    BUSY = "busy"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """One model in memory. Sizes in bytes, `cpu_percent` 100 per core, `expires_in_s` inf for ever, None while busy."""
+
+    name: str
+    digest: str
+    state: ModelState
+    pid: int
+    load_fraction: float
+    num_ctx: int
+    slots_used: int
+    slots_total: int
+    waiting: int
+    cells_used: int
+    cells_total: int
+    weights_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    vram_bytes: int
+    rss_bytes: int
+    cpu_percent: float
+    tokens_per_s: float
+    prompt_tokens_per_s: float
+    expires_in_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSample:
+    """One GPU; a figure the driver does not give is None. Bytes, percent, degrees Celsius, watts."""
+
+    index: int
+    name: str
+    memory_used: int | None
+    memory_total: int | None
+    load_percent: float | None
+    temperature_c: float | None
+    power_w: float | None
+    power_limit_w: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostSample:
+    """The machine at one moment. Percent 0..100; `process_rss` is this process alone."""
+
+    cpu_percent: float
+    cpu_per_core: tuple[float, ...]
+    load_average: tuple[float, float, float] | None
+    memory_used: int
+    memory_total: int
+    disk_free: int
+    disk_total: int
+    process_rss: int
+    process_cpu_percent: float
+    gpus: tuple[GpuSample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TransferView:
+    """A pull or create under way. Bytes; `total` is 0 while unknown."""
+
+    id: str
+    model: str
+    status: str
+    completed: int
+    total: int
+    bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """Something that happened, with its reason: a load, an unload, a crash, a refusal."""
+
+    wall_s: float
+    level: str  # "info", "warning", "error"
+    kind: str  # "load", "unload", "evict", "queue", "crash", "pull", "create", "delete", "server"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the screens show that changes by itself. Newest first in `requests` and `events`."""
+
+    at_s: float
+    wall_s: float
+    serving: str  # the address, or "" where nothing listens
+    host: HostSample | None
+    history: tuple[HostSample, ...] = ()  # oldest first, one a second, ten minutes at most
+    models: tuple[ModelView, ...] = ()
+    requests: tuple[RequestView, ...] = ()
+    transfers: tuple[TransferView, ...] = ()
+    events: tuple[EventView, ...] = ()
+    tokens_per_s: float = 0.0
+    prompt_tokens_per_s: float = 0.0
+    throughput: tuple[float, ...] = ()  # tokens per second, oldest first, one a second
+    waiting: int = 0
+
+
+EMPTY = Snapshot(at_s=0.0, wall_s=0.0, serving="", host=None)

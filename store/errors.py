@@ -1,0 +1,70 @@
+"""What can go wrong with what lies on disk, each with a message its reader can act on."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of every error of the store; `str(error)` is one line for a user."""
+
+
+class InvalidName(StoreError):
+    """A text that is no model name (spec h.3)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("invalid model name")
+        self.text = text
+
+
+class InvalidDigest(StoreError):
+    """A text that is no sha256 digest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("invalid digest format")
+        self.text = text
+
+
+class ModelNotFound(StoreError):
+    """No manifest of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"model '{name}' not found")
+        self.name = name
+
+
+class BlobNotFound(StoreError):
+    """A digest whose bytes are not in the store."""
+
+
+class DigestMismatch(StoreError):
+    """Bytes that do not hash to what they were announced as."""
+
+    def __init__(self, expected: str, actual: str) -> None:
+        super().__init__(f'digest mismatch, expected "{expected}", got "{actual}"')
+
+
+class BrokenManifest(StoreError):
+    """A manifest or config that cannot be read."""
+
+
+class NotGguf(StoreError):
+    """A file that is not GGUF, or whose header lies about its size."""
+
+
+class ModelfileError(StoreError):
+    """A Modelfile that does not parse; `line` counts from 1, 0 where no line is at fault."""
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class NoSpace(StoreError):
+    """The disk does not hold what is to be written."""
+
+
+class StoreReadOnly(StoreError):
+    """The store cannot be written by this user."""
+
+
+class SourceError(StoreError):
+    """A place models come from failed, or what it sent was not a model."""

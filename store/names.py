@@ -1,0 +1,109 @@
+"""Model names and digests as types, so that no path is ever made from a plain string.
+
+The grammar is Ollama's (spec h.3): `[scheme://][host/][namespace/]model[:tag]`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from corral.store.errors import InvalidDigest, InvalidName
+
+DEFAULT_HOST = "registry.ollama.ai"
+DEFAULT_NAMESPACE = "library"
+DEFAULT_TAG = "latest"
+
+_PARTS = {
+    "host": (re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*\Z"), 350),
+    "namespace": (re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z"), 80),
+    "model": (re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z"), 80),
+    "tag": (re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z"), 80),
+}
+_DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})\Z")
+_LONGEST = 600
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """A full model name. Spelling is kept; compare with `key`, which ignores case."""
+
+    host: str
+    namespace: str
+    model: str
+    tag: str
+
+    @classmethod
+    def parse(cls, text: str) -> ModelName:
+        """Read a name as a user or a client writes it.
+
+        Raises:
+            InvalidName: a part is empty, too long, or has a character it may not have.
+        """
+        if not text or len(text) > _LONGEST:
+            raise InvalidName(text)
+        rest = text.split("://", 1)[1] if "://" in text else text
+        tag = DEFAULT_TAG
+        if rest.rfind(":") > rest.rfind("/"):
+            rest, tag = rest.rsplit(":", 1)
+        pieces = rest.split("/")
+        if len(pieces) > 3:
+            raise InvalidName(text)
+        model = pieces[-1]
+        namespace = pieces[-2] if len(pieces) > 1 else DEFAULT_NAMESPACE
+        host = pieces[0] if len(pieces) > 2 else DEFAULT_HOST
+        for kind, value in (("host", host), ("namespace", namespace), ("model", model), ("tag", tag)):
+            pattern, longest = _PARTS[kind]
+            if len(value) > longest or not pattern.match(value):
+                raise InvalidName(text)
+        return cls(host, namespace, model, tag)
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What two spellings of one name have in common."""
+        return (self.host.casefold(), self.namespace.casefold(), self.model.casefold(), self.tag.casefold())
+
+    @property
+    def short(self) -> str:
+        """The shortest spelling that still shows the tag (`smollm2:135m`)."""
+        host, namespace, _, _ = self.key
+        if host == DEFAULT_HOST and namespace == DEFAULT_NAMESPACE:
+            return f"{self.model}:{self.tag}"
+        if host == DEFAULT_HOST:
+            return f"{self.namespace}/{self.model}:{self.tag}"
+        return self.full
+
+    @property
+    def full(self) -> str:
+        """All four parts (`registry.ollama.ai/library/smollm2:135m`)."""
+        return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
+
+    def __str__(self) -> str:
+        return self.short
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """A sha256 digest; `hex` is 64 lower-case hexadecimal digits."""
+
+    hex: str
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """Read `sha256:<64 hex>` or `sha256-<64 hex>`.
+
+        Raises:
+            InvalidDigest: anything else.
+        """
+        match = _DIGEST.match(text)
+        if match is None:
+            raise InvalidDigest(text)
+        return cls(match.group(1).lower())
+
+    def __str__(self) -> str:
+        return f"sha256:{self.hex}"
+
+    @property
+    def short(self) -> str:
+        """The 12 digits a person is shown."""
+        return self.hex[:12]
