@@ -1,0 +1,222 @@
+"""A workbench of a few lines: answers every verb of `Client` from memory, word by word, at the test's own pace."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from corral.runtime.snapshot import EMPTY, Snapshot
+from corral.runtime.verbs import (
+    Caller,
+    ChatRequest,
+    Chunk,
+    CreateRequest,
+    DeletePlan,
+    Details,
+    DoneReason,
+    GenerateRequest,
+    LoadedModel,
+    Message,
+    ModelDetails,
+    ModelSummary,
+    Progress,
+    Stats,
+)
+from corral.store.errors import DigestMismatch, ModelNotFound
+from corral.store.names import Digest, ModelName
+
+WHEN = datetime(2026, 6, 2, 12, 30, tzinfo=UTC)
+DETAILS = Details(
+    family="llama",
+    families=("llama",),
+    parameter_size="134.52M",
+    quantization_level="Q4_1",
+    context_length=8192,
+    embedding_length=576,
+)
+
+
+def summary(name: str, size: int = 98_362_432) -> ModelSummary:
+    """A model on disk called `name`."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return ModelSummary(name, digest, size, WHEN, DETAILS, ("completion",))
+
+
+def loaded(name: str, **changes: object) -> LoadedModel:
+    """A model in memory called `name`, for ever unless said otherwise."""
+    model = LoadedModel(name, summary(name).digest, 200_000_000, 0, DETAILS, 4096, None)
+    return replace(model, **changes)  # type: ignore[arg-type]
+
+
+@dataclass
+class FakeClient:
+    """Answers with `words`; where `gate` is set each word waits for one `release()`.
+
+    `asked` holds every request in order, `closed` counts streams that were closed before their end.
+    """
+
+    models: dict[str, ModelSummary] = field(default_factory=dict)
+    memory: dict[str, LoadedModel] = field(default_factory=dict)
+    words: Sequence[str] = ("t0 ", "t1 ", "t2 ")
+    gate: asyncio.Semaphore | None = None
+    fail_with: Exception | None = None
+    fail_after: int = 0
+    starter: str = "smollm2:135m"
+    snapshot: Snapshot = EMPTY
+    asked: list[object] = field(default_factory=list)
+    canceled: list[str] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    closed: int = 0
+
+    @classmethod
+    def with_models(cls, *names: str) -> FakeClient:
+        """A workbench that has these models on disk."""
+        client = cls()
+        client.models = {name: summary(name) for name in names}
+        return client
+
+    def _find(self, model: str) -> ModelSummary:
+        short = ModelName.parse(model).short
+        if short not in self.models:
+            raise ModelNotFound(model)
+        return self.models[short]
+
+    def release(self, count: int = 1) -> None:
+        """Let `count` more words through the gate."""
+        assert self.gate is not None
+        for _ in range(count):
+            self.gate.release()
+
+    def latest(self) -> Snapshot:
+        return self.snapshot
+
+    async def version(self) -> str:
+        return "0.33.0"
+
+    async def list_models(self) -> Sequence[ModelSummary]:
+        return tuple(self.models.values())
+
+    async def show(self, model: str, *, verbose: bool = False) -> ModelDetails:
+        found = self._find(model)
+        return ModelDetails(
+            name=found.name,
+            modified_at=found.modified_at,
+            details=found.details,
+            modelfile=f"FROM {found.name}\nPARAMETER temperature 0.7\n",
+            parameters=(("temperature", "0.7"), ("stop", "<|im_end|>")),
+            template="{{ .Prompt }}",
+            system="You are a helpful AI assistant named SmolLM",
+            license="Apache License\nVersion 2.0",
+            messages=(Message("user", "hi"),) if "history" in found.name else (),
+            model_info={"general.architecture": "llama", "llama.context_length": 8192},
+            capabilities=("completion",),
+        )
+
+    async def loaded(self) -> Sequence[LoadedModel]:
+        return tuple(self.memory.values())
+
+    async def _answer(self, request: ChatRequest | GenerateRequest, empty: bool) -> AsyncGenerator[Chunk, None]:
+        self.asked.append(request)
+        name = self._find(request.model).name
+        if empty:
+            unloads = request.keep_alive_s == 0
+            if unloads:
+                self.memory.pop(name, None)
+            else:
+                self.memory[name] = loaded(name)
+            yield Chunk(done_reason=DoneReason.UNLOAD if unloads else DoneReason.LOAD)
+            return
+        self.memory[name] = loaded(name)
+        complete = False
+        try:
+            for number, word in enumerate(self.words):
+                if self.gate is not None:
+                    await self.gate.acquire()
+                if self.fail_with is not None and number == self.fail_after:
+                    raise self.fail_with
+                yield Chunk(text=word)
+            complete = True
+            stats = Stats(
+                total_ns=2_000_000_000,
+                load_ns=1_000_000,
+                prompt_tokens=12,
+                cached_tokens=4,
+                prompt_ns=100_000_000,
+                output_tokens=len(self.words),
+                output_ns=1_000_000_000,
+            )
+            context = (1, 2, 3) if isinstance(request, GenerateRequest) and not request.raw else ()
+            yield Chunk(done_reason=DoneReason.STOP, stats=stats, context=context)
+        finally:
+            if not complete:
+                self.closed += 1
+
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+        return self._answer(request, empty=not request.messages)
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
+        return self._answer(request, empty=not request.prompt)
+
+    async def unload(self, model: str) -> None:
+        self.asked.append(("unload", model))
+        self.memory.pop(self._find(model).name, None)
+
+    async def pull(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        self.asked.append(("pull", model))
+        if self.fail_with is not None:
+            raise self.fail_with
+        name = self.starter if model.startswith("pypi:") else ModelName.parse(model).short
+        digest = str(Digest(hashlib.sha256(name.encode()).hexdigest()))
+        yield Progress("pulling manifest")
+        for completed in (0, 50, 100):
+            if self.gate is not None:
+                await self.gate.acquire()
+            yield Progress(f"pulling {digest[7:19]}", digest, 100, completed)
+        self.models[name] = summary(name)
+        yield Progress("writing manifest")
+        yield Progress("success")
+
+    async def create(self, request: CreateRequest) -> AsyncGenerator[Progress, None]:
+        self.asked.append(request)
+        if self.fail_with is not None:
+            raise self.fail_with
+        yield Progress("using existing layer sha256:" + "0" * 64)
+        yield Progress("writing manifest")
+        name = ModelName.parse(request.model).short
+        self.models[name] = summary(name)
+        yield Progress("success")
+
+    async def copy(self, source: str, destination: str) -> None:
+        found = self._find(source)
+        name = ModelName.parse(destination).short
+        self.models[name] = replace(found, name=name)
+
+    async def plan_delete(self, models: Sequence[str]) -> DeletePlan:
+        found = [self._find(model) for model in models]
+        in_memory = tuple(one.name for one in found if one.name in self.memory)
+        return DeletePlan(tuple(one.name for one in found), sum(one.size for one in found), 0, (), in_memory)
+
+    async def delete(self, model: str) -> None:
+        name = self._find(model).name
+        self.asked.append(("delete", name))
+        del self.models[name]
+
+    async def has_blob(self, digest: str) -> bool:
+        return str(Digest.parse(digest)) in self.blobs
+
+    async def put_blob(self, digest: str, chunks: AsyncIterable[bytes]) -> bool:
+        wanted = str(Digest.parse(digest))
+        data = b"".join([chunk async for chunk in chunks])
+        actual = str(Digest(hashlib.sha256(data).hexdigest()))
+        if actual != wanted:
+            raise DigestMismatch(wanted, actual)
+        new = wanted not in self.blobs
+        self.blobs[wanted] = data
+        return new
+
+    async def cancel(self, request_id: str) -> bool:
+        self.canceled.append(request_id)
+        return True
