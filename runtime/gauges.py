@@ -1,0 +1,192 @@
+"""What the machine has: processors, memory, disk, GPUs. Sampled once for all who look; keeps ten minutes.
+
+NVML missing, or failing while we run, turns its figures into None and never reaches a request.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+from corral.runtime.snapshot import GpuSample, HostSample
+
+HISTORY_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSample:
+    """What one runner's process takes: resident bytes, processor percent (100 a core), bytes on the GPUs."""
+
+    rss: int
+    cpu_percent: float
+    vram: int | None
+
+
+class HostProbe(Protocol):
+    """Where samples come from; a fake one in tests."""
+
+    def host(self) -> HostSample:
+        """Sample the machine. Takes a few milliseconds: call it off the loop."""
+        ...
+
+    def process(self, pid: int) -> ProcessSample | None:
+        """Sample one process; None where it is gone."""
+        ...
+
+
+class SystemProbe:
+    """Samples by psutil and NVML. Used by one sampler thread at a time."""
+
+    def __init__(self, disk: Path) -> None:
+        self._disk = disk
+        self._self = psutil.Process()
+        self._children: dict[int, psutil.Process] = {}
+        self._nvml = _Nvml()
+        psutil.cpu_percent(percpu=True)
+        self._self.cpu_percent()
+
+    def host(self) -> HostSample:
+        """Sample the machine since the last call."""
+        cores = tuple(psutil.cpu_percent(percpu=True))
+        used, total = _memory()
+        free, size = _disk(self._disk)
+        return HostSample(
+            cpu_percent=sum(cores) / max(1, len(cores)),
+            cpu_per_core=cores,
+            load_average=os.getloadavg() if hasattr(os, "getloadavg") else None,
+            memory_used=used,
+            memory_total=total,
+            disk_free=free,
+            disk_total=size,
+            process_rss=self._self.memory_info().rss,
+            process_cpu_percent=self._self.cpu_percent(),
+            gpus=self._nvml.gpus(),
+        )
+
+    def process(self, pid: int) -> ProcessSample | None:
+        """Sample one runner."""
+        try:
+            process = self._children.get(pid)
+            if process is None:
+                process = self._children[pid] = psutil.Process(pid)
+                process.cpu_percent()
+            rss = process.memory_info().rss
+            return ProcessSample(rss, process.cpu_percent(), self._nvml.process_memory().get(pid))
+        except psutil.Error:
+            self._children.pop(pid, None)
+            return None
+
+
+def _memory() -> tuple[int, int]:
+    """Used and total bytes; a container's own limit where that is smaller than the machine."""
+    memory = psutil.virtual_memory()
+    used, total = memory.total - memory.available, memory.total
+    try:
+        limit_text = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        if limit_text != "max" and int(limit_text) < total:
+            return int(Path("/sys/fs/cgroup/memory.current").read_text()), int(limit_text)
+    except (OSError, ValueError):
+        pass  # no cgroup v2, or not ours to read: the machine's own figures hold
+    return used, total
+
+
+def _disk(folder: Path) -> tuple[int, int]:
+    """Free and total bytes where the models lie, or will lie."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        usage = psutil.disk_usage(str(folder))
+    except OSError:
+        return 0, 0
+    return usage.free, usage.total
+
+
+class _Nvml:
+    """NVIDIA's management library, where there is one."""
+
+    def __init__(self) -> None:
+        self._handles: list[Any] = []
+        try:
+            import pynvml
+
+            self._lib: Any = pynvml
+            pynvml.nvmlInit()
+            self._handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        except Exception as error:  # a missing library, driver or permission all mean: no GPU to show
+            self.missing = f"{type(error).__name__}: {error}"
+
+    def gpus(self) -> tuple[GpuSample, ...]:
+        return tuple(self._sample(index, handle) for index, handle in enumerate(self._handles))
+
+    def _sample(self, index: int, handle: Any) -> GpuSample:
+        lib = self._lib
+        memory = self._ask(lib.nvmlDeviceGetMemoryInfo, handle)
+        load = self._ask(lib.nvmlDeviceGetUtilizationRates, handle)
+        name = self._ask(lib.nvmlDeviceGetName, handle)
+        power = self._ask(lib.nvmlDeviceGetPowerUsage, handle)
+        limit = self._ask(lib.nvmlDeviceGetEnforcedPowerLimit, handle)
+        temperature = self._ask(lib.nvmlDeviceGetTemperature, handle, lib.NVML_TEMPERATURE_GPU)
+        return GpuSample(
+            index=index,
+            name=name.decode() if isinstance(name, bytes) else str(name or f"GPU {index}"),
+            memory_used=None if memory is None else int(memory.used),
+            memory_total=None if memory is None else int(memory.total),
+            load_percent=None if load is None else float(load.gpu),
+            temperature_c=None if temperature is None else float(temperature),
+            power_w=None if power is None else power / 1000,
+            power_limit_w=None if limit is None else limit / 1000,
+        )
+
+    def process_memory(self) -> Mapping[int, int]:
+        """Bytes on all GPUs by process id; the driver does not tell inside every container."""
+        taken: dict[int, int] = {}
+        for handle in self._handles:
+            for process in self._ask(self._lib.nvmlDeviceGetComputeRunningProcesses, handle) or ():
+                if process.usedGpuMemory is not None:
+                    taken[process.pid] = taken.get(process.pid, 0) + int(process.usedGpuMemory)
+        return taken
+
+    def _ask(self, function: Any, *args: Any) -> Any:
+        """One figure, or None: the driver refuses some on some cards, and may be lost while we run."""
+        try:
+            return function(*args)
+        except self._lib.NVMLError:
+            return None
+
+
+class Gauges:
+    """The newest samples and their `history`, oldest first. Owned by the service loop; `sample` runs in a thread."""
+
+    def __init__(self, probe: HostProbe) -> None:
+        self._probe = probe
+        self._history: deque[HostSample] = deque(maxlen=HISTORY_S)
+        self._processes: dict[int, ProcessSample] = {}
+        self.history: tuple[HostSample, ...] = ()
+
+    def sample(self, pids: tuple[int, ...]) -> tuple[HostSample, dict[int, ProcessSample]]:
+        """Take samples of the machine and of these processes; to be handed to `add` on the loop."""
+        processes = {pid: found for pid in pids if (found := self._probe.process(pid)) is not None}
+        return self._probe.host(), processes
+
+    def add(self, host: HostSample, processes: dict[int, ProcessSample]) -> None:
+        """Keep a sample; of those before it the per-core figures are dropped."""
+        if self._history:
+            self._history[-1] = replace(self._history[-1], cpu_per_core=())
+        self._history.append(host)
+        self._processes = processes
+        self.history = tuple(self._history)
+
+    @property
+    def latest(self) -> HostSample | None:
+        """The newest sample of the machine."""
+        return self._history[-1] if self._history else None
+
+    def process(self, pid: int) -> ProcessSample | None:
+        """The newest sample of a runner."""
+        return self._processes.get(pid)

@@ -1,0 +1,212 @@
+"""The one registry of generation options (spec a.9): what each is called, may be, and does.
+
+The API checks requests against it, `create` and the Modelfile editor check PARAMETER lines, the screens explain it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from corral.runtime.errors import InvalidOption, InvalidParameter
+
+OptionValue = int | float | bool | tuple[str, ...]
+
+
+class Kind(StrEnum):
+    """The type of an option, by the word Ollama's error uses for it."""
+
+    INT = "integer"
+    FLOAT = "float32"
+    BOOL = "boolean"
+    STRINGS = "array"
+
+
+class Option(NamedTuple):
+    """One option. `default` None means automatic; `loads` says that a change reloads the model."""
+
+    name: str
+    kind: Kind
+    default: OptionValue | None
+    low: float
+    high: float
+    loads: bool
+    text: str
+
+
+_INF = math.inf
+_INT32 = 2**31 - 1
+
+OPTIONS: Mapping[str, Option] = {
+    option.name: option
+    for option in (
+        Option("num_ctx", Kind.INT, None, 4, _INT32, True, "tokens the model sees at once"),
+        Option("num_batch", Kind.INT, 512, 1, 65536, True, "prompt tokens per decode call"),
+        Option("num_gpu", Kind.INT, -1, -1, _INT32, True, "layers on the GPU; -1 as many as fit, 0 none"),
+        Option("main_gpu", Kind.INT, None, 0, 1024, True, "the GPU to use"),
+        Option("use_mmap", Kind.BOOL, None, 0, 1, True, "map the file instead of reading it"),
+        Option("num_thread", Kind.INT, 0, 0, 4096, True, "CPU threads; 0 as many as there are cores"),
+        Option("num_keep", Kind.INT, 4, -1, _INT32, False, "tokens kept from the start when the window is cut"),
+        Option("seed", Kind.INT, -1, -1, 2**63, False, "same seed, same answer; -1 random"),
+        Option("num_predict", Kind.INT, -1, -2, _INT32, False, "most tokens to make; -1 no limit"),
+        Option("top_k", Kind.INT, 40, -_INF, _INT32, False, "draw from the k likeliest; 0 off"),
+        Option("top_p", Kind.FLOAT, 0.9, 0.0, 1.0, False, "draw from the likeliest that sum to p"),
+        Option("min_p", Kind.FLOAT, 0.0, 0.0, 1.0, False, "drop what is less likely than p times the likeliest"),
+        Option("typical_p", Kind.FLOAT, 1.0, 0.0, 1.0, False, "locally typical sampling; 1 off"),
+        Option("temperature", Kind.FLOAT, 0.8, 0.0, _INF, False, "0 always the likeliest, higher more varied"),
+        Option("repeat_last_n", Kind.INT, 64, -1, _INT32, False, "tokens the penalties look back; -1 all"),
+        Option("repeat_penalty", Kind.FLOAT, 1.0, 0.0, _INF, False, "above 1 punishes repeated tokens"),
+        Option("presence_penalty", Kind.FLOAT, 0.0, -_INF, _INF, False, "punishes tokens that occurred"),
+        Option("frequency_penalty", Kind.FLOAT, 0.0, -_INF, _INF, False, "punishes tokens by how often"),
+        Option("stop", Kind.STRINGS, (), 0, 0, False, "texts that end the answer; may be repeated"),
+    )
+}
+
+DEPRECATED = frozenset(
+    {
+        *("penalize_newline", "low_vram", "f16_kv", "logits_all", "vocab_only", "use_mlock"),
+        *("mirostat", "mirostat_tau", "mirostat_eta", "tfs_z", "draft_num_predict"),
+        *("numa", "num_gqa", "rope_frequency_base", "rope_frequency_scale"),
+    }
+)
+"""Names that old Modelfiles and clients send; taken without an error, without effect."""
+
+MAX_STOPS = 256
+MAX_STOP_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """All options of one request. None means automatic."""
+
+    num_ctx: int | None = None
+    num_batch: int = 512
+    num_gpu: int = -1
+    main_gpu: int | None = None
+    use_mmap: bool | None = None
+    num_thread: int = 0
+    num_keep: int = 4
+    seed: int = -1
+    num_predict: int = -1
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    temperature: float = 0.8
+    repeat_last_n: int = 64
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    stop: tuple[str, ...] = ()
+
+
+def parse_options(*layers: Mapping[str, object]) -> Options:
+    """Merge option maps, later ones winning, over the defaults. Unknown names and nulls are skipped (spec a.9).
+
+    Raises:
+        InvalidOption: a value of the wrong type, or outside what can be computed with.
+    """
+    values: dict[str, OptionValue] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            option = OPTIONS.get(name)
+            if option is not None and value is not None:
+                values[name] = _check(option, value)
+    return Options(**values)  # type: ignore[arg-type]
+
+
+def unknown_names(options: Mapping[str, object]) -> tuple[str, ...]:
+    """The names in a request that mean nothing here, for a warning."""
+    return tuple(name for name in options if name not in OPTIONS and name not in DEPRECATED)
+
+
+def _check(option: Option, value: object) -> OptionValue:
+    if option.kind is Kind.STRINGS:
+        return _strings(option, value)
+    if option.kind is Kind.BOOL:
+        if not isinstance(value, bool):
+            raise InvalidOption(f'option "{option.name}" must be of type {option.kind}')
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidOption(f'option "{option.name}" must be of type {option.kind}')
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidOption(f'option "{option.name}" must be a finite number')
+    if abs(value) > 2**63:
+        raise InvalidOption(f'option "{option.name}" is out of range')
+    if option.kind is Kind.INT:
+        return int(min(max(value, option.low), option.high))
+    return float(min(max(value, option.low), min(option.high, 1e6)))
+
+
+def _strings(option: Option, value: object) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise InvalidOption(f'option "{option.name}" must be of type {option.kind}')
+    if not all(isinstance(one, str) for one in value):
+        raise InvalidOption(f'option "{option.name}" must be of an array of strings')
+    texts = tuple(one for one in value if one)
+    if len(texts) > MAX_STOPS or any(len(one.encode(errors="replace")) > MAX_STOP_BYTES for one in texts):
+        raise InvalidOption(f'option "{option.name}" takes {MAX_STOPS} texts of {MAX_STOP_BYTES} bytes at most')
+    return texts
+
+
+def parse_parameter(name: str, text: str) -> OptionValue | None:
+    """Read the value of a `PARAMETER name text` line; None where the name is deprecated (spec f.2).
+
+    A `stop` gives a tuple of one, to be added to those before it.
+
+    Raises:
+        InvalidParameter: an unknown name or a value of the wrong type, in Ollama's words.
+    """
+    if name in DEPRECATED:
+        return None
+    option = OPTIONS.get(name)
+    if option is None:
+        raise InvalidParameter(f"unknown parameter '{name}'")
+    if option.kind is Kind.STRINGS:
+        return (text,)
+    if option.kind is Kind.BOOL:
+        if text in {"1", "t", "T", "true", "TRUE", "True"}:
+            return True
+        if text in {"0", "f", "F", "false", "FALSE", "False"}:
+            return False
+        raise InvalidParameter(f"invalid bool value [{text}]")
+    word = "int" if option.kind is Kind.INT else "float"
+    try:
+        number: int | float = int(text) if option.kind is Kind.INT else float(text)
+    except ValueError:
+        raise InvalidParameter(f"invalid {word} value [{text}]") from None
+    if isinstance(number, float) and not math.isfinite(number):
+        raise InvalidParameter(f"invalid {word} value [{text}]")
+    return number
+
+
+def parse_parameters(lines: list[tuple[str, str]]) -> dict[str, object]:
+    """Read PARAMETER lines in order: `stop` accumulates, of the others the last wins.
+
+    Raises:
+        InvalidParameter: as `parse_parameter`.
+    """
+    values: dict[str, object] = {}
+    for name, text in lines:
+        value = parse_parameter(name, text)
+        if isinstance(value, tuple):
+            before = values.get(name, [])
+            values[name] = [*before, *value] if isinstance(before, list) else list(value)
+        elif value is not None:
+            values[name] = value
+    return values
+
+
+def advice(name: str, value: object) -> str | None:
+    """A remark on a value that is legal and has no effect, or none that is meant; None where all is well."""
+    option = OPTIONS.get(name)
+    if option is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if value > option.high:
+        return f"values above {option.high:g} have no effect"
+    if value < option.low:
+        return f"values below {option.low:g} have no effect"
+    return None

@@ -1,0 +1,94 @@
+"""The table of requests: who asked what, how far it is, how it ended. One row per HTTP request or screen verb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from corral.runtime.snapshot import RequestState, RequestView
+from corral.runtime.verbs import Caller
+
+KEPT = 200
+_ENDED = (RequestState.DONE, RequestState.FAILED, RequestState.CANCELED)
+
+
+class RequestLog:
+    """Rows of requests in flight and of the last that ended. Owned by the service loop.
+
+    A request in flight is never dropped; of those that ended the newest `KEPT` stay.
+    """
+
+    def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._rows: dict[str, RequestView] = {}
+        self._cancels: dict[str, Callable[[], None]] = {}
+        self.total = 0
+
+    def begin(self, caller: Caller, model: str = "", cancel: Callable[[], None] | None = None) -> None:
+        """Open a row. A second call for the same id adds the model and the way to cancel."""
+        if cancel is not None:
+            self._cancels[caller.request_id] = cancel
+        if caller.request_id in self._rows:
+            if model:
+                self.update(caller.request_id, model=model)
+            return
+        self.total += 1
+        self._rows[caller.request_id] = RequestView(
+            id=caller.request_id,
+            client=caller.client,
+            method=caller.method,
+            path=caller.path,
+            model=model,
+            state=RequestState.RUNNING,
+            started_wall_s=self._wall_clock(),
+            started_s=self._clock(),
+        )
+        self._forget_oldest()
+
+    def update(self, request_id: str, **fields: object) -> None:
+        """Change fields of a row that is still open; a request that ended stays as it was."""
+        row = self._rows.get(request_id)
+        if row is not None and row.state not in _ENDED:
+            self._rows[request_id] = replace(row, **fields)  # type: ignore[arg-type]
+
+    def end(self, request_id: str, *, status: int, note: str = "") -> None:
+        """Close a row with its HTTP status (499: its client went away or it was cancelled)."""
+        self._cancels.pop(request_id, None)
+        row = self._rows.get(request_id)
+        if row is None or row.state in _ENDED:
+            return
+        state = RequestState.DONE
+        if status == 499:
+            state = RequestState.CANCELED
+        elif status >= 400 or note:
+            state = RequestState.FAILED
+        self._rows[request_id] = replace(row, state=state, status=status, ended_s=self._clock(), note=note or row.note)
+
+    def cancel(self, request_id: str) -> bool:
+        """Stop a request in flight; False where there is none of that id that can be stopped."""
+        cancel = self._cancels.pop(request_id, None)
+        if cancel is None:
+            return False
+        cancel()
+        return True
+
+    def get(self, request_id: str) -> RequestView | None:
+        """The row of that id."""
+        return self._rows.get(request_id)
+
+    @property
+    def in_flight(self) -> int:
+        """How many rows are still open."""
+        return sum(row.state not in _ENDED for row in self._rows.values())
+
+    def rows(self) -> tuple[RequestView, ...]:
+        """All rows, newest first."""
+        return tuple(reversed(self._rows.values()))
+
+    def _forget_oldest(self) -> None:
+        surplus = len(self._rows) - KEPT
+        if surplus <= 0:
+            return
+        for request_id in [key for key, row in self._rows.items() if row.state in _ENDED][:surplus]:
+            del self._rows[request_id]

@@ -1,0 +1,375 @@
+"""The parent's end of one runner: the child process that holds one model.
+
+A runner is started idle, told to load, then takes requests until it is closed. Everything here belongs to the service
+loop. When the child ends, for whatever reason, every request on it gets a `RunnerDied` that says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from corral.runtime.engine import protocol
+from corral.runtime.errors import BadRequest, LoadFailed, PromptTooLong, RunError, RunnerDied, TemplateFailed
+from corral.runtime.rates import Rate
+
+HELLO_TIMEOUT_S = 60.0
+CLOSE_TIMEOUT_S = 3.0
+MAX_UNREAD_CHARS = 64 * 1024
+STDERR_LINES = 40
+
+_PASSED_ON = ("PATH", "HOME", "USERPROFILE", "LANG", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "VIRTUAL_ENV", "TZ")
+_PASSED_ON_PREFIXES = ("LC_", "LD_LIBRARY", "DYLD_", "CUDA", "NVIDIA", "GGML_", "LLAMA_", "HIP_", "ROC", "HSA_", "OMP_")
+_SECRET = ("KEY", "TOKEN", "SECRET", "PASSW")
+
+
+def runner_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a runner may know of our environment: where libraries and devices are, and no secrets."""
+    passed = {
+        name: value
+        for name, value in environ.items()
+        if (name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)) and not any(word in name for word in _SECRET)
+    }
+    return {**passed, "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What came for one request since the last look: text, how many tokens it took, and the end if it is there."""
+
+    text: str
+    tokens: int
+    started: protocol.Started | None
+    progress: protocol.PromptProgress | None
+    finished: protocol.Finished | None
+
+
+class RunnerStream:
+    """The answer to one request as it arrives. What is not read yet is kept as one text, and bounded by pausing."""
+
+    def __init__(self, request_id: int, send: Callable[[protocol.ToRunner], None]) -> None:
+        self.id = request_id
+        self._send = send
+        self._arrived = asyncio.Event()
+        self._texts: list[str] = []
+        self._unread = 0
+        self._tokens = 0
+        self._started: protocol.Started | None = None
+        self._progress: protocol.PromptProgress | None = None
+        self._finished: protocol.Finished | None = None
+        self._error: RunError | None = None
+        self._paused = False
+
+    @property
+    def over(self) -> bool:
+        """Whether the runner has said its last of this request."""
+        return self._finished is not None or self._error is not None
+
+    def put(self, message: protocol.Started | protocol.PromptProgress | protocol.Piece | protocol.Finished) -> None:
+        """Take what the runner said."""
+        match message:
+            case protocol.Piece():
+                self._texts.append(message.text)
+                self._unread += len(message.text)
+                self._tokens += message.tokens
+                if self._unread > MAX_UNREAD_CHARS and not self._paused:
+                    self._paused = True
+                    self._send(protocol.Pause(self.id, True))
+            case protocol.Started():
+                self._started = message
+            case protocol.PromptProgress():
+                self._progress = message
+            case protocol.Finished():
+                self._finished = message
+        self._arrived.set()
+
+    def fail(self, error: RunError) -> None:
+        """End the stream with an error, unless it has ended."""
+        if not self.over:
+            self._error = error
+            self._arrived.set()
+
+    async def take(self) -> Output:
+        """Wait for something new and return all of it.
+
+        Raises:
+            RunError: the request failed; text that came before is returned by an earlier call.
+        """
+        await self._arrived.wait()
+        self._arrived.clear()
+        if self._error is not None and not self._texts:
+            raise self._error
+        output = Output("".join(self._texts), self._tokens, self._started, self._progress, self._finished)
+        self._texts, self._unread, self._tokens = [], 0, 0
+        self._started = self._progress = None
+        if self._error is not None:
+            self._arrived.set()
+        if self._paused:
+            self._paused = False
+            self._send(protocol.Pause(self.id, False))
+        return output
+
+
+class Runner:
+    """One child process. `loaded` is set once it has a model; `cells_used` and the rates follow its steps."""
+
+    def __init__(self, process: asyncio.subprocess.Process, clock: Callable[[], float]) -> None:
+        self._process = process
+        self._streams: dict[int, RunnerStream] = {}
+        self._next_id = 1
+        self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        self._hello: asyncio.Future[protocol.Hello] = asyncio.get_running_loop().create_future()
+        self._load: asyncio.Future[protocol.Loaded] | None = None
+        self._stirred = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._read_stderr())]
+        self._closing = False
+        self.exited = asyncio.Event()
+        self.loaded: protocol.Loaded | None = None
+        self.load_fraction = 0.0
+        self.cells_used = 0
+        self.decode_rate = Rate(clock)
+        self.prompt_rate = Rate(clock)
+        self._prompt_done: dict[int, int] = {}
+
+    @classmethod
+    async def start(cls, clock: Callable[[], float] = time.monotonic) -> Runner:
+        """Start a child and wait until it has llama.cpp imported; it then waits for `load` without using processor time.
+
+        Raises:
+            LoadFailed: the child did not come up.
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # the folder we were started in must not shadow modules
+            "-m",
+            "corral.runtime.engine",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=runner_environment(os.environ),
+            start_new_session=True,  # a Ctrl-C in our terminal is not meant for it
+        )
+        runner = cls(process, clock)
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT_S):
+                await runner._hello
+        except (TimeoutError, RunnerDied) as error:
+            await runner.close()
+            raise LoadFailed(f"the model runner did not start: {runner.last_words() or error}") from None
+        except asyncio.CancelledError:
+            await runner.close()
+            raise
+        return runner
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child still runs and is not being closed."""
+        return not self._closing and not self.exited.is_set()
+
+    @property
+    def running(self) -> int:
+        """How many requests are on it."""
+        return len(self._streams)
+
+    def last_words(self) -> str:
+        """The last line the child wrote to its stderr."""
+        return self._stderr[-1][:400] if self._stderr else ""
+
+    async def load(self, message: protocol.Load, stall_s: float) -> protocol.Loaded:
+        """Load a model; gives up when nothing moves for `stall_s` seconds.
+
+        Raises:
+            LoadFailed: the model cannot be loaded, with llama.cpp's reason.
+        """
+        self._load = asyncio.get_running_loop().create_future()
+        self._send(message)
+        while True:
+            waiter = asyncio.create_task(self._stirred.wait())
+            done, _ = await asyncio.wait(
+                {waiter, self._load},
+                timeout=None if stall_s == float("inf") else stall_s,
+                return_when="FIRST_COMPLETED",
+            )
+            waiter.cancel()
+            self._stirred.clear()
+            if self._load.done():
+                self.loaded = self._load.result()
+                return self.loaded
+            if not done:
+                raise LoadFailed(f"loading made no progress for {stall_s:g} seconds")
+
+    def submit(self, make: Callable[[int], protocol.Submit]) -> RunnerStream:
+        """Send a request, made by `make` from the id it gets here."""
+        request_id = self._next_id
+        self._next_id += 1
+        stream = RunnerStream(request_id, self._send)
+        self._streams[request_id] = stream
+        if not self.alive:
+            stream.fail(RunnerDied(self.last_words()))
+        else:
+            self._send(make(request_id))
+        return stream
+
+    def release(self, stream: RunnerStream) -> None:
+        """Forget a request; one that has not ended is cancelled in the child."""
+        self._streams.pop(stream.id, None)
+        self._prompt_done.pop(stream.id, None)
+        if not stream.over and self.alive:
+            self._send(protocol.Cancel(stream.id))
+
+    async def close(self) -> None:
+        """End the child and reap it: by closing its stdin, and by force where that does not do in time."""
+        self._closing = True
+        with contextlib.suppress(OSError, RuntimeError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self.exited.wait()
+        except TimeoutError:
+            self.kill()
+            await self.exited.wait()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def kill(self) -> None:
+        """End the child at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    def _send(self, message: protocol.ToRunner) -> None:
+        """Write without waiting: what goes to a runner is small, and its main thread always reads."""
+        stdin = self._process.stdin
+        if stdin is not None and not stdin.is_closing():
+            with contextlib.suppress(OSError, RuntimeError):
+                stdin.write(protocol.frame(message))
+
+    async def _read(self) -> None:
+        stdout = self._process.stdout
+        assert stdout is not None
+        cause = ""
+        try:
+            while True:
+                (size,) = protocol.LENGTH.unpack(await stdout.readexactly(protocol.LENGTH.size))
+                if size > protocol.MAX_FRAME_BYTES:
+                    raise ValueError(f"a frame of {size} bytes")
+                self._take(protocol.from_runner.decode(await stdout.readexactly(size)))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except (ValueError, msgspec.MsgspecError) as error:
+            cause = f"it sent what is no message: {error}"
+            self.kill()
+        await self._reap(cause)
+
+    async def _reap(self, cause: str) -> None:
+        code = await self._process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await asyncio.gather(self._tasks[1], return_exceptions=True)
+        self.exited.set()
+        error = RunnerDied(cause or self._describe(code))
+        for stream in self._streams.values():
+            stream.fail(error)
+        if not self._hello.done():
+            self._hello.set_exception(error)
+            self._hello.exception()  # read, so that a start that was given up says nothing
+        if self._load is not None and not self._load.done():
+            self._load.set_exception(LoadFailed(f"the model runner stopped while loading: {self._describe(code)}"))
+            self._load.exception()
+
+    def _describe(self, code: int) -> str:
+        if code < 0:
+            try:
+                how = signal.Signals(-code).name
+            except ValueError:
+                how = f"signal {-code}"
+        else:
+            how = f"exit status {code}"
+        words = self.last_words()
+        return f"{how}: {words}" if words else how
+
+    async def _read_stderr(self) -> None:
+        stderr = self._process.stderr
+        assert stderr is not None
+        rest = b""
+        while data := await stderr.read(16384):
+            *lines, rest = (rest + data).split(b"\n")
+            rest = rest[-4096:]
+            self._stderr.extend(text for line in lines if (text := line.decode(errors="replace").strip()))
+        if text := rest.decode(errors="replace").strip():
+            self._stderr.append(text)
+
+    def _take(self, message: protocol.FromRunner) -> None:
+        match message:
+            case protocol.Step():
+                self._take_step(message)
+            case protocol.Started():
+                if stream := self._streams.get(message.id):
+                    self._prompt_done[message.id] = message.cached_tokens
+                    stream.put(message)
+            case protocol.Refused():
+                if stream := self._streams.get(message.id):
+                    stream.fail(_refusal(message))
+            case protocol.Hello():
+                if not self._hello.done():
+                    self._hello.set_result(message)
+            case protocol.Loading():
+                self.load_fraction = message.fraction
+                self._stirred.set()
+            case protocol.Loaded():
+                self.load_fraction = 1.0
+                if self._load is not None and not self._load.done():
+                    self._load.set_result(message)
+            case protocol.LoadRefused():
+                if self._load is not None and not self._load.done():
+                    self._load.set_exception(LoadFailed(message.message))
+            case protocol.Pong():
+                pass
+
+    def _take_step(self, step: protocol.Step) -> None:
+        self.cells_used = step.cells_used
+        prompt_tokens = decoded = 0
+        for progress in step.progress:
+            prompt_tokens += progress.done - self._prompt_done.get(progress.id, 0)
+            self._prompt_done[progress.id] = progress.done
+            if stream := self._streams.get(progress.id):
+                stream.put(progress)
+        for piece in step.pieces:
+            decoded += piece.tokens
+            if stream := self._streams.get(piece.id):
+                stream.put(piece)
+        for finished in step.finished:
+            self._prompt_done.pop(finished.id, None)
+            if stream := self._streams.get(finished.id):
+                stream.put(finished)
+        if decoded:
+            self.decode_rate.add(decoded)
+        if prompt_tokens > 0:
+            self.prompt_rate.add(prompt_tokens)
+
+
+def _refusal(message: protocol.Refused) -> RunError:
+    match message.kind:
+        case "template":
+            return TemplateFailed(message.message)
+        case "too_long":
+            error = PromptTooLong(message.num_tokens, 0)
+            error.args = (message.message,)
+            return error
+        case "bad_request":
+            return BadRequest(message.message)
+        case _:
+            return RunnerDied(message.message)

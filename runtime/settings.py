@@ -1,0 +1,204 @@
+"""Every setting, read once from the environment: `CORRAL_X` wins over `OLLAMA_X` (spec e).
+
+The rules of parsing are Ollama's, so that an environment that works there works here. A plain dataclass and not
+pydantic-settings: importing that takes 200 ms, more than `corral list` may take as a whole.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from corral.runtime.durations import parse_setting
+from corral.runtime.errors import BadRequest
+from corral.store.paths import default_root
+
+DEFAULT_PORT = 11434
+
+
+class Variable(NamedTuple):
+    """A setting as `--help` lists it, without its `CORRAL_`/`OLLAMA_` prefix."""
+
+    name: str
+    description: str
+
+
+VARIABLES = (
+    Variable("HOST", "Address of the server, to listen on or to talk to (default 127.0.0.1:11434)"),
+    Variable("MODELS", "Folder of the models (default ~/.ollama/models)"),
+    Variable("KEEP_ALIVE", "How long a model stays in memory (default 5m)"),
+    Variable("CONTEXT_LENGTH", "Context length unless a request or model says another (default 4096)"),
+    Variable("NUM_PARALLEL", "Requests one model serves at the same time (default 4)"),
+    Variable("MAX_LOADED_MODELS", "Models in memory at the same time (default 3)"),
+    Variable("MAX_QUEUE", "Requests that may wait (default 512)"),
+    Variable("LOAD_TIMEOUT", "How long a load may stand still before it is given up (default 5m)"),
+    Variable("ORIGINS", "Further origins allowed to call from a browser, comma separated"),
+    Variable("FLASH_ATTENTION", "Flash attention on or off (default: as the model allows)"),
+    Variable("KV_CACHE_TYPE", "Type of the key-value cache: f16, q8_0 or q4_0 (default f16)"),
+    Variable("NOHISTORY", "Keep no history of prompts"),
+    Variable("NOPRUNE", "Keep blobs that no model uses when a model is replaced or removed"),
+    Variable("DEBUG", "More in the log: 1 debug, 2 trace"),
+    Variable("API_KEY", "Key that every request must bring as a bearer token (CORRAL_API_KEY only)"),
+    Variable("ALLOW_ANONYMOUS", "Listen on a non-loopback address without a key (CORRAL_ALLOW_ANONYMOUS only)"),
+)
+
+_OURS_ALONE = frozenset({"API_KEY", "ALLOW_ANONYMOUS"})
+"""`OLLAMA_API_KEY` is the user's token for a cloud service; to demand it of our own clients would lock them out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for this process. Times in seconds; 0 in a count means automatic. `warnings` name bad values."""
+
+    models: Path
+    listen_host: str = "127.0.0.1"
+    listen_port: int = DEFAULT_PORT
+    base_url: str = f"http://127.0.0.1:{DEFAULT_PORT}"
+    keep_alive_s: float = 300.0
+    load_timeout_s: float = 300.0
+    num_parallel: int = 4
+    context_length: int = 0
+    max_queue: int = 512
+    max_loaded_models: int = 3
+    origins: tuple[str, ...] = ()
+    flash_attention: bool | None = None
+    kv_cache_type: str = "f16"
+    no_history: bool = False
+    no_prune: bool = False
+    debug: int = 0
+    api_key: str = ""
+    allow_anonymous: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the address."""
+        return is_loopback(self.listen_host)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether an address or host name means this machine alone."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class _Environment:
+    """Looks variables up under both prefixes and collects what could not be read."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.warnings: list[str] = []
+
+    def text(self, name: str) -> str:
+        prefixes = ("CORRAL_",) if name in _OURS_ALONE else ("CORRAL_", "OLLAMA_")
+        for prefix in prefixes:
+            value = self._environ.get(prefix + name, "").strip().strip("'\"")
+            if value:
+                return value
+        return ""
+
+    def flag(self, name: str) -> bool | None:
+        value = self.text(name)
+        if not value:
+            return None
+        return value not in {"0", "f", "F", "false", "FALSE", "False"}
+
+    def number(self, name: str, default: int) -> int:
+        value = self.text(name)
+        if not value:
+            return default
+        if value.isascii() and value.isdigit():
+            return int(value)
+        self.warnings.append(f"invalid {name} {value!r}, using {default}")
+        return default
+
+    def seconds(self, name: str, default: float) -> float:
+        value = self.text(name)
+        if not value:
+            return default
+        try:
+            return parse_setting(value)
+        except BadRequest as error:
+            self.warnings.append(f"invalid {name} {value!r} ({error}), using {default:g} seconds")
+            return default
+
+
+class Address(NamedTuple):
+    """Where a server is: `url` is what a client calls."""
+
+    host: str
+    port: int
+    url: str
+
+
+def parse_host(text: str, warn: Callable[[str], None]) -> Address:
+    """Read `[scheme://]host[:port][/path]` as Ollama does; a bad port becomes the default, with a warning."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "http", text
+    default_port = {"http": 80, "https": 443}.get(scheme, DEFAULT_PORT) if separator else DEFAULT_PORT
+    rest, slash, path = rest.partition("/")
+    host, port = _split_port(rest, default_port, warn)
+    host = host or "127.0.0.1"
+    if not separator and host == "ollama.com":
+        scheme, port = "https", 443
+    called = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    shown = f"[{called}]" if ":" in called else called
+    return Address(host, port, f"{scheme}://{shown}:{port}" + (slash + path).rstrip("/"))
+
+
+def _split_port(text: str, default: int, warn: Callable[[str], None]) -> tuple[str, int]:
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif text.count(":") > 1:
+        host, port = text, ""
+    else:
+        host, _, port = text.partition(":")
+    if not port:
+        return host, default
+    if port.isascii() and port.isdigit() and int(port) <= 65535:
+        return host, int(port)
+    warn(f"invalid port {port!r}, using {default}")
+    return host, default
+
+
+def load(environ: Mapping[str, str], home: Path) -> Settings:
+    """Read the settings. Never fails: what cannot be read keeps its default and is named in `warnings`."""
+    env = _Environment(environ)
+    address = parse_host(env.text("HOST") or "127.0.0.1", env.warnings.append)
+    debug_text = env.text("DEBUG")
+    debug = int(debug_text) if debug_text.lstrip("-").isdigit() else int(bool(env.flag("DEBUG")))
+    kv_cache_type = env.text("KV_CACHE_TYPE").lower() or "f16"
+    if kv_cache_type not in {"f16", "q8_0", "q4_0"}:
+        env.warnings.append(f"invalid KV_CACHE_TYPE {kv_cache_type!r}, using f16")
+        kv_cache_type = "f16"
+    models = env.text("MODELS")
+    return Settings(
+        models=Path(models).expanduser() if models else default_root({}, home),
+        listen_host=address.host,
+        listen_port=address.port,
+        base_url=address.url,
+        keep_alive_s=env.seconds("KEEP_ALIVE", 300.0),
+        load_timeout_s=env.seconds("LOAD_TIMEOUT", 300.0),
+        num_parallel=max(1, env.number("NUM_PARALLEL", 4)),
+        context_length=env.number("CONTEXT_LENGTH", 0),
+        max_queue=max(1, env.number("MAX_QUEUE", 512)),
+        max_loaded_models=env.number("MAX_LOADED_MODELS", 3) or 3,
+        origins=tuple(part.strip() for part in env.text("ORIGINS").split(",") if part.strip()),
+        flash_attention=env.flag("FLASH_ATTENTION"),
+        kv_cache_type=kv_cache_type,
+        no_history=bool(env.flag("NOHISTORY")),
+        no_prune=bool(env.flag("NOPRUNE")),
+        debug=debug,
+        api_key=env.text("API_KEY"),
+        allow_anonymous=bool(env.flag("ALLOW_ANONYMOUS")),
+        warnings=tuple(env.warnings),
+    )
