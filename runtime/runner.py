@@ -142,7 +142,7 @@ class Runner:
 
     @classmethod
     async def start(cls, clock: Callable[[], float] = time.monotonic) -> Runner:
-        """Start a child and wait until it has llama.cpp imported; it then waits for `load` without using processor time.
+        """Start a child and wait until it has llama.cpp imported; it then waits for `load` and costs no processor time.
 
         Raises:
             LoadFailed: the child did not come up.
@@ -197,20 +197,16 @@ class Runner:
         """
         self._load = asyncio.get_running_loop().create_future()
         self._send(message)
-        while True:
-            waiter = asyncio.create_task(self._stirred.wait())
-            done, _ = await asyncio.wait(
-                {waiter, self._load},
-                timeout=None if stall_s == float("inf") else stall_s,
-                return_when="FIRST_COMPLETED",
-            )
-            waiter.cancel()
+        limit = None if stall_s == float("inf") else stall_s
+        while not self._load.done():
             self._stirred.clear()
-            if self._load.done():
-                self.loaded = self._load.result()
-                return self.loaded
-            if not done:
-                raise LoadFailed(f"loading made no progress for {stall_s:g} seconds")
+            try:
+                async with asyncio.timeout(limit):
+                    await self._stirred.wait()
+            except TimeoutError:
+                raise LoadFailed(f"loading made no progress for {stall_s:g} seconds") from None
+        self.loaded = self._load.result()
+        return self.loaded
 
     def submit(self, make: Callable[[int], protocol.Submit]) -> RunnerStream:
         """Send a request, made by `make` from the id it gets here."""
@@ -289,6 +285,7 @@ class Runner:
         if self._load is not None and not self._load.done():
             self._load.set_exception(LoadFailed(f"the model runner stopped while loading: {self._describe(code)}"))
             self._load.exception()
+            self._stirred.set()
 
     def _describe(self, code: int) -> str:
         if code < 0:
@@ -333,9 +330,11 @@ class Runner:
                 self.load_fraction = 1.0
                 if self._load is not None and not self._load.done():
                     self._load.set_result(message)
+                self._stirred.set()
             case protocol.LoadRefused():
                 if self._load is not None and not self._load.done():
                     self._load.set_exception(LoadFailed(message.message))
+                self._stirred.set()
             case protocol.Pong():
                 pass
 
