@@ -21,12 +21,17 @@ _PARTS = {
     "tag": (re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z"), 80),
 }
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})\Z")
+_HEX = re.compile(r"[0-9a-f]{64}\Z")
 _LONGEST = 600
 
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
-    """A full model name. Spelling is kept; compare with `key`, which ignores case."""
+    """A full model name. Spelling is kept; compare with `key`, which ignores case.
+
+    Raises:
+        InvalidName: a part is empty, too long, or has a character it may not have.
+    """
 
     host: str
     namespace: str
@@ -52,11 +57,17 @@ class ModelName:
         model = pieces[-1]
         namespace = pieces[-2] if len(pieces) > 1 else DEFAULT_NAMESPACE
         host = pieces[0] if len(pieces) > 2 else DEFAULT_HOST
-        for kind, value in (("host", host), ("namespace", namespace), ("model", model), ("tag", tag)):
-            pattern, longest = _PARTS[kind]
+        try:
+            return cls(host, namespace, model, tag)
+        except InvalidName:
+            raise InvalidName(text) from None
+
+    def __post_init__(self) -> None:
+        # Checked here and not only in `parse`: paths are made from these parts, however the name came to be.
+        for kind, (pattern, longest) in _PARTS.items():
+            value: str = getattr(self, kind)
             if len(value) > longest or not pattern.match(value):
-                raise InvalidName(text)
-        return cls(host, namespace, model, tag)
+                raise InvalidName(value)
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -84,9 +95,17 @@ class ModelName:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Digest:
-    """A sha256 digest; `hex` is 64 lower-case hexadecimal digits."""
+    """A sha256 digest; `hex` is 64 lower-case hexadecimal digits.
+
+    Raises:
+        InvalidDigest: `hex` is anything else.
+    """
 
     hex: str
+
+    def __post_init__(self) -> None:
+        if not _HEX.match(self.hex):
+            raise InvalidDigest(self.hex)
 
     @classmethod
     def parse(cls, text: str) -> Digest:

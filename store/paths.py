@@ -1,0 +1,48 @@
+"""Where things lie in a store: Ollama's own layout (spec h.1), made only from checked names and digests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from corral.store.names import Digest, ModelName
+
+
+@dataclass(frozen=True, slots=True)
+class StorePaths:
+    """The folders and files of the store under `root`; nothing is created by asking."""
+
+    root: Path
+
+    @property
+    def blobs(self) -> Path:
+        """The folder of everything that is named by its digest."""
+        return self.root / "blobs"
+
+    @property
+    def manifests(self) -> Path:
+        """The folder of manifests: host, namespace, model, tag."""
+        return self.root / "manifests"
+
+    @property
+    def lock(self) -> Path:
+        """The file processes lock while they change which blobs are referenced."""
+        return self.root / ".corral.lock"
+
+    def blob(self, digest: Digest) -> Path:
+        """Where the bytes of `digest` lie, if they are here."""
+        return self.blobs / f"sha256-{digest.hex}"
+
+    def manifest(self, name: ModelName) -> Path:
+        """Where the manifest of `name` in exactly this spelling lies, if it is here."""
+        return self.manifests / name.host / name.namespace / name.model / name.tag
+
+
+def default_root(environ: Mapping[str, str], home: Path) -> Path:
+    """The store to use: `CORRAL_MODELS`, else `OLLAMA_MODELS`, else `~/.ollama/models`."""
+    for variable in ("CORRAL_MODELS", "OLLAMA_MODELS"):
+        value = environ.get(variable, "").strip().strip("\"'")
+        if value:
+            return home / value[2:] if value.startswith("~/") else Path(value)
+    return home / ".ollama" / "models"
