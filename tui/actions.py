@@ -1,0 +1,187 @@
+"""Every action a key can do, once: bindings, footer, palette and help are made from this registry.
+
+One letter means one thing on every screen. Nothing lives on a control letter, F10 to F12 or a modified Enter alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from textual.binding import Binding
+
+__all__ = ["ACTIONS", "Action", "Where", "actions_for", "bindings_for"]
+
+
+class Where(StrEnum):
+    """The place an action belongs to: the whole app, a screen, or a part of one."""
+
+    APP = "app"
+    CHAT = "chat"
+    PROMPT = "prompt"
+    MODELS = "models"
+    RUNNING = "running"
+    FILE = "file"
+    SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something a key does.
+
+    `keys` are Textual's names, comma-separated; `label` is the word in the footer ("" keeps it out), `description`
+    the line in help and palette; `action` is Textual's action string. `is_priority` keys act while typing too.
+    """
+
+    id: str
+    keys: str
+    label: str
+    description: str
+    where: Where
+    action: str
+    is_priority: bool = False
+
+    def bindings(self) -> Iterator[Binding]:
+        """One binding a key; the first key is the one that is shown and can be remapped."""
+        for number, key in enumerate(self.keys.split(",")):
+            yield Binding(
+                key,
+                self.action,
+                self.label or self.description,
+                show=bool(self.label) and number == 0,
+                priority=self.is_priority,
+                tooltip=self.description,
+                id=self.id if number == 0 else f"{self.id}.{number + 1}",
+                key_display=_DISPLAY.get(key),
+            )
+
+
+_DISPLAY = {
+    "question_mark": "?",
+    "colon": ":",
+    "slash": "/",
+    "enter": "⏎",
+    "escape": "Esc",
+    "space": "␣",
+    "minus": "-",
+    "equals_sign": "=",
+    "plus": "+",
+    "exclamation_mark": "!",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "ctrl+j": "^J",
+    "ctrl+s": "^S",
+    "ctrl+o": "^O",
+}
+
+_APP = (
+    Action("go.chat", "1", "", "Go to Chat", Where.APP, "go('chat')"),
+    Action("go.models", "2", "", "Go to Models", Where.APP, "go('models')"),
+    Action("go.running", "3", "", "Go to Running", Where.APP, "go('running')"),
+    Action("go.file", "4", "", "Go to Modelfile", Where.APP, "go('file')"),
+    Action("go.server", "5", "", "Go to Server", Where.APP, "go('server')"),
+    Action("go.chat.always", "f2", "", "Go to Chat, while typing too", Where.APP, "go('chat')", True),
+    Action("go.models.always", "f3", "", "Go to Models, while typing too", Where.APP, "go('models')", True),
+    Action("go.running.always", "f4", "", "Go to Running, while typing too", Where.APP, "go('running')", True),
+    Action("go.file.always", "f5", "", "Go to Modelfile, while typing too", Where.APP, "go('file')", True),
+    Action("go.server.always", "f6", "", "Go to Server, while typing too", Where.APP, "go('server')", True),
+    Action("command", "colon", "command", "Find a command by name", Where.APP, "command_palette"),
+    Action("command.always", "ctrl+p", "", "Find a command, while typing too", Where.APP, "command_palette", True),
+    Action("help", "question_mark", "help", "Show the keys that work here", Where.APP, "help"),
+    Action("help.always", "f1", "", "Show the keys, while typing too", Where.APP, "help", True),
+    Action("quit", "q", "quit", "Leave the workbench", Where.APP, "quit"),
+    Action("quit.always", "ctrl+q", "", "Leave the workbench, while typing too", Where.APP, "quit", True),
+    Action("interrupt", "ctrl+c", "", "Copy what is selected, else stop the answer", Where.APP, "interrupt", True),
+)
+
+_CHAT = (
+    Action("back", "escape", "stop", "Stop the answer and keep its text; else leave the prompt", Where.CHAT, "stop"),
+    Action("prompt.focus", "enter,i", "write", "Write in the prompt", Where.CHAT, "write"),
+    Action("model.pick", "m", "model", "Choose the model of this chat", Where.CHAT, "pick_model"),
+    Action("chat.new", "a", "new chat", "Start another chat", Where.CHAT, "new_chat"),
+    Action("chat.next", "right_square_bracket", "", "Go to the next chat", Where.CHAT, "switch_chat(1)"),
+    Action("chat.previous", "left_square_bracket", "", "Go to the previous chat", Where.CHAT, "switch_chat(-1)"),
+    Action("again", "r", "again", "Answer the last question again", Where.CHAT, "regenerate"),
+    Action("copy", "y", "copy", "Copy the last answer", Where.CHAT, "copy_answer"),
+    Action("copy.all", "Y,shift+y", "", "Copy the whole chat", Where.CHAT, "copy_chat"),
+    Action("fetch", "f", "fetch starter", "Fetch the starter model", Where.CHAT, "fetch_starter"),
+    Action("nav.end", "G,shift+g,end", "", "Go to the end and follow it", Where.CHAT, "follow"),
+    Action("nav.home", "g,home", "", "Go to the beginning", Where.CHAT, "to_top"),
+    Action("nav.down", "j,down", "", "Scroll down", Where.CHAT, "scroll_by(1)"),
+    Action("nav.up", "k,up", "", "Scroll up", Where.CHAT, "scroll_by(-1)"),
+    Action("nav.page_down", "ctrl+d,pagedown", "", "Scroll down half a page", Where.CHAT, "scroll_half(1)"),
+    Action("nav.page_up", "ctrl+u,pageup", "", "Scroll up half a page", Where.CHAT, "scroll_half(-1)"),
+)
+
+_PROMPT = (
+    Action("prompt.send", "enter", "send", "Send the prompt", Where.PROMPT, "send", True),
+    Action(
+        "prompt.newline", "ctrl+j,alt+enter,shift+enter", "newline", "Start a new line", Where.PROMPT, "newline", True
+    ),
+    Action("prompt.older", "up", "", "In the first line: the prompt before", Where.PROMPT, "older"),
+    Action("prompt.newer", "down", "", "In the last line: the prompt after", Where.PROMPT, "newer"),
+)
+
+_MODELS = (
+    Action("models.open", "enter", "chat", "Chat with the model", Where.MODELS, "open"),
+    Action("model.load", "l", "load", "Load the model into memory", Where.MODELS, "load"),
+    Action("model.unload", "u", "unload", "Take the model out of memory", Where.MODELS, "unload"),
+    Action("pull", "p", "pull", "Fetch a model", Where.MODELS, "pull"),
+    Action("delete", "d", "delete", "Delete the model, after a look at what it frees", Where.MODELS, "delete"),
+    Action("mark", "space", "mark", "Mark the model, to delete several at once", Where.MODELS, "mark"),
+    Action(
+        "mark.invert", "asterisk", "", "Mark what is not marked and the other way round", Where.MODELS, "invert_marks"
+    ),
+    Action("model.copy", "c", "copy", "Give the model a second name", Where.MODELS, "copy"),
+    Action("edit", "e", "edit", "Edit the model's Modelfile", Where.MODELS, "edit"),
+    Action("models.find", "slash", "filter", "Filter: letters in order, !not, re:pattern", Where.MODELS, "find"),
+    Action("sort", "s", "sort", "Sort by the next column", Where.MODELS, "sort"),
+    Action("sort.reverse", "S,shift+s", "", "Turn the order round", Where.MODELS, "reverse"),
+    Action("models.cancel", "x", "", "Cancel a transfer", Where.MODELS, "cancel"),
+    Action("info", "i", "", "Show or hide the details", Where.MODELS, "info"),
+    Action("models.again", "r", "", "Read the list again", Where.MODELS, "again"),
+    Action("models.fetch", "f", "", "Fetch the starter model", Where.MODELS, "fetch_starter"),
+    Action("models.back", "escape", "", "Clear the filter, then the marks", Where.MODELS, "back"),
+)
+
+_RUNNING = (
+    Action("running.unload", "u", "unload", "Take the model out of memory", Where.RUNNING, "unload"),
+    Action("running.cancel", "x", "cancel", "Cancel the request under the cursor", Where.RUNNING, "cancel"),
+    Action("pause", "space", "pause", "Freeze the gauges, or let them go on", Where.RUNNING, "pause"),
+    Action("rate.down", "minus", "slower", "Draw less often", Where.RUNNING, "slower"),
+    Action("rate.up", "equals_sign", "faster", "Draw more often", Where.RUNNING, "faster"),
+    Action("glyphs", "B,shift+b", "glyphs", "Draw graphs with braille, blocks or ASCII", Where.RUNNING, "glyphs"),
+)
+
+_FILE = (
+    Action("file.create", "f9", "create", "Create the model", Where.FILE, "create"),
+    Action("file.problem", "f8", "problem", "Go to the next problem", Where.FILE, "next_problem"),
+    Action("file.save", "ctrl+s", "save", "Save the draft to a file", Where.FILE, "save"),
+    Action("file.open", "ctrl+o", "open", "Open a Modelfile from a file", Where.FILE, "open_file"),
+    Action("file.write", "i,enter", "", "Write in the editor", Where.FILE, "write"),
+    Action("file.back", "escape", "leave", "Leave the editor, so that single keys act", Where.FILE, "back"),
+)
+
+_SERVER = (
+    Action("server.open", "enter", "details", "Show all there is to know about the request", Where.SERVER, "open"),
+    Action("cancel", "x", "cancel", "Cancel the request", Where.SERVER, "cancel"),
+    Action("copy.curl", "C,shift+c", "curl", "Copy the request as a curl command", Where.SERVER, "curl"),
+    Action("server.find", "slash", "filter", "Filter: letters in order, !not, re:pattern", Where.SERVER, "find"),
+    Action("follow", "f", "follow", "Stay with the newest request, or stop doing so", Where.SERVER, "follow"),
+    Action("errors", "exclamation_mark", "errors", "Show errors only, or everything", Where.SERVER, "errors"),
+    Action("server.back", "escape", "", "Clear the filter", Where.SERVER, "back"),
+)
+
+ACTIONS: tuple[Action, ...] = (*_APP, *_CHAT, *_PROMPT, *_MODELS, *_RUNNING, *_FILE, *_SERVER)
+"""The registry, in the order of footer and help."""
+
+
+def actions_for(where: Where) -> tuple[Action, ...]:
+    """Return the actions of one place, in the order of the footer."""
+    return tuple(action for action in ACTIONS if action.where is where)
+
+
+def bindings_for(where: Where) -> list[Binding]:
+    """Return the bindings of one place, for a `BINDINGS` attribute."""
+    return [binding for action in actions_for(where) for binding in action.bindings()]

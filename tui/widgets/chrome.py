@@ -1,0 +1,161 @@
+"""The line at the top of every screen: where we serve, the five tabs, what the machine is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from socket import gethostname
+
+from rich.cells import cell_len
+from textual import events
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from corral.runtime.snapshot import HostSample, Snapshot
+from corral.tui import figures
+from corral.tui.actions import Where
+from corral.tui.text import fit
+
+__all__ = ["TABS", "Header", "TooSmall"]
+
+TABS: tuple[tuple[Where, str, str], ...] = (
+    (Where.CHAT, "Chat", "Chat"),
+    (Where.MODELS, "Models", "Models"),
+    (Where.RUNNING, "Running", "Run"),
+    (Where.FILE, "Modelfile", "File"),
+    (Where.SERVER, "Server", "Srv"),
+)
+"""The screens in the order of their number keys: place, name, short name."""
+
+_SPARK = "▁▂▃▄▅▆▇█"
+_SPARK_CELLS = 4
+
+
+def _spark(values: tuple[float, ...]) -> str:
+    recent = values[-_SPARK_CELLS:]
+    peak = max(values[-60:], default=0.0)
+    if peak <= 0:
+        return ""
+    return "".join(_SPARK[min(int(value / peak * len(_SPARK)), len(_SPARK) - 1)] for value in recent)
+
+
+def _machine(host: HostSample | None, is_long: bool) -> str:
+    """GPU load and memory, or CPU and RAM where there is no GPU; what the driver does not say is n/a."""
+    if host is None:
+        return ""
+    if host.gpus:
+        loads = [gpu.load_percent for gpu in host.gpus if gpu.load_percent is not None]
+        load = f"{max(loads):.0f}%" if loads else "n/a"
+        used = [gpu.memory_used for gpu in host.gpus if gpu.memory_used is not None]
+        total = [gpu.memory_total for gpu in host.gpus if gpu.memory_total is not None]
+        memory = f"{figures.size(sum(used))[:-1]}/{figures.size(sum(total))}" if used and total else "n/a"
+        return f"GPU {load} VRAM {memory}" if is_long else f"G{load} V{memory}"
+    memory = f"{figures.size(host.memory_used)}/{figures.size(host.memory_total)}"
+    return f"CPU {host.cpu_percent:.0f}% RAM {memory}" if is_long else f"C{host.cpu_percent:.0f}% R{memory}"
+
+
+class Header(Widget):
+    """One line, redrawn only when what it says has changed."""
+
+    DEFAULT_CSS = """
+    Header { dock: top; height: 1; background: $footer-background; color: $foreground; }
+    """
+    ALLOW_SELECT = False
+
+    def __init__(self, where: Where) -> None:
+        super().__init__()
+        self._where = where
+        self._host = gethostname().split(".")[0]
+        self._snapshot: Snapshot | None = None
+        self._shown: tuple[str, ...] = ()
+        self._spots: tuple[tuple[int, int, Where], ...] = ()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Take the newest figures."""
+        self._snapshot = snapshot
+        parts = self._parts()
+        if parts != self._shown:
+            self._shown = parts
+            self.refresh()
+
+    def render(self) -> Content:
+        """Draw the longest version that fits."""
+        left, tabs, right = self._parts()
+        start = cell_len(left)
+        self._spots = tuple(self._find_spots(tabs, start))
+        gap = max(self.size.width - start - cell_len(tabs) - cell_len(right), 0)
+        is_serving = self._snapshot is not None and bool(self._snapshot.serving)
+        here = tabs.index("["), tabs.index("]") + 1
+        return Content.assemble(
+            (left, "$success" if is_serving else "$warning"),
+            tabs[: here[0]],
+            (tabs[here[0] : here[1]], "bold reverse"),
+            tabs[here[1] :],
+            " " * gap,
+            (right, "$accent"),
+        )
+
+    def on_click(self, event: events.Click) -> None:
+        """Go where the tab says."""
+        for first, last, where in self._spots:
+            if first <= event.x < last:
+                self.app.run_worker(self.app.run_action(f"app.go('{where}')"), exit_on_error=False)
+
+    def on_resize(self) -> None:
+        """Choose the version anew."""
+        self.refresh()
+
+    def _parts(self) -> tuple[str, str, str]:
+        width = self.size.width
+        for left, tabs, right in self._versions():
+            if cell_len(left) + cell_len(tabs) + cell_len(right) <= width:
+                return left, tabs, right
+        return "", self._tabs(False), ""
+
+    def _versions(self) -> Iterator[tuple[str, str, str]]:
+        snapshot = self._snapshot
+        serving = snapshot.serving.removeprefix("http://") if snapshot else ""
+        sign = "●" if serving else "○"
+        address = fit(serving, 28) if serving else "not serving" if snapshot else ""
+        host = fit(self._host, 16)
+        long, short = self._figures(True), self._figures(False)
+        yield f"corral {host} {sign} {address}  ", self._tabs(True), f" {long}"
+        yield f"{sign} {address}  ", self._tabs(True), f" {short}"
+        yield f"{sign} {address} ", self._tabs(False), f" {short}"
+        yield f"{sign} ", self._tabs(False), f" {short}"
+        yield f"{sign} ", self._tabs(False), ""
+
+    def _tabs(self, is_long: bool) -> str:
+        names = []
+        for number, (where, name, short) in enumerate(TABS, 1):
+            text = f"{number} {name}" if is_long else f"{number}{short}"
+            names.append(f"[{text}]" if where is self._where else f" {text} ")
+        return "".join(names)
+
+    @staticmethod
+    def _find_spots(tabs: str, start: int) -> Iterator[tuple[int, int, Where]]:
+        places = [tabs.index(str(number)) for number in range(1, len(TABS) + 1)] + [len(tabs)]
+        for number, (where, _, _) in enumerate(TABS):
+            yield start + places[number], start + places[number + 1], where
+
+    def _figures(self, is_long: bool) -> str:
+        snapshot = self._snapshot
+        if snapshot is None:
+            return ""
+        rate = figures.rate(snapshot.tokens_per_s) if snapshot.tokens_per_s else "0"
+        queue = f"q{snapshot.waiting}" if is_long or snapshot.waiting else ""
+        spark = _spark(snapshot.throughput) if is_long else ""
+        unit = " tok/s" if is_long else "t/s"
+        pieces = (f"{rate}{unit}", spark, queue, _machine(snapshot.host, is_long))
+        return " ".join(piece for piece in pieces if piece)
+
+
+class TooSmall(Static):
+    """What a terminal below 60 by 16 shows instead of a screen."""
+
+    DEFAULT_CSS = """
+    TooSmall { display: none; width: 1fr; height: 1fr; content-align: center middle; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Content("Corral needs 60 x 16 cells"))
