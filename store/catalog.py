@@ -1,0 +1,135 @@
+"""What models there are: one immutable inventory per scan, with everything that is broken collected as warnings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from corral.store.blobs import BlobStore
+from corral.store.errors import BrokenManifest, ModelNotFound
+from corral.store.manifests import (
+    Layer,
+    Manifest,
+    ManifestStore,
+    ModelConfig,
+    decode_config,
+    decode_manifest,
+    read_small,
+)
+from corral.store.names import ModelName
+from corral.store.paths import StorePaths
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model on disk. `digest` is the hex sha256 of its manifest file, `size` the bytes of all its parts."""
+
+    name: ModelName
+    digest: str
+    size: int
+    modified_at: datetime
+    manifest: Manifest
+    config: ModelConfig
+
+    def layers(self, media_type: str) -> tuple[Layer, ...]:
+        """The layers of one kind, in the order of the manifest."""
+        return tuple(layer for layer in self.manifest.layers if layer.media_type == media_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """A store at one moment: its models, newest first, and what could not be read and why.
+
+    `broken` names manifests that are there but cannot be read, so that they can be removed.
+    """
+
+    paths: StorePaths
+    models: tuple[StoredModel, ...]
+    warnings: tuple[str, ...] = ()
+    broken: tuple[ModelName, ...] = ()
+
+    def get(self, name: ModelName) -> StoredModel | None:
+        """The model of that name in any spelling."""
+        return next((model for model in self.models if model.name.key == name.key), None)
+
+
+class Catalog:
+    """Reads inventories of a store; keeps nothing between two calls, safe from any thread."""
+
+    def __init__(self, paths: StorePaths, blobs: BlobStore) -> None:
+        self._paths = paths
+        self._blobs = blobs
+        self._manifests = ManifestStore(paths)
+
+    def scan(self) -> Inventory:
+        """Read every manifest and config. One that is broken, or goes meanwhile, never hides the others."""
+        models: list[StoredModel] = []
+        warnings: list[str] = []
+        broken: list[ModelName] = []
+        for name, path in self._manifests.entries():
+            if isinstance(name, str):
+                warnings.append(f"{name}: not a model name, ignored")
+                continue
+            try:
+                models.append(self._load(name, path))
+            except FileNotFoundError:
+                continue
+            except (BrokenManifest, OSError) as error:
+                reason = error.strerror or "unreadable" if isinstance(error, OSError) else str(error)
+                warnings.append(f"{name.short}: {reason}")
+                broken.append(name)
+        models.sort(key=_newest_first)
+        return Inventory(self._paths, tuple(models), tuple(sorted(warnings)), tuple(sorted(broken, key=_by_name)))
+
+    def find(self, name: ModelName) -> StoredModel:
+        """One model, by its name in any spelling.
+
+        Raises:
+            ModelNotFound: there is none.
+            BrokenManifest: its manifest or config cannot be read.
+        """
+        kept = self._manifests.locate(name)
+        if kept is None:
+            raise ModelNotFound(name.short)
+        try:
+            return self._load(kept, self._paths.manifest(kept))
+        except FileNotFoundError:
+            raise ModelNotFound(name.short) from None
+        except OSError as error:
+            raise BrokenManifest(f"the manifest of '{name.short}' cannot be read: {error.strerror}") from error
+
+    def _load(self, name: ModelName, path: Path) -> StoredModel:
+        if not path.is_file():
+            # Waiting on a named pipe, or reading a device, is not what a scan is for.
+            if not path.exists():
+                raise FileNotFoundError(path)
+            raise BrokenManifest("the manifest cannot be read: not a regular file")
+        data = read_small(path)
+        manifest = decode_manifest(data)
+        try:
+            config = decode_config(read_small(self._paths.blob(manifest.config.digest)))
+        except FileNotFoundError:
+            raise BrokenManifest(f"its config {manifest.config.digest} is missing from the store") from None
+        modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).astimezone()
+        return StoredModel(name, hashlib.sha256(data).hexdigest(), manifest.size, modified, manifest, config)
+
+
+def _newest_first(model: StoredModel) -> tuple[float, tuple[str, str, str, str]]:
+    return (-model.modified_at.timestamp(), model.name.key)
+
+
+def _by_name(name: ModelName) -> tuple[str, str, str, str]:
+    return name.key
+
+
+def sharing(inventory: Inventory, manifest: Manifest, besides: Iterable[ModelName]) -> tuple[StoredModel, ...]:
+    """The models that have a part in common with `manifest`, but for those named."""
+    excluded = {name.key for name in besides}
+    return tuple(
+        model
+        for model in inventory.models
+        if model.name.key not in excluded and model.manifest.digests & manifest.digests
+    )

@@ -1,0 +1,223 @@
+"""Removing things: as a plan that says what it frees and who still needs what, and then as its execution.
+
+The order is the safe one: manifests first, then blobs that no manifest names any more, then empty folders. Whoever is
+interrupted in between is left with blobs too many, never with a model whose parts are gone. Execution holds the store's
+lock and counts the references again, so a plan may be old.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from corral.store.blobs import Blob
+from corral.store.catalog import Inventory, StoredModel, sharing
+from corral.store.disk import disk_errors, locked, sync_folder
+from corral.store.errors import BrokenManifest, ModelNotFound
+from corral.store.manifests import LONGEST_JSON_BYTES, Manifest, ManifestStore, decode_manifest
+from corral.store.names import Digest, ModelName
+from corral.store.paths import StorePaths
+
+#: What is younger may belong to somebody who has not written his manifest yet (spec h.4).
+PRUNE_GRACE_S = 3600.0
+
+_DIGEST_TEXT = re.compile(rb"sha256[:-]([0-9a-fA-F]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePlan:
+    """What deleting some models does: `blobs` go, `keeps` stay because the models in `shared_with` need them."""
+
+    paths: StorePaths
+    names: tuple[ModelName, ...]
+    blobs: tuple[Blob, ...]
+    keeps: tuple[Blob, ...]
+    shared_with: tuple[ModelName, ...]
+
+    @property
+    def frees(self) -> int:
+        """Bytes that will be free afterwards."""
+        return sum(blob.size for blob in self.blobs)
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePlan:
+    """Files in the blobs folder that nobody needs: unreferenced blobs and what interrupted writes left."""
+
+    paths: StorePaths
+    files: tuple[Path, ...]
+    frees: int
+
+
+def plan_delete(inventory: Inventory, names: Sequence[ModelName]) -> DeletePlan:
+    """Plan to delete models; one whose manifest is broken can be deleted too.
+
+    Raises:
+        ModelNotFound: the first of `names` that is not there.
+    """
+    chosen: list[StoredModel] = []
+    broken: list[ModelName] = []
+    for name in names:
+        model = inventory.get(name)
+        unreadable = next((other for other in inventory.broken if other.key == name.key), None)
+        if model is not None:
+            chosen.append(model)
+        elif unreadable is not None:
+            broken.append(unreadable)
+        else:
+            raise ModelNotFound(name.short)
+    keys = {model.name.key for model in chosen}
+    used = {digest for m in inventory.models if m.name.key not in keys for digest in m.manifest.digests}
+    mine = _sizes(inventory.paths, {digest for model in chosen for digest in model.manifest.digests})
+    sharers = {m.name.key: m.name for model in chosen for m in sharing(inventory, model.manifest, _names(chosen))}
+    return DeletePlan(
+        paths=inventory.paths,
+        names=tuple({name.key: name for name in (*_names(chosen), *broken)}.values()),
+        blobs=tuple(blob for blob in mine if blob.digest not in used),
+        keeps=tuple(blob for blob in mine if blob.digest in used),
+        shared_with=tuple(sharers[key] for key in sorted(sharers)),
+    )
+
+
+def execute(plan: DeletePlan | PrunePlan) -> int:
+    """Do what the plan says, as far as it is still right.
+
+    Returns:
+        The bytes freed.
+
+    Raises:
+        ModelNotFound: all the models of the plan are gone already.
+        StoreReadOnly, StoreError: the disk refuses.
+    """
+    with locked(plan.paths.lock):
+        if isinstance(plan, PrunePlan):
+            return _execute_prune(plan)
+        manifests = ManifestStore(plan.paths)
+        digests = {blob.digest for blob in plan.blobs}
+        removed = 0
+        for name in plan.names:
+            with contextlib.suppress(BrokenManifest, ModelNotFound):
+                # It may have been replaced since the plan was made; then its new parts go with it.
+                digests |= manifests.read(name).digests
+            with contextlib.suppress(ModelNotFound):
+                manifests.remove(name)
+                removed += 1
+        if plan.names and not removed:
+            raise ModelNotFound(plan.names[0].short)
+        return _remove_unreferenced(plan.paths, digests)
+
+
+def prune_after_replace(paths: StorePaths, old: Manifest | None) -> int:
+    """Remove the blobs that only an overwritten manifest needed; call after the new one is written.
+
+    Returns:
+        The bytes freed.
+
+    Raises:
+        StoreReadOnly, StoreError: the disk refuses.
+    """
+    if old is None:
+        return 0
+    with locked(paths.lock):
+        return _remove_unreferenced(paths, old.digests)
+
+
+def plan_prune(inventory: Inventory, now: float | None = None) -> PrunePlan:
+    """Plan what a start cleans up (spec h.4): nothing as long as a manifest is broken, for it may need anything.
+
+    `now` is a Unix time, for tests.
+    """
+    if inventory.broken:
+        return PrunePlan(inventory.paths, (), 0)
+    oldest = (time.time() if now is None else now) - PRUNE_GRACE_S
+    used = {inventory.paths.blob(digest).name for model in inventory.models for digest in model.manifest.digests}
+    files: list[Path] = []
+    frees = 0
+    with contextlib.suppress(FileNotFoundError):
+        for path in sorted(inventory.paths.blobs.iterdir()):
+            with contextlib.suppress(FileNotFoundError):
+                info = path.lstat()
+                if path.name not in used and info.st_mtime < oldest and not path.is_dir():
+                    files.append(path)
+                    frees += info.st_size
+    return PrunePlan(inventory.paths, tuple(files), frees)
+
+
+def _execute_prune(plan: PrunePlan) -> int:
+    referenced = _referenced(plan.paths)
+    if referenced is None:
+        return 0
+    used = {plan.paths.blob(digest).name for digest in referenced}
+    oldest = time.time() - PRUNE_GRACE_S
+    freed = 0
+    with disk_errors(plan.paths.root):
+        for path in plan.files:
+            with contextlib.suppress(FileNotFoundError):
+                info = path.lstat()
+                # Somebody may have wanted it again since the plan was made, which makes it young.
+                if path.name not in used and info.st_mtime < oldest:
+                    path.unlink()
+                    freed += info.st_size
+        if plan.files:
+            sync_folder(plan.paths.blobs)
+    return freed
+
+
+def _remove_unreferenced(paths: StorePaths, digests: Iterable[Digest]) -> int:
+    """Remove those of `digests` that no manifest names. The caller holds the lock."""
+    referenced = _referenced(paths)
+    if referenced is None:
+        return 0
+    unused = sorted(set(digests) - referenced)
+    freed = 0
+    with disk_errors(paths.root):
+        for digest in unused:
+            path = paths.blob(digest)
+            with contextlib.suppress(FileNotFoundError):
+                size = path.stat().st_size
+                path.unlink()
+                freed += size
+        if unused and paths.blobs.is_dir():
+            sync_folder(paths.blobs)
+    return freed
+
+
+def _referenced(paths: StorePaths) -> set[Digest] | None:
+    """Every digest any manifest names; of a broken one, everything in it that looks like a digest.
+
+    Returns:
+        None if a manifest may not even be read: then nothing is known to be unneeded.
+    """
+    found: set[Digest] = set()
+    for _, path in ManifestStore(paths).entries():
+        if not path.is_file():
+            continue
+        try:
+            with path.open("rb") as file:
+                data = file.read(LONGEST_JSON_BYTES)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+        try:
+            found |= decode_manifest(data).digests
+        except BrokenManifest:
+            found |= {Digest(match.decode().lower()) for match in _DIGEST_TEXT.findall(data)}
+    return found
+
+
+def _sizes(paths: StorePaths, digests: Iterable[Digest]) -> tuple[Blob, ...]:
+    """What of `digests` is on disk, with its real size."""
+    blobs: list[Blob] = []
+    for digest in sorted(digests):
+        with contextlib.suppress(OSError):
+            blobs.append(Blob(digest, paths.blob(digest).stat().st_size))
+    return tuple(blobs)
+
+
+def _names(models: Iterable[StoredModel]) -> tuple[ModelName, ...]:
+    return tuple(model.name for model in models)
