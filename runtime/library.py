@@ -1,0 +1,247 @@
+"""The models on disk as the verbs need them: opened to be run, listed, and shown (spec a.11, a.12).
+
+Owned by the service loop; reading files happens in threads. GGUF headers are kept by digest: bytes under a digest
+never change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from corral.runtime.verbs import Details, Message, ModelDetails, ModelSummary, TensorInfo
+from corral.store.blobs import BlobStore
+from corral.store.catalog import Catalog, Inventory, StoredModel
+from corral.store.errors import BrokenManifest, ModelNotFound
+from corral.store.gguf import GgufArray, GgufHeader, read_header
+from corral.store.manifests import Layer, MediaType, ModelConfig
+from corral.store.modelfile import Command, render
+from corral.store.names import Digest, ModelName
+
+HEADERS_KEPT = 2048
+SHOWN_ARRAY = 5
+"""Longer arrays are shown empty unless asked for (spec a.12)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOnDisk:
+    """A model with all its small parts read. `template` is None where the model's own Jinja template is to be used."""
+
+    name: ModelName
+    shown: str
+    digest: str
+    size: int
+    modified_at: datetime
+    config: ModelConfig
+    weights: Digest
+    path: Path
+    header: GgufHeader
+    template: str | None
+    system: str
+    parameters: Mapping[str, object]
+    history: tuple[Message, ...]
+    licenses: tuple[str, ...]
+    capabilities: tuple[str, ...]
+
+
+class Library:
+    """Reads models. Everything it returns is frozen."""
+
+    def __init__(self, catalog: Catalog, blobs: BlobStore) -> None:
+        self._catalog = catalog
+        self._blobs = blobs
+        self._headers: OrderedDict[Digest, GgufHeader] = OrderedDict()
+
+    async def open(self, text: str) -> ModelOnDisk:
+        """Read a model by the name a request gives.
+
+        Raises:
+            InvalidName: the text is no name.
+            ModelNotFound: no such model, in the request's spelling.
+            StoreError: the model is damaged.
+        """
+        return await asyncio.to_thread(self._open, text)
+
+    async def inventory(self) -> Inventory:
+        """Scan the store."""
+        return await asyncio.to_thread(self._catalog.scan)
+
+    async def list(self) -> tuple[ModelSummary, ...]:
+        """All models, newest first; one whose weights cannot be read is listed without what they would say."""
+        return await asyncio.to_thread(lambda: tuple(self._summary(one) for one in self._catalog.scan().models))
+
+    async def show(self, text: str, *, verbose: bool) -> ModelDetails:
+        """Everything about a model; raises as `open`."""
+        return await asyncio.to_thread(self._show, text, verbose)
+
+    def _open(self, text: str) -> ModelOnDisk:
+        name = ModelName.parse(text)
+        try:
+            stored = self._catalog.find(name)
+        except ModelNotFound:
+            raise ModelNotFound(text) from None
+        models = stored.layers(MediaType.MODEL)
+        if not models:
+            raise BrokenManifest(f"model '{text}' has no weights in the GGUF format")
+        weights = models[0].digest
+        header = self._header(weights)
+        templates = [*stored.layers(MediaType.TEMPLATE), *stored.layers(MediaType.PROMPT)]
+        return ModelOnDisk(
+            name=stored.name,
+            shown=stored.name.short,
+            digest=stored.digest,
+            size=stored.size,
+            modified_at=stored.modified_at,
+            config=stored.config,
+            weights=weights,
+            path=self._blobs.path(weights),
+            header=header,
+            template=self._text(templates[-1]) if templates else None,
+            system="".join(self._text(layer) for layer in stored.layers(MediaType.SYSTEM)[-1:]),
+            parameters=self._parameters(stored),
+            history=self._history(stored),
+            licenses=tuple(self._text(layer) for layer in stored.layers(MediaType.LICENSE)),
+            capabilities=capabilities(header),
+        )
+
+    def _header(self, digest: Digest) -> GgufHeader:
+        header = self._headers.get(digest)
+        if header is None:
+            header = self._headers[digest] = read_header(self._blobs.path(digest))
+            if len(self._headers) > HEADERS_KEPT:
+                self._headers.popitem(last=False)
+        return header
+
+    def _text(self, layer: Layer) -> str:
+        return self._blobs.path(layer.digest).read_text(encoding="utf-8", errors="replace")
+
+    def _parameters(self, stored: StoredModel) -> Mapping[str, object]:
+        values: dict[str, object] = {}
+        for layer in stored.layers(MediaType.PARAMS):
+            read = self._json(layer)
+            if isinstance(read, dict):
+                values.update(read)
+        return values
+
+    def _history(self, stored: StoredModel) -> tuple[Message, ...]:
+        messages = []
+        for layer in stored.layers(MediaType.MESSAGES):
+            read = self._json(layer)
+            for one in read if isinstance(read, list) else ():
+                if isinstance(one, dict):
+                    messages.append(Message(str(one.get("role", "user")), str(one.get("content", ""))))
+        return tuple(messages)
+
+    def _json(self, layer: Layer) -> object:
+        try:
+            return json.loads(self._text(layer))
+        except (ValueError, RecursionError) as error:
+            raise BrokenManifest(f"layer {layer.digest} is no JSON: {error}") from None
+
+    def _summary(self, stored: StoredModel) -> ModelSummary:
+        header = None
+        models = stored.layers(MediaType.MODEL)
+        if models and self._blobs.has(models[0].digest):
+            try:
+                header = self._header(models[0].digest)
+            except Exception:  # damaged weights must not hide the other models; `show` says what is wrong
+                header = None
+        return ModelSummary(
+            name=stored.name.short,
+            digest=stored.digest,
+            size=stored.size,
+            modified_at=stored.modified_at,
+            details=details(stored.config, header),
+            capabilities=capabilities(header) if header else (),
+        )
+
+    def _show(self, text: str, verbose: bool) -> ModelDetails:
+        model = self._open(text)
+        header = read_header(model.path, arrays=True) if verbose else model.header
+        return ModelDetails(
+            name=model.shown,
+            modified_at=model.modified_at,
+            details=details(model.config, model.header),
+            modelfile=modelfile_of(model),
+            parameters=parameter_lines(model.parameters),
+            template=model.template if model.template is not None else model.header.chat_template or "",
+            system=model.system,
+            license="\n".join(model.licenses),
+            messages=model.history,
+            model_info=model_info(header),
+            tensors=tuple(TensorInfo(one.name, one.type, tuple(one.shape)) for one in header.tensors),
+            capabilities=model.capabilities,
+            requires=model.config.requires,
+        )
+
+
+def details(config: ModelConfig, header: GgufHeader | None) -> Details:
+    """What the config says, with the lengths from the header."""
+    return Details(
+        format=config.model_format or "gguf",
+        family=config.model_family,
+        families=tuple(config.model_families or ()),
+        parameter_size=config.model_type,
+        quantization_level=config.file_type,
+        context_length=config.context_length or (header.context_length if header else 0) or 0,
+        embedding_length=config.embedding_length or (header.embedding_length if header else 0) or 0,
+    )
+
+
+def capabilities(header: GgufHeader) -> tuple[str, ...]:
+    """What the model can do here: an encoder with a pooling type embeds, everything else completes text."""
+    pools = f"{header.architecture}.pooling_type" in header.metadata
+    return ("embedding",) if pools else ("completion",)
+
+
+def parameter_lines(parameters: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Parameters as (name, text) pairs; a list becomes one pair an entry."""
+    lines: list[tuple[str, str]] = []
+    for name, value in parameters.items():
+        for one in value if isinstance(value, (list, tuple)) else (value,):
+            lines.append(
+                (name, str(one).lower() if isinstance(one, bool) else f"{one:g}" if _is_float(one) else str(one))
+            )
+    return tuple(lines)
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(value, float)
+
+
+def model_info(header: GgufHeader) -> dict[str, object]:
+    """The header's key-values as `show` gives them (spec a.12)."""
+    info: dict[str, object] = {}
+    for key, value in header.metadata.items():
+        if key in {"general.name", "tokenizer.chat_template"}:
+            continue
+        if isinstance(value, GgufArray):
+            short = value.values is not None
+            info[key] = list(value.values or ()) if short else []
+        else:
+            info[key] = value
+    info["general.parameter_count"] = header.parameter_count
+    return info
+
+
+def modelfile_of(model: ModelOnDisk) -> str:
+    """The Modelfile that would make this model again (spec f.4)."""
+    commands = [Command("from", (str(model.path),), 0)]
+    if model.template is not None:
+        commands.append(Command("template", (model.template,), 0))
+    if model.system:
+        commands.append(Command("system", (model.system,), 0))
+    commands += [Command("parameter", pair, 0) for pair in parameter_lines(model.parameters)]
+    commands += [Command("license", (text,), 0) for text in model.licenses]
+    commands += [Command("message", (turn.role, turn.content), 0) for turn in model.history]
+    head = (
+        '# Modelfile generated by "corral show"\n'
+        "# To build a new Modelfile based on this, replace FROM with:\n"
+        f"# FROM {model.shown}\n\n"
+    )
+    return head + render(commands)

@@ -1,0 +1,102 @@
+"""Makes the snapshot the screens read, from what the scheduler, the gauges and the tables hold at that moment."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from corral.runtime.events import Events
+from corral.runtime.gauges import Gauges
+from corral.runtime.requests import RequestLog
+from corral.runtime.runner import Runner
+from corral.runtime.scheduler import Resident, Scheduler
+from corral.runtime.snapshot import ModelState, ModelView, Snapshot
+from corral.runtime.transfers import Transfers
+from corral.runtime.verbs import FOREVER
+
+THROUGHPUT_S = 600
+
+
+class Publisher:
+    """Builds snapshots. Owned by the service loop; what it returns may go to any thread."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        gauges: Gauges,
+        requests: RequestLog,
+        transfers: Transfers,
+        events: Events,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._scheduler = scheduler
+        self._gauges = gauges
+        self._requests = requests
+        self._transfers = transfers
+        self._events = events
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._throughput: deque[float] = deque(maxlen=THROUGHPUT_S)
+        self.serving = ""
+
+    def tick(self) -> None:
+        """Add a second to the history of tokens per second."""
+        self._throughput.append(sum(rate for rate, _ in self._rates()))
+
+    def snapshot(self) -> Snapshot:
+        """What holds now."""
+        rates = self._rates()
+        return Snapshot(
+            at_s=self._clock(),
+            wall_s=self._wall_clock(),
+            serving=self.serving,
+            host=self._gauges.latest,
+            history=self._gauges.history,
+            models=tuple(self._view(one) for one in self._scheduler.residents),
+            requests=self._requests.rows(),
+            transfers=self._transfers.views(),
+            events=self._events.newest(),
+            tokens_per_s=sum(decode for decode, _ in rates),
+            prompt_tokens_per_s=sum(prompt for _, prompt in rates),
+            throughput=tuple(self._throughput),
+            waiting=self._scheduler.waiting(),
+        )
+
+    def _rates(self) -> list[tuple[float, float]]:
+        return [_rates(one.runner) for one in self._scheduler.residents]
+
+    def _view(self, resident: Resident) -> ModelView:
+        runner = resident.runner
+        loaded = runner.loaded if runner is not None else None
+        load = resident.wanted.load
+        sample = self._gauges.process(runner.pid) if runner is not None else None
+        decode, prompt = _rates(runner)
+        idle = resident.state is ModelState.IDLE
+        remaining = resident.expires_at if resident.expires_at == FOREVER else resident.expires_at - self._clock()
+        return ModelView(
+            name=resident.wanted.name,
+            digest=resident.wanted.digest,
+            state=resident.state,
+            pid=runner.pid if runner is not None else 0,
+            load_fraction=runner.load_fraction if runner is not None else 0.0,
+            num_ctx=loaded.num_ctx if loaded else load.num_ctx,
+            slots_used=runner.running if runner is not None else 0,
+            slots_total=loaded.num_sequences if loaded else load.num_sequences,
+            waiting=self._scheduler.waiting(resident.wanted.digest),
+            cells_used=runner.cells_used if runner is not None else 0,
+            cells_total=loaded.num_cells if loaded else load.num_cells,
+            weights_bytes=loaded.weights_bytes if loaded else 0,
+            kv_bytes=loaded.kv_bytes if loaded else 0,
+            compute_bytes=loaded.compute_bytes if loaded else 0,
+            vram_bytes=loaded.vram_bytes if loaded else 0,
+            rss_bytes=sample.rss if sample else 0,
+            cpu_percent=sample.cpu_percent if sample else 0.0,
+            tokens_per_s=decode,
+            prompt_tokens_per_s=prompt,
+            expires_in_s=max(0.0, remaining) if idle else None,
+        )
+
+
+def _rates(runner: Runner | None) -> tuple[float, float]:
+    return (0.0, 0.0) if runner is None else (runner.decode_rate.per_second(), runner.prompt_rate.per_second())

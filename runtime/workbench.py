@@ -1,0 +1,333 @@
+"""The verbs: everything API, screen and command line can ask for, answered in this process.
+
+One workbench per process, on one loop (the service's). It puts the parts together and holds no rule of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
+
+import psutil
+
+from corral.runtime.answers import Answers
+from corral.runtime.create import Creator
+from corral.runtime.errors import RequestCanceled, RunError
+from corral.runtime.events import Events
+from corral.runtime.gauges import Gauges, HostProbe, SystemProbe
+from corral.runtime.library import Library, details
+from corral.runtime.publish import Publisher
+from corral.runtime.pull import Puller
+from corral.runtime.requests import RequestLog
+from corral.runtime.runner import Runner
+from corral.runtime.scheduler import Resident, Scheduler
+from corral.runtime.settings import Settings
+from corral.runtime.snapshot import EMPTY, ModelState, Snapshot
+from corral.runtime.spares import Spares
+from corral.runtime.transfers import Transfers
+from corral.runtime.verbs import (
+    FOREVER,
+    Caller,
+    ChatRequest,
+    Chunk,
+    CreateRequest,
+    DeletePlan,
+    GenerateRequest,
+    LoadedModel,
+    ModelDetails,
+    ModelSummary,
+    Progress,
+)
+from corral.store import plans
+from corral.store.blobs import BlobStore
+from corral.store.catalog import Catalog
+from corral.store.errors import ModelNotFound, StoreError
+from corral.store.manifests import ManifestStore
+from corral.store.names import Digest, ModelName
+from corral.store.paths import StorePaths
+
+OLLAMA_LEVEL = "0.33.0"
+"""The version of Ollama whose API this is; clients compare it (spec appendix A)."""
+
+SAMPLE_S = 1.0
+BUSY_PUBLISH_S = 0.25
+UNWATCHED_SAMPLE_S = 10.0
+WATCHED_FOR_S = 5.0
+
+
+class Workbench:
+    """Implements `verbs.Client`. `start` and `close` frame its life on the service loop; `latest` is for any thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        probe: HostProbe | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        warm: bool = True,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._warm = warm
+        self._paths = StorePaths(settings.models)
+        self._blobs = BlobStore(self._paths)
+        self._manifests = ManifestStore(self._paths)
+        self._catalog = Catalog(self._paths, self._blobs)
+        self._library = Library(self._catalog, self._blobs)
+        self.events = Events(wall_clock)
+        self.requests = RequestLog(clock, wall_clock)
+        self._transfers = Transfers(clock)
+        self._gauges = Gauges(probe or SystemProbe(settings.models))
+        self._spares = Spares(lambda: Runner.start(clock))
+        self._scheduler = Scheduler(
+            self._spares.take,
+            self.events,
+            clock,
+            max_loaded=settings.max_loaded_models,
+            max_queue=settings.max_queue,
+            load_timeout_s=settings.load_timeout_s,
+        )
+        self._answers = Answers(
+            settings,
+            self._library,
+            self._scheduler,
+            self.requests,
+            clock=clock,
+            free_memory=lambda: psutil.virtual_memory().available,
+            new_id=_new_id,
+        )
+        self._creator = Creator(
+            self._library, self._catalog, self._blobs, self._manifests, prune=not settings.no_prune
+        )
+        self._puller = Puller(self._blobs, self._creator)
+        self._publisher = Publisher(
+            self._scheduler, self._gauges, self.requests, self._transfers, self.events, clock, wall_clock
+        )
+        self._snapshot = EMPTY
+        self._looked_at = clock()
+        self._sampler: asyncio.Task[None] | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self, serving: str = "") -> None:
+        """Begin to sample and to publish; `serving` is the address shown on the screens."""
+        self._publisher.serving = serving
+        for warning in self._settings.warnings:
+            self.events.add("server", warning, "warning")
+        if serving:
+            self.events.add("server", f"serving on {serving}")
+        self._snapshot = self._publisher.snapshot()
+        self._sampler = asyncio.create_task(self._sample_for_ever())
+        if self._warm:
+            self._spares.warm()
+
+    async def close(self) -> None:
+        """Stop every runner and reap it."""
+        if self._sampler is not None:
+            self._sampler.cancel()
+            await asyncio.gather(self._sampler, return_exceptions=True)
+        await asyncio.gather(self._scheduler.close(), self._spares.close())
+
+    async def _sample_for_ever(self) -> None:
+        sampled = -FOREVER
+        while True:
+            now = self._clock()
+            watched = now - self._looked_at < WATCHED_FOR_S
+            if now - sampled >= (SAMPLE_S if watched else UNWATCHED_SAMPLE_S):
+                sampled = now
+                pids = tuple(one.runner.pid for one in self._scheduler.residents if one.runner is not None)
+                self._gauges.add(*await asyncio.to_thread(self._gauges.sample, pids))
+                self._publisher.tick()
+            if watched:
+                self._snapshot = self._publisher.snapshot()
+            busy = self.requests.in_flight or any(r.state is not ModelState.IDLE for r in self._scheduler.residents)
+            await asyncio.sleep(BUSY_PUBLISH_S if busy and watched else SAMPLE_S)
+
+    def latest(self) -> Snapshot:
+        """The newest snapshot; that somebody looks is what makes it be renewed."""
+        self._looked_at = self._clock()
+        return self._snapshot
+
+    # -- models on disk -----------------------------------------------------------------------------------------
+
+    async def version(self) -> str:
+        """The version of Ollama that clients are told."""
+        return OLLAMA_LEVEL
+
+    async def list_models(self) -> Sequence[ModelSummary]:
+        """See `verbs.Client`."""
+        return await self._library.list()
+
+    async def show(self, model: str, *, verbose: bool = False) -> ModelDetails:
+        """See `verbs.Client`."""
+        return await self._library.show(model, verbose=verbose)
+
+    async def copy(self, source: str, destination: str) -> None:
+        """See `verbs.Client`."""
+        old, new = ModelName.parse(source), ModelName.parse(destination)
+        stored = await asyncio.to_thread(self._catalog.find, old)
+        await asyncio.to_thread(self._manifests.copy, stored.name, new)
+
+    async def plan_delete(self, models: Sequence[str]) -> DeletePlan:
+        """See `verbs.Client`."""
+        names = [ModelName.parse(model) for model in models]
+        plan = plans.plan_delete(await self._library.inventory(), names)
+        in_memory = {one.wanted.name for one in self._scheduler.residents}
+        shown = tuple(name.short for name in plan.names)
+        return DeletePlan(
+            models=shown,
+            frees=plan.frees,
+            keeps=plan.keeps,
+            shared_with=tuple(name.short for name in plan.shared_with),
+            in_memory=tuple(name for name in shown if name in in_memory),
+        )
+
+    async def delete(self, model: str) -> None:
+        """See `verbs.Client`."""
+        name = ModelName.parse(model)
+        inventory = await self._library.inventory()
+        try:
+            plan = plans.plan_delete(inventory, [name])
+        except ModelNotFound:
+            raise ModelNotFound(model) from None
+        freed = await asyncio.to_thread(plans.execute, plan)
+        self.events.add("delete", f"{name.short}: freed {freed / 1e6:,.0f} MB")
+
+    async def has_blob(self, digest: str) -> bool:
+        """See `verbs.Client`."""
+        return await asyncio.to_thread(self._blobs.has, Digest.parse(digest))
+
+    async def put_blob(self, digest: str, chunks: AsyncIterable[bytes]) -> bool:
+        """See `verbs.Client`. Bytes that do not hash to `digest` leave nothing behind."""
+        wanted = Digest.parse(digest)
+        if await asyncio.to_thread(self._blobs.has, wanted):
+            async for _ in chunks:
+                pass  # the sender is heard out: it learns of a 200 only after its body
+            return False
+        writer = await asyncio.to_thread(self._blobs.writer, wanted)
+        with writer:
+            async for chunk in chunks:
+                await asyncio.to_thread(writer.write, chunk)
+            await asyncio.to_thread(writer.commit)
+        return True
+
+    async def create(self, request: CreateRequest) -> AsyncGenerator[Progress, None]:
+        """See `verbs.Client`."""
+        caller = request.caller or Caller(_new_id(), "local", "", "create")
+        async with aclosing(self._job(caller, request.model, self._creator.create(request), "create")) as steps:
+            async for step in steps:
+                yield step
+
+    async def pull(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        """See `verbs.Client`."""
+        caller = caller or Caller(_new_id(), "local", "", "pull")
+        async with aclosing(self._job(caller, model, self._puller.pull(model), "pull")) as steps:
+            async for step in steps:
+                yield step
+
+    async def _job(
+        self, caller: Caller, model: str, steps: AsyncGenerator[Progress, None], kind: str
+    ) -> AsyncGenerator[Progress, None]:
+        """Run a long job with its row, its line among the transfers, and its way to be cancelled."""
+        ours = self.requests.get(caller.request_id) is None
+        status, note = 499, "stopped"
+        asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.requests.begin(caller, model, lambda: None if asked.done() else asked.set_result(None))
+        try:
+            with self._transfers.open(caller.request_id, model) as transfer:
+                async with aclosing(steps):
+                    async for step in _until(steps, asked):
+                        transfer.follow(step)
+                        yield step
+            self.events.add(kind, f"{model}: done")
+            status, note = 200, ""
+        except (RunError, StoreError) as error:
+            if not isinstance(error, RequestCanceled):
+                status, note = 500, str(error)
+                self.events.add(kind, f"{model}: {error}", "error")
+            raise
+        finally:
+            if ours:
+                self.requests.end(caller.request_id, status=status, note=note)
+
+    # -- models in memory ---------------------------------------------------------------------------------------
+
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+        """See `verbs.Client`."""
+        return self._answers.chat(request)
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
+        """See `verbs.Client`."""
+        return self._answers.generate(request)
+
+    async def unload(self, model: str) -> None:
+        """See `verbs.Client`."""
+        await self._scheduler.unload((await self._library.open(model)).weights.hex)
+
+    async def loaded(self) -> Sequence[LoadedModel]:
+        """See `verbs.Client`."""
+        views = [await self._loaded(one) for one in self._scheduler.residents if one.ready.done()]
+        far = datetime.max.replace(tzinfo=datetime.now().astimezone().tzinfo)
+        return sorted((one for one in views if one is not None), key=lambda one: one.expires_at or far, reverse=True)
+
+    async def _loaded(self, resident: Resident) -> LoadedModel | None:
+        runner = resident.runner
+        if runner is None or runner.loaded is None:
+            return None
+        try:
+            model = await self._library.open(resident.wanted.name)
+        except StoreError:
+            return None  # removed or renamed while it runs; it goes when its requests are done
+        size = runner.loaded.weights_bytes + runner.loaded.kv_bytes + runner.loaded.compute_bytes
+        remaining = resident.keep_alive_s
+        if resident.state is ModelState.IDLE:
+            remaining = resident.expires_at - self._clock()
+        elif resident.state is ModelState.STOPPING:
+            remaining = -1.0
+        forever = remaining == FOREVER or remaining > timedelta(days=3650).total_seconds()
+        return LoadedModel(
+            name=resident.wanted.name,
+            digest=model.digest,
+            size=size,
+            size_vram=min(size, runner.loaded.vram_bytes),
+            details=details(model.config, model.header),
+            context_length=runner.loaded.num_ctx,
+            expires_at=None if forever else datetime.now().astimezone() + timedelta(seconds=remaining),
+        )
+
+    async def cancel(self, request_id: str) -> bool:
+        """See `verbs.Client`."""
+        return self.requests.cancel(request_id)
+
+
+async def _until(
+    steps: AsyncGenerator[Progress, None], asked: asyncio.Future[None]
+) -> AsyncGenerator[Progress, None]:
+    """Pass steps on until they end or somebody asks to stop.
+
+    Raises:
+        RequestCanceled: somebody did.
+    """
+    while True:
+        step = asyncio.ensure_future(anext(steps, None))
+        try:
+            await asyncio.wait({step, asked}, return_when="FIRST_COMPLETED")
+        finally:
+            if not step.done():
+                step.cancel()
+                await asyncio.gather(step, return_exceptions=True)
+        if asked.done():
+            raise RequestCanceled
+        progress = step.result()
+        if progress is None:
+            return
+        yield progress
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:12]

