@@ -1,0 +1,45 @@
+"""The workbench over a fake client, starting on any of its screens, and ways to wait for what is drawn."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from textual.app import App
+from textual.pilot import Pilot
+
+from corral.tui import app as app_module
+from corral.tui.actions import Where
+from corral.tui.app import WorkbenchApp
+from corral.tui.link import ServiceLink
+from tests.fakes.client import FakeClient
+
+ENVIRON = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+STYLES = str(Path(app_module.__file__).parent / "styles" / "app.tcss")
+SIZES = [(120, 36), (80, 24)]
+
+
+def workbench(client: FakeClient, mode: Where) -> WorkbenchApp:
+    """The app on its `mode` screen, the client answering on the test's own loop."""
+
+    class StartedThere(WorkbenchApp):
+        CSS_PATH = STYLES
+        DEFAULT_MODE = mode
+
+    return StartedThere(ServiceLink(client, asyncio.get_running_loop()), environ=ENVIRON)
+
+
+async def until(pilot: Pilot[object], condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+    """Let the app run until `condition` holds; fails after `within_s`."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"did not happen within {within_s} s:\n{picture(pilot.app)}")
+        await pilot.pause(0.01)
+
+
+def picture(app: App[object]) -> str:
+    """What the screen shows, as text."""
+    return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())

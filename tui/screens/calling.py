@@ -1,0 +1,49 @@
+"""What screens share that call verbs: an error becomes a line for the reader, never the end of the app."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TypeVar
+
+from textual.widgets import Static
+
+from corral.runtime.errors import RunError
+from corral.runtime.verbs import Client
+from corral.store.errors import StoreError
+from corral.tui.screens.base import WorkbenchScreen
+from corral.tui.text import clean
+
+T = TypeVar("T")
+
+
+async def exhaust(stream: AsyncGenerator[object, None]) -> bool:
+    """Run a streaming verb to its end; always True, so that it can be told from a failed one."""
+    async for _ in stream:
+        pass
+    return True
+
+
+class CallingScreen(WorkbenchScreen):
+    """A screen whose keys call verbs."""
+
+    async def try_verb(self, verb: Callable[[Client], Awaitable[T]]) -> T | None:
+        """The answer of a verb, or None after telling why there is none."""
+        try:
+            return await self.link.call(verb)
+        except (StoreError, RunError) as error:
+            self.tell_error(str(error))
+            return None
+
+    def tell(self, text: str) -> None:
+        """Say something in passing."""
+        self.notify(clean(text), markup=False, timeout=4)
+
+    def tell_error(self, text: str) -> None:
+        """Say what went wrong."""
+        self.notify(clean(text), severity="error", markup=False)
+
+    def write(self, selector: str, text: str) -> None:
+        """Put a text of ours into a `Static` of fixed size, if it says something else."""
+        static = self.query_one(selector, Static)
+        if static.content != text:
+            static.update(text, layout=False)

@@ -1,0 +1,56 @@
+"""States as a person reads them: a sign and a word each, never a colour alone."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from corral.runtime.snapshot import ModelState, RequestState, RequestView
+
+_MODEL = {
+    ModelState.LOADING: ("◐", "load", "yellow"),
+    ModelState.IDLE: ("○", "idle", ""),
+    ModelState.BUSY: ("●", "busy", "green"),
+    ModelState.STOPPING: ("◌", "stopping", "yellow"),
+}
+_REQUEST = {
+    RequestState.WAITING: ("…", "waiting", "yellow"),
+    RequestState.LOADING: ("◐", "load", "yellow"),
+    RequestState.PREFILL: ("◔", "prefill", "cyan"),
+    RequestState.DECODE: ("⏵", "decode", "green"),
+    RequestState.RUNNING: ("⏵", "running", "green"),
+    RequestState.DONE: ("✓", "done", ""),
+    RequestState.FAILED: ("✗", "failed", "red"),
+    RequestState.CANCELED: ("⏹", "canceled", "yellow"),
+}
+LEVEL_SIGNS = {"info": ("·", ""), "warning": ("!", "yellow"), "error": ("✗", "red")}
+"""Sign and style of an event's level."""
+
+IN_FLIGHT = frozenset(
+    {RequestState.WAITING, RequestState.LOADING, RequestState.PREFILL, RequestState.DECODE, RequestState.RUNNING}
+)
+"""States of requests that have not ended."""
+
+
+def model_state(state: ModelState) -> Text:
+    """`● busy`."""
+    sign, word, style = _MODEL[state]
+    return Text(f"{sign} {word}", style=style)
+
+
+def request_state(state: RequestState) -> Text:
+    """`⏵ decode`."""
+    sign, word, style = _REQUEST[state]
+    return Text(f"{sign} {word}", style=style)
+
+
+def request_status(request: RequestView) -> Text:
+    """The HTTP status once there is one, the state's sign until then."""
+    sign, _, style = _REQUEST[request.state]
+    if request.state in IN_FLIGHT or not request.status:
+        return Text(sign, style=style)
+    return Text(str(request.status), style="red" if is_error(request) else "")
+
+
+def is_error(request: RequestView) -> bool:
+    """Whether a request ended badly."""
+    return request.state is RequestState.FAILED or request.status >= 400

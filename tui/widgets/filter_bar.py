@@ -1,0 +1,63 @@
+"""The line a list is filtered with: appears with `/`, goes with Escape."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Static
+
+
+class FilterBar(Horizontal):
+    """A hidden line of input that reports every change."""
+
+    DEFAULT_CSS = """
+    FilterBar { height: 1; display: none; }
+    FilterBar.-open { display: block; }
+    FilterBar Static { width: 2; color: $accent; }
+    FilterBar Input { width: 1fr; border: none; height: 1; padding: 0; background: transparent; }
+    FilterBar Input:focus { border: none; }
+    """
+
+    class Changed(Message):
+        """Another filter line holds."""
+
+        def __init__(self, line: str) -> None:
+            super().__init__()
+            self.line = line
+
+    class Left(Message):
+        """The reader is done typing: the list should have the focus."""
+
+    def compose(self) -> ComposeResult:
+        """The slash and the line."""
+        yield Static("/", markup=False)
+        yield Input(placeholder="letters in order · !not · re:pattern", compact=True, select_on_focus=False)
+
+    @property
+    def line(self) -> str:
+        """What is filtered by."""
+        return self.query_one(Input).value
+
+    def open(self) -> None:
+        """Show the line and let it be typed in."""
+        self.add_class("-open")
+        self.query_one(Input).focus()
+
+    def close(self) -> None:
+        """Take filter and line away."""
+        self.query_one(Input).value = ""
+        self.remove_class("-open")
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Changed(event.value))
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        if not event.value:
+            self.close()
+        self.post_message(self.Left())

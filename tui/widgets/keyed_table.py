@@ -1,0 +1,208 @@
+"""A table fed with whole listings that touches only the cells that changed.
+
+`DataTable` sends all of itself for any change, so nothing may change that need not; and a string given to it is read
+as markup, so cells are `Text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import DataTable
+
+Row = Mapping[str, Text]
+"""Column key to cell; a column without a cell stays blank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of fixed `width` in cells; `width` 0 takes what the others leave, `least` at the smallest."""
+
+    key: str
+    label: str
+    width: int
+    is_right: bool = False
+    least: int = 12
+
+
+def _differ(one: Text, other: Text) -> bool:
+    return one.plain != other.plain or one.spans != other.spans or one.style != other.style
+
+
+class KeyedTable(DataTable[Text], inherit_bindings=False):
+    """Rows by key, the order as given, the cursor staying on its row whatever comes and goes.
+
+    Enter is left to the screen, whose action it is and whose footer names it; a click on the cursor's row is `Opened`.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "cursor_down", "Down", show=False),
+        Binding("up,k", "cursor_up", "Up", show=False),
+        Binding("home,g", "scroll_top", "Top", show=False),
+        Binding("end,G,shift+g", "scroll_bottom", "Bottom", show=False),
+        Binding("pagedown,ctrl+d", "page_down", "Page down", show=False),
+        Binding("pageup,ctrl+u", "page_up", "Page up", show=False),
+    ]
+    DEFAULT_CSS = """
+    KeyedTable { height: 1fr; background: transparent; scrollbar-size-vertical: 1; overflow-x: hidden; }
+    """
+
+    class Highlighted(Message):
+        """The cursor rests on another row; `key` is None in an empty table."""
+
+        def __init__(self, table: KeyedTable, key: str | None) -> None:
+            super().__init__()
+            self.table = table
+            self.key = key
+
+        @property
+        def control(self) -> KeyedTable:
+            """The table it happened in."""
+            return self.table
+
+    class Opened(Message):
+        """A click on the row under the cursor."""
+
+        def __init__(self, table: KeyedTable, key: str) -> None:
+            super().__init__()
+            self.table = table
+            self.key = key
+
+        @property
+        def control(self) -> KeyedTable:
+            """The table it happened in."""
+            return self.table
+
+    def __init__(self, *, widget_id: str | None = None) -> None:
+        super().__init__(id=widget_id, cursor_type="row", zebra_stripes=False, cell_padding=0)
+        self._layout: tuple[Column, ...] = ()
+        self._sorted_by: tuple[str, bool] = ("", False)
+        self._given: dict[str, Row] = {}
+        self._shown: dict[str, dict[str, Text]] = {}
+        self._firsts: dict[str, Text] = {}
+        self._order: list[str] = []
+        self._widths: tuple[int, ...] = ()
+        self._last_highlighted: str | None = None
+
+    @property
+    def highlighted_key(self) -> str | None:
+        """The key of the row under the cursor."""
+        row = self.cursor_row
+        return self._order[row] if 0 <= row < len(self._order) else None
+
+    @property
+    def keys_shown(self) -> tuple[str, ...]:
+        """The keys, top first."""
+        return tuple(self._order)
+
+    def set_columns(self, columns: Sequence[Column], *, sorted_by: str = "", is_descending: bool = False) -> None:
+        """Set the columns and which of them the order comes from (its header says so with an arrow)."""
+        wanted = (tuple(columns), (sorted_by, is_descending))
+        if wanted != (self._layout, self._sorted_by):
+            self._layout, self._sorted_by = wanted
+            self._rebuild()
+
+    def sync(self, rows: Sequence[tuple[str, Row]]) -> None:
+        """Show these rows in this order, changing only what differs."""
+        cursor = self.highlighted_key
+        wanted = self._given = dict(rows)
+        if not self._layout:
+            return
+        gone = [key for key in self._order if key not in wanted]
+        for key in gone:
+            self.remove_row(key)
+            del self._shown[key], self._firsts[key]
+        for key, cells in wanted.items():
+            if key in self._shown:
+                self._update(key, cells)
+            else:
+                self._append(key, cells)
+        kept = [key for key in self._order if key in wanted]
+        current = kept + [key for key in wanted if key not in set(kept)]
+        self._order = list(wanted)
+        if current != self._order:
+            ranks = {id(self._firsts[key]): rank for rank, key in enumerate(self._order)}
+            self.sort(self._layout[0].key, key=lambda cell: ranks[id(cell)])
+        if cursor in wanted and self.highlighted_key != cursor:
+            self.move_cursor(row=self._order.index(cursor), animate=False)
+        self._announce()
+
+    def go_to(self, key: str) -> None:
+        """Put the cursor on a row."""
+        if key in self._order:
+            self.move_cursor(row=self._order.index(key), animate=False)
+
+    def _append(self, key: str, cells: Row) -> None:
+        # The sort tells rows apart by the identity of their first cell, so each has its own.
+        self._shown[key] = {column.key: cells.get(column.key, Text()).copy() for column in self._layout}
+        fitted = [self._fitted(column, self._shown[key][column.key]) for column in self._layout]
+        self._firsts[key] = fitted[0]
+        self.add_row(*fitted, key=key)
+
+    def _update(self, key: str, cells: Row) -> None:
+        shown = self._shown[key]
+        for column in self._layout:
+            cell = cells.get(column.key, Text())
+            if _differ(cell, shown[column.key]):
+                shown[column.key] = cell.copy()
+                fitted = self._fitted(column, shown[column.key])
+                if column is self._layout[0]:
+                    self._firsts[key] = fitted
+                self.update_cell(key, column.key, fitted)
+
+    def _fitted(self, column: Column, cell: Text) -> Text:
+        fitted = cell if column.is_right else Text.assemble(" ", cell)
+        fitted.no_wrap = True
+        fitted.overflow = "ellipsis"
+        fitted.justify = "right" if column.is_right else "left"
+        return fitted
+
+    def _available(self) -> tuple[int, ...]:
+        """Widths of all columns for the size the table has."""
+        fixed = sum(column.width for column in self._layout) + len(self._layout)
+        free = self.size.width - fixed - self.styles.scrollbar_size_vertical
+        return tuple(column.width or max(column.least, free) for column in self._layout)
+
+    def _rebuild(self) -> None:
+        cursor = self.highlighted_key
+        self.clear(columns=True)
+        self._shown.clear()
+        self._firsts.clear()
+        self._order = list(self._given)
+        self._widths = self._available()
+        for column, width in zip(self._layout, self._widths, strict=True):
+            arrow = ("▼" if self._sorted_by[1] else "▲") if column.key == self._sorted_by[0] else ""
+            label = Text(f"{column.label}{arrow}", style="reverse" if arrow else "")
+            self.add_column(self._fitted(column, label), width=width + 1, key=column.key)
+        for key, cells in self._given.items():
+            self._append(key, cells)
+        if cursor is not None:
+            self.go_to(cursor)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Give the flexible column what is left."""
+        if self._layout and self._available() != self._widths:
+            self._rebuild()
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        """Turn the row into its key."""
+        event.stop()
+        self._announce()
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        """Turn the row into its key."""
+        event.stop()
+        if event.row_key.value is not None:
+            self.post_message(self.Opened(self, event.row_key.value))
+
+    def _announce(self) -> None:
+        key = self.highlighted_key
+        if key != self._last_highlighted:
+            self._last_highlighted = key
+            self.post_message(self.Highlighted(self, key))

@@ -1,0 +1,37 @@
+"""A framed part of a screen with a title and figures in its frame; the frame is heavy where the focus is."""
+
+from __future__ import annotations
+
+from textual.containers import Vertical
+from textual.content import Content
+
+from corral.tui.text import clean_line
+
+
+class Panel(Vertical):
+    """A box whose title and subtitle are never read as markup and change without a new layout."""
+
+    DEFAULT_CSS = """
+    Panel {
+        border: round $border-blurred;
+        border-title-color: $foreground;
+        border-subtitle-color: $text-muted;
+        border-title-style: bold;
+        padding: 0 1;
+        height: 1fr;
+    }
+    Panel:focus-within { border: heavy $border; }
+    """
+
+    def __init__(self, title: str, *, widget_id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=widget_id, classes=classes)
+        self._texts = ("", "")
+        self.entitle(title)
+
+    def entitle(self, title: str, subtitle: str = "") -> None:
+        """Say what the panel shows; costs nothing where it says so already."""
+        texts = (clean_line(title), clean_line(subtitle))
+        if texts != self._texts:
+            self._texts = texts
+            self.border_title = Content(texts[0])
+            self.border_subtitle = Content(texts[1])

@@ -1,0 +1,135 @@
+"""One bar of several parts that add up to the whole, with a legend that says each part's figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from textual.strip import Strip
+from textual.widget import Widget
+
+from corral.tui.figures import size
+from corral.tui.widgets.glyphs import Glyphs
+
+_FILLS = ("█", "▓", "▒", "▚", "░")
+_ASCII_FILLS = ("#", "=", "+", "o", ".")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A share of the whole, in bytes; `note` says more where there is room."""
+
+    label: str
+    amount: int
+    note: str = ""
+
+
+def shares(parts: Sequence[Part], cells: int) -> list[int]:
+    """Whole cells for each part, exactly `cells` together (largest remainder)."""
+    total = sum(part.amount for part in parts)
+    if total <= 0:
+        return [0] * len(parts)
+    exact = [part.amount / total * cells for part in parts]
+    whole = [int(one) for one in exact]
+    by_remainder = sorted(range(len(parts)), key=lambda n: exact[n] - whole[n], reverse=True)
+    for n in by_remainder[: cells - sum(whole)]:
+        whole[n] += 1
+    return whole
+
+
+class StackedBar(Widget):
+    """The bar in the first line, below it the legend: a line a part, or several in a line where it is short of them."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "stacked--0",
+        "stacked--1",
+        "stacked--2",
+        "stacked--3",
+        "stacked--4",
+        "stacked--none",
+    }
+    DEFAULT_CSS = """
+    StackedBar { height: 1fr; }
+    StackedBar .stacked--0 { color: $accent; }
+    StackedBar .stacked--1 { color: $secondary; }
+    StackedBar .stacked--2 { color: $warning; }
+    StackedBar .stacked--3 { color: $foreground; }
+    StackedBar .stacked--4 { color: $text-muted; }
+    StackedBar .stacked--none { color: $text-disabled; }
+    """
+
+    def __init__(self, *, glyphs: Glyphs = Glyphs.BRAILLE, widget_id: str | None = None) -> None:
+        super().__init__(id=widget_id)
+        self._glyphs = glyphs
+        self._parts: tuple[Part, ...] = ()
+
+    def show(self, parts: Sequence[Part]) -> None:
+        """Draw these parts, five at most; none at all says `n/a`."""
+        if tuple(parts) != self._parts:
+            self._parts = tuple(parts)
+            self.refresh()
+
+    def use(self, glyphs: Glyphs) -> None:
+        """Draw with another set of characters."""
+        self._glyphs = glyphs
+        self.refresh()
+
+    def _legend(self, width: int, rows: int) -> list[list[int]]:
+        """Which parts stand in which row."""
+        numbers = list(range(len(self._parts)))
+        if rows >= len(numbers):
+            return [[n] for n in numbers]
+        lines: list[list[int]] = [[]]
+        used = 0
+        for n in numbers:
+            needed = cell_len(self._entry(n)) + 2
+            if lines[-1] and used + needed > width + 2:
+                lines.append([])
+                used = 0
+            lines[-1].append(n)
+            used += needed
+        return lines[:rows]
+
+    def _entry(self, n: int) -> str:
+        fills = _ASCII_FILLS if self._glyphs is Glyphs.ASCII else _FILLS
+        return f"{fills[n]} {self._parts[n].label} {size(self._parts[n].amount)}"
+
+    def _bar(self, width: int) -> Strip:
+        fills = _ASCII_FILLS if self._glyphs is Glyphs.ASCII else _FILLS
+        cells = shares(self._parts, width)
+        return Strip(
+            [
+                Segment(fills[n] * cells[n], self.get_component_rich_style(f"stacked--{n}"))
+                for n in range(len(self._parts))
+                if cells[n]
+            ]
+        )
+
+    def render_line(self, y: int) -> Strip:
+        """Draw the bar or a line of the legend."""
+        width, height = self.content_size
+        base = self.rich_style
+        if width <= 0 or y >= height:
+            return Strip.blank(max(width, 0), base)
+        if not self._parts:
+            text = "n/a" if y == 0 else ""
+            return Strip([Segment(text, self.get_component_rich_style("stacked--none"))]).adjust_cell_length(
+                width, base
+            )
+        if y == 0:
+            return self._bar(width).adjust_cell_length(width, base)
+        rows = self._legend(width, height - 1)
+        segments: list[Segment] = []
+        for n in rows[y - 1] if y <= len(rows) else []:
+            style = self.get_component_rich_style(f"stacked--{n}")
+            alone = len(rows[y - 1]) == 1
+            if alone:
+                part, fill = self._parts[n], self._entry(n)[:1]
+                text = f"{fill} {set_cell_size(part.label, 8)} {size(part.amount):>6}  {part.note}"
+            else:
+                text = self._entry(n) + "  "
+            segments.append(Segment(text, style))
+        return Strip(segments).adjust_cell_length(width, base)
