@@ -129,14 +129,14 @@ _MODELS = (
     Action("model.unload", "u", "unload", "Take the model out of memory", Where.MODELS, "unload"),
     Action("pull", "p", "pull", "Fetch a model", Where.MODELS, "pull"),
     Action("delete", "d", "delete", "Delete the model, after a look at what it frees", Where.MODELS, "delete"),
-    Action("mark", "space", "mark", "Mark the model, to delete several at once", Where.MODELS, "mark"),
+    Action("mark", "space", "", "Mark the model, to delete several at once", Where.MODELS, "mark"),
     Action(
         "mark.invert", "asterisk", "", "Mark what is not marked and the other way round", Where.MODELS, "invert_marks"
     ),
-    Action("model.copy", "c", "copy", "Give the model a second name", Where.MODELS, "copy"),
+    Action("model.copy", "c", "", "Give the model a second name", Where.MODELS, "copy"),
     Action("edit", "e", "edit", "Edit the model's Modelfile", Where.MODELS, "edit"),
     Action("models.find", "slash", "filter", "Filter: letters in order, !not, re:pattern", Where.MODELS, "find"),
-    Action("sort", "s", "sort", "Sort by the next column", Where.MODELS, "sort"),
+    Action("sort", "s", "", "Sort by the next column", Where.MODELS, "sort"),
     Action("sort.reverse", "S,shift+s", "", "Turn the order round", Where.MODELS, "reverse"),
     Action("models.cancel", "x", "", "Cancel a transfer", Where.MODELS, "cancel"),
     Action("info", "i", "", "Show or hide the details", Where.MODELS, "info"),
