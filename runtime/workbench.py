@@ -101,9 +101,7 @@ class Workbench:
             free_memory=lambda: psutil.virtual_memory().available,
             new_id=_new_id,
         )
-        self._creator = Creator(
-            self._library, self._catalog, self._blobs, self._manifests, prune=not settings.no_prune
-        )
+        self._creator = Creator(self._library, self._catalog, self._blobs, self._manifests, prune=not settings.no_prune)
         self._puller = Puller(self._blobs, self._creator)
         self._publisher = Publisher(
             self._scheduler, self._gauges, self.requests, self._transfers, self.events, clock, wall_clock
@@ -305,9 +303,7 @@ class Workbench:
         return self.requests.cancel(request_id)
 
 
-async def _until(
-    steps: AsyncGenerator[Progress, None], asked: asyncio.Future[None]
-) -> AsyncGenerator[Progress, None]:
+async def _until(steps: AsyncGenerator[Progress, None], asked: asyncio.Future[None]) -> AsyncGenerator[Progress, None]:
     """Pass steps on until they end or somebody asks to stop.
 
     Raises:

@@ -7,8 +7,9 @@ python=${PYTHON:-python3}
 if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && command -v nvcc >/dev/null 2>&1; then
     arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | sort -u | tr -d . | paste -sd ';' -)
     echo "engine: building llama.cpp for CUDA (architecture $arch)"
-    exec env CMAKE_ARGS="-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=$arch ${CMAKE_ARGS:-}" \
-        "$python" -m pip install --quiet --no-cache-dir --no-binary llama-cpp-python "llama-cpp-python>=0.3.36,<0.4"
+    export CMAKE_ARGS="-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=$arch ${CMAKE_ARGS:-}"
+    # pip's cache does not know for what a wheel was built: one of its own keeps the CPU's out of the way.
+    export PIP_CACHE_DIR="${XDG_CACHE_HOME:-$HOME/.cache}/corral/pip-cuda-$(echo "$arch" | tr ';' '-')"
 elif [ "$(uname -s)" = Darwin ]; then
     echo "engine: building llama.cpp for Metal"
     export CMAKE_ARGS="-DGGML_METAL=on ${CMAKE_ARGS:-}"

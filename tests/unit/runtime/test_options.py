@@ -1,0 +1,102 @@
+"""Options of requests and PARAMETER lines of Modelfiles, against the words of spec a.5 and f.2."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral.runtime.errors import InvalidOption, InvalidParameter
+from corral.runtime.options import (
+    OPTIONS,
+    Options,
+    advice,
+    parse_options,
+    parse_parameter,
+    parse_parameters,
+    unknown_names,
+)
+
+
+def test_defaults_are_those_of_the_registry() -> None:
+    options = parse_options()
+    assert options == Options()
+    for name, option in OPTIONS.items():
+        assert getattr(options, name) == option.default
+
+
+def test_later_maps_win_nulls_and_unknown_names_are_skipped() -> None:
+    options = parse_options({"temperature": 0, "top_k": 5.9, "stop": ["a"]}, {"temperature": 1, "top_k": None, "x": 1})
+    assert (options.temperature, options.top_k, options.stop) == (1.0, 5, ("a",))
+    assert unknown_names({"x": 1, "numa": True, "seed": 1}) == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"num_ctx": "x"}, 'option "num_ctx" must be of type integer'),
+        ({"num_ctx": True}, 'option "num_ctx" must be of type integer'),
+        ({"temperature": []}, 'option "temperature" must be of type float32'),
+        ({"use_mmap": 1}, 'option "use_mmap" must be of type boolean'),
+        ({"stop": "x"}, 'option "stop" must be of type array'),
+        ({"stop": [1]}, 'option "stop" must be of an array of strings'),
+        ({"temperature": math.nan}, 'option "temperature" must be a finite number'),
+    ],
+)
+def test_wrong_types_are_refused_in_the_words_clients_know(value: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        parse_options(value)
+    assert str(caught.value) == message
+
+
+_ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text() | st.integers())
+)
+
+
+@given(st.dictionaries(st.sampled_from([*OPTIONS, "x"]), _ANYTHING))
+def test_anything_is_either_refused_or_inside_the_bounds(given_options: dict[str, object]) -> None:
+    try:
+        options = parse_options(given_options)
+    except InvalidOption:
+        return
+    for name, option in OPTIONS.items():
+        value = getattr(options, name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and name in given_options:
+            assert option.low <= value <= option.high
+
+
+def test_too_many_or_too_long_stops_are_refused() -> None:
+    with pytest.raises(InvalidOption):
+        parse_options({"stop": ["x"] * 1000})
+    with pytest.raises(InvalidOption):
+        parse_options({"stop": ["x" * 10_000]})
+
+
+def test_parameter_lines() -> None:
+    lines = [("stop", "a"), ("temperature", "0.5"), ("stop", "b"), ("top_k", "1"), ("top_k", "2"), ("mirostat", "1")]
+    assert parse_parameters(lines) == {"stop": ["a", "b"], "temperature": 0.5, "top_k": 2}
+    assert parse_parameter("use_mmap", "true") is True
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("nope", "1", "unknown parameter 'nope'"),
+        ("top_k", "many", "invalid int value [many]"),
+        ("top_p", "x", "invalid float value [x]"),
+        ("top_p", "nan", "invalid float value [nan]"),
+        ("use_mmap", "maybe", "invalid bool value [maybe]"),
+    ],
+)
+def test_bad_parameter_lines(name: str, text: str, message: str) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        parse_parameter(name, text)
+    assert str(caught.value) == message
+
+
+def test_advice_on_values_without_effect() -> None:
+    assert advice("top_p", 1.4) == "values above 1 have no effect"
+    assert advice("top_p", 0.5) is None
