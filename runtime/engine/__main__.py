@@ -1,0 +1,99 @@
+"""The runner: `python -m corral.runtime.engine`, one process for one loaded model.
+
+Order of messages: `Hello` once llama.cpp is imported; the parent's `Load`; `Loading` any number of times; `Loaded`, or
+`LoadRefused` and the end. Then `Submit`, `Cancel`, `Pause` and `Ping` at any time. The end of stdin ends the process.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from corral.runtime.engine.process import harden
+from corral.runtime.engine.protocol import Cancel, Hello, Load, LoadRefused, Pause, Ping, Refused, Submit
+from corral.runtime.engine.wire import FrameReader, FrameWriter, take_standard_streams
+
+if TYPE_CHECKING:
+    from corral.runtime.engine.loop import Loop
+
+_COMMANDS: Final = 1024
+_SOFTWARE_ERROR: Final = 70
+
+
+def main() -> NoReturn:
+    """Serve one parent until it goes."""
+    reader, writer = take_standard_streams()
+    harden()
+    code = 0
+    try:
+        _serve(reader, writer)
+    except BrokenPipeError:
+        pass  # the parent is gone
+    except BaseException:
+        traceback.print_exc()
+        code = _SOFTWARE_ERROR
+    sys.stderr.flush()
+    os._exit(code)  # without waiting for a decode that runs: the kernel frees the memory sooner than we would
+
+
+def _serve(reader: FrameReader, writer: FrameWriter) -> None:
+    # Imported here so that the streams are taken before a library can print.
+    from corral.runtime.engine.devices import Devices
+    from corral.runtime.engine.llama import LoadError, start_backend
+    from corral.runtime.engine.llamalog import EngineLog
+    from corral.runtime.engine.loading import load_model
+    from corral.runtime.engine.loop import Command, Loop
+    from corral.runtime.engine.prepare import Preparer
+
+    log = EngineLog()
+    backend = start_backend(log)
+    devices = Devices()
+    writer.send(Hello(os.getpid(), devices.names()))
+    load = reader.read()
+    if not isinstance(load, Load):
+        return
+    try:
+        model, context, loaded = load_model(load, log, devices, writer.send)
+    except LoadError as error:
+        writer.send(LoadRefused(str(error)))
+        return
+    commands: queue.Queue[Command] = queue.Queue(_COMMANDS)
+    loop = Loop(model, context, commands, writer.send, load.num_sequences)
+    preparer = Preparer(model, loaded.num_ctx)
+    threading.Thread(target=_run_loop, args=(loop,), name="decode", daemon=True).start()
+    writer.send(loaded)
+    while (message := reader.read()) is not None:
+        match message:
+            case Submit():
+                prepared = preparer.prepare(message)
+                if isinstance(prepared, Refused):
+                    writer.send(prepared)
+                else:
+                    commands.put(prepared)
+            case Cancel():
+                commands.put(message)
+                loop.cancel_soon(message.id)
+            case Pause() | Ping():
+                commands.put(message)
+            case Load():
+                raise ValueError("a second Load")
+    del backend  # llama.cpp calls into it until here
+
+
+def _run_loop(loop: Loop) -> None:
+    try:
+        loop.run()
+    except BrokenPipeError:
+        os._exit(0)  # the parent is gone
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(_SOFTWARE_ERROR)
+
+
+if __name__ == "__main__":
+    main()

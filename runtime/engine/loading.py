@@ -1,0 +1,55 @@
+"""Loading a model, with progress told to the parent."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from corral.runtime.engine.devices import Devices
+from corral.runtime.engine.llama import Context, LoadError, Model
+from corral.runtime.engine.llamalog import EngineLog
+from corral.runtime.engine.protocol import FromRunner, Load, Loaded, Loading
+
+_TELL_EVERY_S: Final = 0.1
+
+
+def load_model(
+    load: Load, log: EngineLog, devices: Devices, send: Callable[[FromRunner], None]
+) -> tuple[Model, Context, Loaded]:
+    """Load what `load` asks for. Raises LoadError."""
+    if load.num_ctx < 1 or load.num_sequences < 1 or load.num_cells < load.num_ctx or load.num_batch < 1:
+        raise LoadError("the context must hold at least one sequence")
+    free_before = devices.free_bytes()
+    model = Model(load, log, _progress(send))
+    context = Context(model, load, log)
+    loaded = Loaded(
+        num_ctx=min(load.num_ctx, model.num_ctx_train, context.num_cells),
+        num_ctx_train=model.num_ctx_train,
+        num_cells=context.num_cells,
+        num_sequences=load.num_sequences,
+        weights_bytes=model.size_bytes,
+        kv_bytes=log.cache_bytes,
+        compute_bytes=log.scratch_bytes,
+        vram_bytes=max(0, free_before - devices.free_bytes()),
+        gpu_layers=log.offloaded_layers,
+        num_layers=model.num_layers,
+    )
+    return model, context, loaded
+
+
+def _progress(send: Callable[[FromRunner], None]) -> Callable[[float], bool]:
+    """Return a callback that tells of progress now and then, and stops the load once the parent is gone."""
+    parent = os.getppid()
+    told = 0.0
+
+    def report(fraction: float) -> bool:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= _TELL_EVERY_S:
+            told = now
+            send(Loading(fraction))
+        return os.getppid() == parent
+
+    return report

@@ -1,0 +1,260 @@
+"""The runner's loop: admit, schedule, decode, sample, send; one `Step` a step for all streams."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+
+from corral.runtime.engine.admission import Slots
+from corral.runtime.engine.llama import Batch, Context, Decoded, Model
+from corral.runtime.engine.protocol import (
+    Cancel,
+    Finished,
+    FromRunner,
+    Pause,
+    Piece,
+    Ping,
+    Pong,
+    PromptProgress,
+    Refused,
+    Started,
+    Step,
+)
+from corral.runtime.engine.sampling import new_sampler
+from corral.runtime.engine.schedule import PromptBudget, plan
+from corral.runtime.engine.sequence import Request, Sequence
+
+Command = Request | Cancel | Pause | Ping
+
+
+class Loop:
+    """Serves all streams of one model. `run` owns everything here; `cancel_soon` may be called from any thread."""
+
+    def __init__(
+        self,
+        model: Model,
+        context: Context,
+        commands: queue.Queue[Command],
+        send: Callable[[FromRunner], None],
+        num_sequences: int,
+    ) -> None:
+        self._model = model
+        self._context = context
+        self._commands = commands
+        self._send = send
+        self._slots = Slots(context, num_sequences)
+        self._batch = Batch(context.num_batch)
+        self._budget = PromptBudget(context.num_batch)
+        self._waiting: deque[Request] = deque()
+        self._running: list[Sequence] = []
+        self._prompting: frozenset[int] = frozenset()
+
+    def run(self) -> None:
+        """Serve for ever; without work it sleeps in the queue."""
+        while True:
+            self._context.allow()  # before the queue is read: a cancel that comes later aborts the decode
+            while not self._commands.empty() or not self._has_work():
+                self._obey(self._commands.get())
+            self._admit()
+            if any(sequence.wanted for sequence in self._running):
+                self._step()
+
+    def cancel_soon(self, request_id: int) -> None:
+        """Break off the step in progress if it computes this request's prompt; call after queueing its `Cancel`."""
+        if request_id in self._prompting:
+            self._context.abort()
+
+    def _has_work(self) -> bool:
+        if any(sequence.wanted for sequence in self._running):
+            return True
+        return bool(self._waiting) and self._slots.can_admit(self._waiting[0], self._running)
+
+    def _obey(self, command: Command) -> None:
+        match command:
+            case Request():
+                self._waiting.append(command)
+            case Cancel():
+                self._cancel(command.id)
+            case Pause():
+                self._pause(command)
+            case Ping():
+                self._send(Pong(command.nonce))
+
+    def _pause(self, command: Pause) -> None:
+        for sequence in self._running:
+            if sequence.request.id == command.id:
+                sequence.paused = command.paused
+        self._follow()  # who waits for a paused one must go on alone
+
+    def _cancel(self, request_id: int) -> None:
+        for request in self._waiting:
+            if request.id == request_id:
+                self._waiting.remove(request)
+                return
+        for sequence in self._running:
+            if sequence.request.id == request_id:
+                self._end(sequence)
+                return
+
+    def _admit(self) -> None:
+        while self._waiting and self._slots.can_admit(self._waiting[0], self._running):
+            request = self._waiting.popleft()
+            slot, held, leader, shared = self._slots.admit(request, self._running)
+            sampler = new_sampler(request.sampling, self._model.num_vocab, request.num_ctx, request.tokens)
+            sequence = Sequence(request, slot, sampler, time.monotonic_ns())
+            sequence.computed = held
+            sequence.leader, sequence.shared = leader, shared
+            sequence.cached = shared if leader else held
+            self._running.append(sequence)
+            self._send(Started(request.id, sequence.prompt_tokens, sequence.cached, request.dropped))
+
+    def _step(self) -> None:
+        wanted = [sequence.wanted for sequence in self._running]
+        budget = self._budget.tokens(generating=1 in wanted)
+        counts = plan(wanted, self._context.num_batch, budget)
+        outputs = self._fill(counts)
+        singles = sum(count for count, want in zip(counts, wanted, strict=True) if want == 1)
+        prompt_tokens = self._batch.size - singles
+        self._prompting = frozenset(
+            s.request.id for s, want, count in zip(self._running, wanted, counts, strict=True) if want > 1 and count
+        )
+        began = time.monotonic_ns()
+        outcome = self._decode()
+        self._prompting = frozenset()
+        if outcome is not Decoded.OK:
+            self._recover(outcome, counts)
+            return
+        now = time.monotonic_ns()
+        if prompt_tokens:
+            self._budget.observe(prompt_tokens, now - began)
+        self._advance(counts, outputs, now)
+
+    def _fill(self, counts: list[int]) -> list[int]:
+        """Put the step's tokens into the batch; returns where each sequence's logits will be, -1 for none."""
+        batch = self._batch
+        batch.clear()
+        outputs = []
+        for sequence, count in zip(self._running, counts, strict=True):
+            index = -1
+            if count:
+                begin = sequence.computed
+                complete = begin + count == len(sequence.tokens)
+                index = batch.add(sequence.slot, sequence.tokens[begin : begin + count], begin, output=complete)
+                index = index if complete else -1
+            outputs.append(index)
+        return outputs
+
+    def _decode(self) -> Decoded:
+        """Decode; where llama.cpp finds no cells, give up cached sequences until it does."""
+        outcome = self._context.decode(self._batch)
+        while outcome is Decoded.NO_CELLS and self._slots.evict_one():
+            outcome = self._context.decode(self._batch)
+        return outcome
+
+    def _advance(self, counts: list[int], outputs: list[int], now: int) -> None:
+        """Note what was computed, draw the next tokens and tell the parent."""
+        pieces: list[Piece] = []
+        finished: list[Finished] = []
+        progress: list[PromptProgress] = []
+        ended: list[Sequence] = []
+        for sequence, count, output in zip(self._running, counts, outputs, strict=True):
+            if not count:
+                continue
+            sequence.computed += count
+            if sequence.computed <= sequence.prompt_tokens:
+                progress.append(PromptProgress(sequence.request.id, sequence.computed, sequence.prompt_tokens))
+            if output >= 0:
+                end = self._draw(sequence, output, pieces, now)
+                if end is not None:
+                    finished.append(end)
+                    ended.append(sequence)
+        self._follow()
+        for sequence in ended:
+            self._end(sequence)
+        used = min(self._slots.cells.total, sum(s.computed for s in self._running) + self._slots.cache.tokens())
+        self._send(Step(pieces, finished, progress, used, len(self._running), len(self._waiting)))
+
+    def _draw(self, sequence: Sequence, output: int, pieces: list[Piece], now: int) -> Finished | None:
+        """Draw a sequence's next token and append its text to `pieces`; returns its end if this was it."""
+        if not sequence.first_ns:
+            sequence.first_ns = now
+        if not sequence.request.most_output:
+            return _end_of(sequence, "length", now)
+        token = sequence.sampler.sample(self._context, output)
+        sequence.take(token)
+        if self._model.is_end(token):
+            pieces.append(Piece(sequence.request.id, sequence.text.flush(), 1))
+            return _end_of(sequence, "stop", now, unsaid=1)
+        text = sequence.text.push(self._model.piece(token))
+        reason = "stop" if sequence.text.stopped else "length" if sequence.is_full() else ""
+        if reason:
+            text += sequence.text.flush()
+        pieces.append(Piece(sequence.request.id, text, 1))
+        return _end_of(sequence, reason, now) if reason else None
+
+    def _follow(self) -> None:
+        """Let sequences whose shared beginning is computed go on from there."""
+        for sequence in self._running:
+            leader = sequence.leader
+            if leader is not None and (leader.paused or leader.computed >= sequence.shared):
+                self._join(sequence, leader)
+
+    def _join(self, sequence: Sequence, leader: Sequence) -> None:
+        """Share what the leader has computed of the common beginning, and wait no more."""
+        length = min(sequence.shared, leader.computed)
+        sequence.leader = None
+        if length > sequence.computed:
+            self._context.forget(sequence.slot)
+            sequence.computed = length if self._context.copy(leader.slot, sequence.slot, length) else 0
+        sequence.cached = sequence.computed
+
+    def _end(self, sequence: Sequence) -> None:
+        """Take a sequence out of the running; what it computed stays as cache."""
+        for other in self._running:
+            if other.leader is sequence:
+                self._join(other, sequence)
+        self._running.remove(sequence)
+        sequence.sampler.close()
+        self._slots.finish(sequence)
+
+    def _recover(self, outcome: Decoded, counts: list[int]) -> None:
+        """Bring the cache back to what was known computed after a step that did not come through."""
+        if outcome is not Decoded.ABORTED:
+            self._refuse(outcome, counts)
+        for sequence in self._running:
+            if sequence.computed and not self._context.cut(sequence.slot, sequence.computed):
+                sequence.computed = 0
+            elif not sequence.computed:
+                self._context.forget(sequence.slot)
+
+    def _refuse(self, outcome: Decoded, counts: list[int]) -> None:
+        """Give up requests after a decode that failed: the newest where cells lack, else all of the batch."""
+        involved = [s for s, count in zip(self._running, counts, strict=True) if count]
+        if outcome is Decoded.NO_CELLS:
+            involved = involved[-1:]
+        for sequence in involved:
+            self._send(Refused(sequence.request.id, "internal", "llama.cpp failed to compute this step"))
+            sequence.computed = 0
+            for other in self._running:
+                if other.leader is sequence:
+                    other.leader = None
+            self._running.remove(sequence)
+            sequence.sampler.close()
+            self._slots.clear(sequence)
+
+
+def _end_of(sequence: Sequence, reason: str, now: int, unsaid: int = 0) -> Finished:
+    """Describe an end; the last `unsaid` tokens stay out of the context that is handed on."""
+    request = sequence.request
+    return Finished(
+        id=request.id,
+        reason=reason,
+        prompt_tokens=sequence.prompt_tokens,
+        cached_tokens=sequence.cached,
+        output_tokens=sequence.output_tokens,
+        prompt_ns=sequence.first_ns - sequence.started_ns,
+        output_ns=now - sequence.first_ns,
+        context=sequence.tokens[: len(sequence.tokens) - unsaid] if request.want_context else [],
+    )

@@ -1,0 +1,59 @@
+"""What the runner does to itself as a process: it dies with its parent, leaves no core file, knows its cores."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+
+
+def harden() -> None:
+    """Tie this process to its parent and take away what a child with strangers' data does not need.
+
+    Elsewhere than on Linux only the end of stdin tells of the parent's death. PR_SET_PDEATHSIG follows the *thread*
+    that started the child, so the parent must start runners from a thread that stays.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal goes to the whole foreground group
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))  # a core of a model is gigabytes
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)  # the parent went before the kernel was told
+
+
+def default_threads() -> int:
+    """Return how many threads decoding gets: physical cores, fewer where affinity or a container's quota says so."""
+    limits = [psutil.cpu_count(logical=False) or psutil.cpu_count() or 1]
+    if hasattr(os, "sched_getaffinity"):
+        limits.append(len(os.sched_getaffinity(0)))
+    quota = _quota_cores()
+    if quota:
+        limits.append(quota)
+    return max(1, min(limits))
+
+
+def _quota_cores() -> int:
+    """Return the whole cores a cgroup allows, 0 where it sets no limit."""
+    try:
+        quota, period = _CGROUP_QUOTA.read_text().split()
+    except (OSError, ValueError):
+        return 0
+    return 0 if quota == "max" else max(1, round(int(quota) / int(period)))

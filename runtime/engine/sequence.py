@@ -1,0 +1,104 @@
+"""One request's state inside the runner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from corral.runtime.engine.llama import Sampler
+from corral.runtime.engine.protocol import Sampling
+from corral.runtime.engine.text import TextStream
+
+MOST_REPEATS: Final = 30
+"""A longer run of one token ends the generation (spec a.9)."""
+
+_ENDLESS_FACTOR: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A prompt in tokens and what is wanted of it, as the loop gets it. `num_predict` may be negative: no limit."""
+
+    id: int
+    tokens: list[int]
+    sampling: Sampling
+    num_ctx: int
+    num_predict: int
+    stop: tuple[str, ...]
+    want_context: bool
+    dropped: int
+
+    @property
+    def most_output(self) -> int:
+        """Return how many tokens may be generated at most (spec a.9)."""
+        endless = _ENDLESS_FACTOR * self.num_ctx
+        return self.num_predict if 0 <= self.num_predict <= endless else endless
+
+    @property
+    def cells(self) -> int:
+        """Return the most KV cells it can come to use."""
+        return min(len(self.tokens) + self.most_output, self.num_ctx)
+
+
+class Sequence:
+    """A running request; belongs to the loop's thread.
+
+    `tokens` are the prompt and what was generated, `computed` how many of them are in the cache. While `leader` is
+    set, that sequence is computing the beginning both have (`shared` tokens), and this one waits for it.
+    """
+
+    __slots__ = (
+        "cached",
+        "computed",
+        "first_ns",
+        "leader",
+        "paused",
+        "prompt_tokens",
+        "repeats",
+        "request",
+        "sampler",
+        "shared",
+        "slot",
+        "started_ns",
+        "text",
+        "tokens",
+    )
+
+    def __init__(self, request: Request, slot: int, sampler: Sampler, now_ns: int) -> None:
+        self.request = request
+        self.slot = slot
+        self.sampler = sampler
+        self.tokens = request.tokens
+        self.prompt_tokens = len(request.tokens)
+        self.computed = 0
+        self.cached = 0
+        self.leader: Sequence | None = None
+        self.shared = 0
+        self.paused = False
+        self.repeats = 1
+        self.text = TextStream(request.stop)
+        self.started_ns = now_ns
+        self.first_ns = 0
+
+    @property
+    def wanted(self) -> int:
+        """Return how many tokens it could have computed now."""
+        return 0 if self.paused or self.leader is not None else len(self.tokens) - self.computed
+
+    @property
+    def output_tokens(self) -> int:
+        """Return how many tokens were generated."""
+        return len(self.tokens) - self.prompt_tokens
+
+    def take(self, token: int) -> None:
+        """Append a generated token."""
+        self.repeats = self.repeats + 1 if self.output_tokens and token == self.tokens[-1] else 1
+        self.tokens.append(token)
+
+    def is_full(self) -> bool:
+        """Say whether the answer has reached one of its bounds."""
+        return (
+            self.output_tokens >= self.request.most_output
+            or len(self.tokens) >= self.request.num_ctx
+            or self.repeats > MOST_REPEATS
+        )
