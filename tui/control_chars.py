@@ -11,7 +11,7 @@ _DELETE = {0x7F: "\u2421"}
 _C1 = {code: "\ufffd" for code in range(0x80, 0xA0)}
 _REORDERING = {
     code: "\ufffd"
-    for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))  # bidi marks and overrides
+    for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))  # bidi embeddings, overrides, isolates
 }
 _SEPARATORS = {0x2028: "\n", 0x2029: "\n"}
 _SURROGATES = {code: "\ufffd" for code in range(0xD800, 0xE000)}  # cannot be encoded, so cannot be printed

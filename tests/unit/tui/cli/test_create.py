@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from corral.runtime.verbs import CreateRequest, Message
+from corral.store.names import Digest
+from tests.unit.tui.cli.driving import Driver
+
+
+def request_of(corral: Driver) -> CreateRequest:
+    return next(one for one in corral.fake.asked if isinstance(one, CreateRequest))
+
+
+def test_a_model_from_another(corral: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "Modelfile"
+    file.write_text("FROM smollm2:135m\nPARAMETER seed 1\nSYSTEM Be brief\nMESSAGE user hi\n")
+    assert corral("create", "mine", "-f", str(file)) == 0
+    assert request_of(corral) == CreateRequest(
+        "mine", base="smollm2:135m", system="Be brief", parameters={"seed": 1}, messages=(Message("user", "hi"),)
+    )
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-2:] == ["writing manifest", "success"]
+
+
+def test_a_model_from_a_file_beside_the_modelfile(corral: Driver, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "model.gguf").write_bytes(b"GGUF and so on")
+    (tmp_path / "sub" / "Recipe").write_text("FROM ./model.gguf\n")
+    assert corral("create", "mine", "--file", str(tmp_path / "sub" / "Recipe")) == 0
+    ((name, digest),) = request_of(corral).files.items()
+    assert name == "model.gguf"
+    assert corral.fake.blobs[str(Digest.parse(digest))] == b"GGUF and so on"
+
+
+def test_without_a_modelfile_the_folder_is_the_model(
+    corral: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.chdir(tmp_path)
+    assert corral("create", "mine") == 0
+    assert list(request_of(corral).files) == ["model.gguf"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("PARAMETER seed 1\n", "no FROM line"),
+        ("FROM a\nPARAMETER nope 1\n", "(line 2): unknown parameter 'nope'"),
+        (
+            "FROM a\n\nBOGUS x\n",
+            '(line 3): command must be one of "from", "license", "template", "system", "adapter", "draft", '
+            '"renderer", "parser", "parameter", "message", or "requires"',
+        ),
+        ("FROM a\nMESSAGE robot hi\n", '(line 2): message role must be one of "system", "user", or "assistant"'),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(
+    corral: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    (tmp_path / "Modelfile").write_text(text)
+    assert corral("create", "mine", "-f", str(tmp_path / "Modelfile")) == 1
+    assert capsys.readouterr() == ("", f"Error: {message}\n")
+    assert not corral.sessions
+
+
+def test_a_modelfile_that_is_not_there(corral: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert corral("create", "mine", "-f", str(tmp_path / "nope")) == 1
+    assert capsys.readouterr().err == "Error: specified Modelfile wasn't found\n"
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
+def test_what_is_no_file_is_refused_at_once(
+    corral: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    path = Path("/dev/zero")
+    if kind == "pipe":
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+    elif kind == "folder":
+        path = tmp_path
+    assert corral("create", "mine", "-f", str(path)) == 1
+    assert capsys.readouterr().err.startswith("Error: ")
+    assert not corral.sessions
+
+
+def test_weights_that_are_no_file_are_refused_at_once(
+    corral: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Modelfile").write_text("FROM /dev/zero\n")
+    assert corral("create", "mine", "-f", str(tmp_path / "Modelfile")) == 1
+    assert capsys.readouterr().err == "Error: (line 1): /dev/zero is not a regular file\n"

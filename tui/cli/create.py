@@ -1,0 +1,67 @@
+"""`corral create MODEL -f FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import sys
+from pathlib import Path
+
+from corral.store.errors import ModelfileError
+from corral.tui.cli.errors import CommandError
+from corral.tui.cli.progress import follow
+from corral.tui.cli.session import Cli
+
+_LARGEST = 16 << 20
+"""Bytes. A Modelfile is text a person wrote; more than this is the wrong file."""
+_HERE = b"FROM ."
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Where the Modelfile is."""
+    parser.add_argument("-f", "--file", metavar="FILE", default="", help='Name of the Modelfile (default "Modelfile")')
+
+
+def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
+    """Read the Modelfile, send what it names, and make the model."""
+    from corral.runtime.create import create_from_modelfile, request_from_modelfile
+    from corral.store.modelfile import parse
+
+    path = Path(flags.file or "Modelfile").expanduser()
+    folder = path.parent.absolute()
+    try:
+        modelfile = parse(read(path, required=bool(flags.file)))
+        request_from_modelfile(arguments[0], modelfile, folder)  # a mistake is told before anything is started
+    except ModelfileError as error:
+        raise CommandError(located(error)) from None
+    with cli.session() as session:
+        session.run(follow(create_from_modelfile(session.client, arguments[0], modelfile, folder), sys.stderr))
+    return 0
+
+
+def read(path: Path, *, required: bool) -> bytes:
+    """Return the Modelfile's bytes; without one that was asked for, the folder itself is the model.
+
+    Raises:
+        CommandError: it is not there, or no file of text: a pipe or device could be read for ever.
+    """
+    try:
+        # Opened before it is looked at, so that what was looked at is what is read; a pipe must not block the opening.
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise CommandError(f"{path} is not a regular file")
+            if status.st_size > _LARGEST:
+                raise CommandError(f"{path} is too large for a Modelfile")
+            return file.read(_LARGEST)
+    except FileNotFoundError:
+        if required:
+            raise CommandError("specified Modelfile wasn't found") from None
+        return _HERE
+
+
+def located(error: ModelfileError) -> str:
+    """The message with its line, unless it says the line itself."""
+    text = str(error)
+    return text if not error.line or "line " in text else f"(line {error.line}): {text}"

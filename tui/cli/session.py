@@ -1,0 +1,165 @@
+"""Where a command's verbs run: in a server that answers, or else in this process.
+
+A session belongs to the main thread. It waits there, so that Ctrl-C always finds somebody at home.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from corral.runtime.errors import ServerUnreachable
+from corral.runtime.settings import Settings, is_loopback, load
+
+if TYPE_CHECKING:
+    from corral.api.client import HttpClient
+    from corral.api.server import Service
+    from corral.runtime.verbs import Client
+
+T = TypeVar("T")
+
+_CONNECT_S = {True: 1.0, False: 5.0}
+"""How long a server on this machine, or elsewhere, may take to accept a connection."""
+_WIND_DOWN_S = 5.0
+
+
+class Session(Protocol):
+    """A client and the loop it lives on. `own` says that the verbs run in this process."""
+
+    own: bool
+
+    @property
+    def client(self) -> Client:
+        """The verbs."""
+        ...
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for `work`; Ctrl-C cancels it, lets it clean up, and raises `KeyboardInterrupt`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything the session holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cli:
+    """What every command is given: the settings, and a way to a session."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    home: Path
+    connect: Callable[[Settings], Session]
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], connect: Callable[[Settings], Session] | None = None) -> Cli:
+        """Read the settings; `connect` stands in for the way to a server in tests."""
+        home = Path(environ.get("HOME") or Path.home())
+        return cls(load(environ, home), environ, home, connect or open_session)
+
+    @contextlib.contextmanager
+    def session(self) -> Generator[Session, None, None]:
+        """Open a session for the body."""
+        session = self.connect(self.settings)
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+class RemoteSession:
+    """The verbs of a server that runs, over HTTP."""
+
+    own = False
+
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
+        self._runner = asyncio.Runner()
+
+    @property
+    def client(self) -> Client:
+        """The verbs."""
+        return self._client
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for `work` on this thread's own loop."""
+        return self._runner.run(work)
+
+    def close(self) -> None:
+        """Close the connections and the loop."""
+        self._runner.run(self._client.close())
+        self._runner.close()
+
+
+class OwnSession:
+    """The verbs of a workbench in this process, on its service thread; nothing listens."""
+
+    own = True
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    @property
+    def client(self) -> Client:
+        """The verbs."""
+        return self._service.client
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for `work` on the service's loop."""
+        ended = threading.Event()
+
+        async def announce() -> T:
+            try:
+                return await work
+            finally:
+                ended.set()
+
+        future = asyncio.run_coroutine_threadsafe(announce(), self._service.loop)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            ended.wait(_WIND_DOWN_S)
+            raise
+
+    def close(self) -> None:
+        """Unload what was loaded and end the service thread."""
+        self._service.stop()
+
+
+def answers(base_url: str, timeout_s: float) -> bool:
+    """Say whether something accepts connections at the address of a server."""
+    parts = urlsplit(base_url)
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((parts.hostname or "127.0.0.1", port), timeout_s):
+            return True
+    except (OSError, ValueError, UnicodeError):
+        return False
+
+
+def open_session(settings: Settings) -> Session:
+    """Connect to the server that runs, or start the verbs in this process.
+
+    Raises:
+        ServerUnreachable: the settings name another machine and nothing answers there.
+    """
+    here = is_loopback(urlsplit(settings.base_url).hostname or "")
+    if answers(settings.base_url, _CONNECT_S[here]):
+        from corral.api.client import HttpClient
+
+        return RemoteSession(HttpClient(settings.base_url, settings.api_key))
+    if not here:
+        raise ServerUnreachable("could not connect to corral server, run 'corral serve' to start it")
+    from corral.api.server import Service
+
+    service = Service(settings, serving=False)
+    service.start()
+    return OwnSession(service)
