@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from corral.runtime.engine import protocol
 from corral.runtime.errors import NotSupported, RequestCanceled, RunError
@@ -58,8 +58,9 @@ class _Cancellation:
     async def guard(self, awaitable: Awaitable[T]) -> T:
         """Await something unless the request is stopped first."""
         work = asyncio.ensure_future(awaitable)
+        either: set[asyncio.Future[Any]] = {work, self._asked}
         try:
-            await asyncio.wait({work, self._asked}, return_when="FIRST_COMPLETED")
+            await asyncio.wait(either, return_when="FIRST_COMPLETED")
         finally:
             if not work.done():
                 work.cancel()

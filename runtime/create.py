@@ -176,39 +176,43 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
         match command.name:
             case "from":
                 if request.base is not None or weights is not None:
-                    raise ModelfileError("only one FROM is supported", command.line)
+                    raise _at(command, "only one FROM is supported")
                 weights = _weights(command, folder)
                 if weights is None:
-                    request = replace(request, base=command.args[0])
+                    request = replace(request, base=command.value)
             case "template":
-                request = replace(request, template=command.args[0])
+                request = replace(request, template=command.value)
             case "system":
-                request = replace(request, system=command.args[0])
+                request = replace(request, system=command.value)
             case "license":
-                request = replace(request, licenses=(*request.licenses, command.args[0]))
+                request = replace(request, licenses=(*request.licenses, command.value))
             case "message":
-                message = Message(command.args[0], command.args[1])
+                message = Message(command.key, command.value)
                 request = replace(request, messages=(*request.messages, message))
             case "parameter":
-                lines.append((command.args[0], command.args[1]))
+                lines.append((command.key, command.value))
                 _check_parameter(command)
             case _:
-                raise ModelfileError(f"{command.name.upper()} is not supported", command.line)
+                raise _at(command, f"{command.name.upper()} is not supported")
     if request.base is None and weights is None:
         raise ModelfileError("no FROM line")
     return Recipe(replace(request, parameters=parse_parameters(lines)), weights)
 
 
+def _at(command: Command, message: str) -> ModelfileError:
+    return ModelfileError(f"(line {command.line}): {message}" if command.line else message, command.line)
+
+
 def _check_parameter(command: Command) -> None:
     try:
-        parse_parameters([(command.args[0], command.args[1])])
+        parse_parameters([(command.key, command.value)])
     except InvalidParameter as error:
-        raise ModelfileError(str(error), command.line) from None
+        raise _at(command, str(error)) from None
 
 
 def _weights(command: Command, folder: Path) -> Path | None:
     """The GGUF file a FROM means, or None where it names a model."""
-    path = (folder / Path(command.args[0]).expanduser()).absolute()
+    path = (folder / Path(command.value).expanduser()).absolute()
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -216,10 +220,10 @@ def _weights(command: Command, folder: Path) -> Path | None:
     if stat.S_ISDIR(mode):
         found = sorted(path.glob("*.gguf"))
         if len(found) != 1:
-            raise ModelfileError(f"{len(found)} GGUF files in {command.args[0]}: name one", command.line)
+            raise _at(command, f"{len(found)} GGUF files in {command.value}: name one")
         return found[0]
     if not stat.S_ISREG(mode):
-        raise ModelfileError(f"{command.args[0]} is not a regular file", command.line)
+        raise _at(command, f"{command.value} is not a regular file")
     return path
 
 

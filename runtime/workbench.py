@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
+from typing import Any
 
 import psutil
 
@@ -311,8 +312,9 @@ async def _until(steps: AsyncGenerator[Progress, None], asked: asyncio.Future[No
     """
     while True:
         step = asyncio.ensure_future(anext(steps, None))
+        either: set[asyncio.Future[Any]] = {step, asked}
         try:
-            await asyncio.wait({step, asked}, return_when="FIRST_COMPLETED")
+            await asyncio.wait(either, return_when="FIRST_COMPLETED")
         finally:
             if not step.done():
                 step.cancel()
