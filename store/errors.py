@@ -51,10 +51,14 @@ class NotGguf(StoreError):
 
 
 class ModelfileError(StoreError):
-    """A Modelfile that does not parse; `line` counts from 1, 0 where no line is at fault."""
+    """A Modelfile that does not parse; `line` counts from 1, 0 where no line is at fault.
+
+    `message` is without the line, `str(error)` begins with it (spec f.1).
+    """
 
     def __init__(self, message: str, line: int = 0) -> None:
-        super().__init__(message)
+        super().__init__(f"(line {line}): {message}" if line else message)
+        self.message = message
         self.line = line
 
 

@@ -52,8 +52,7 @@ def lint(text: str, rules: ParameterRules) -> tuple[Finding, ...]:
     try:
         modelfile = parse(text, require_from=False)
     except ModelfileError as error:
-        message = str(error).removeprefix(f"(line {error.line}): ")
-        return (Finding(Severity.ERROR, max(error.line, 1), 1, message),)
+        return (Finding(Severity.ERROR, max(error.line, 1), 1, error.message),)
     findings = [
         *_from(modelfile, decode(text)),
         *_parameters(modelfile, rules),
@@ -69,7 +68,7 @@ def _from(modelfile: Modelfile, text: str) -> Iterator[Finding]:
     if not found:
         yield Finding(Severity.ERROR, 1, 1, "no FROM line" if text.strip() else "no FROM line: the file is empty")
     for command in found:
-        if not command.args:
+        if not command.value:
             yield _at(command, Severity.ERROR, "FROM needs a model's name or the path of a GGUF file")
 
 
@@ -81,7 +80,7 @@ def _parameters(modelfile: Modelfile, rules: ParameterRules) -> Iterator[Finding
             near = difflib.get_close_matches(command.key, list(rules.known), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             yield _at(command, Severity.ERROR, f"unknown parameter '{command.key}'{hint}")
-        elif (wrong := rules.check(command.key, command.args)) is not None:
+        elif (wrong := rules.check(command.key, command.value)) is not None:
             yield _at_value(command, Severity.ERROR, wrong)
 
 
@@ -101,16 +100,16 @@ def _template(modelfile: Modelfile) -> Iterator[Finding]:
     if not templates:
         return
     command = templates[-1]
-    if command.args.count("{{") != command.args.count("}}"):
+    if command.value.count("{{") != command.value.count("}}"):
         yield _at_value(command, Severity.ERROR, "TEMPLATE has a {{ without its }}")
     names = (".System", ".Messages")
-    if modelfile.all("system") and not any(name in command.args for name in names):
+    if modelfile.all("system") and not any(name in command.value for name in names):
         yield _at_value(command, Severity.WARNING, "TEMPLATE never uses .System, so SYSTEM does nothing")
 
 
 def _comments(modelfile: Modelfile) -> Iterator[Finding]:
     for command in modelfile.commands:
-        if command.name in ("from", "parameter", "adapter", "requires") and " #" in command.args:
+        if command.name in ("from", "parameter", "adapter", "requires") and " #" in command.value:
             yield _at_value(command, Severity.WARNING, "# begins a comment only at the beginning of a line")
 
 

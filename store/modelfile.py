@@ -47,19 +47,29 @@ _SEMVER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A directive: `name` in lower case, `args` its value without quotes.
+    """A directive: `name` in lower case, `args` its value without quotes, behind the name or role it may have.
 
-    `key` is the parameter's name of a `parameter` and the role of a `message`. `line` and `column` say where the word
-    begins, `value_line` and `value_column` where the value does, all from 1; 0 where it was not read from a text.
+    So `args` are two for `parameter` (name, text) and `message` (role, text), else one. `line` and `column` say where
+    the word begins, `value_line` and `value_column` where the value does, all from 1; 0 where it was not read from a
+    text.
     """
 
     name: str
-    args: str
+    args: tuple[str, ...]
     line: int = 0
-    key: str = ""
     column: int = 0
     value_line: int = 0
     value_column: int = 0
+
+    @property
+    def value(self) -> str:
+        """What the directive sets."""
+        return self.args[-1]
+
+    @property
+    def key(self) -> str:
+        """The parameter's name or the message's role, empty for other directives."""
+        return self.args[0] if len(self.args) > 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +85,23 @@ class Modelfile:
     def last(self, name: str) -> str | None:
         """The value of the last command of that name: for TEMPLATE, SYSTEM and others where the last one wins."""
         found = self.all(name)
-        return found[-1].args if found else None
+        return found[-1].value if found else None
 
     @property
     def from_(self) -> str:
         """What the model is made from: the first FROM, empty if there is none."""
         found = self.all("from")
-        return found[0].args if found else ""
+        return found[0].value if found else ""
 
     @property
     def parameters(self) -> tuple[tuple[str, str], ...]:
         """Names and texts of the parameters, in order; `stop` accumulates, of others the last wins."""
-        return tuple((command.key, command.args) for command in self.all("parameter"))
+        return tuple((command.key, command.value) for command in self.all("parameter"))
 
     @property
     def messages(self) -> tuple[tuple[str, str], ...]:
         """Roles and texts of the messages."""
-        return tuple((command.key, command.args) for command in self.all("message"))
+        return tuple((command.key, command.value) for command in self.all("message"))
 
 
 def parse(text: str | bytes, *, require_from: bool = True) -> Modelfile:
@@ -114,7 +124,7 @@ def parse(text: str | bytes, *, require_from: bool = True) -> Modelfile:
 
 def render(commands: Iterable[Command]) -> str:
     """Write commands as a Modelfile, one after another, values quoted where they must be."""
-    return "".join(f"{_head(command)} {quote(command.args)}\n" for command in commands)
+    return "".join(f"{_head(command)} {quote(command.value)}\n" for command in commands)
 
 
 def in_order(commands: Iterable[Command]) -> tuple[Command, ...]:
@@ -168,15 +178,11 @@ def _unquote(text: str) -> str | None:
 
 def _check(modelfile: Modelfile) -> None:
     for command in modelfile.all("requires"):
-        if not _SEMVER.match(command.args):
-            raise _error(command.line, "requires must be a valid semver (e.g. 0.14.0)")
+        if not _SEMVER.match(command.value):
+            raise ModelfileError("requires must be a valid semver (e.g. 0.14.0)", command.line)
     for command in modelfile.all("draft"):
-        if any(command.args == other.args for other in modelfile.all("from")):
-            raise _error(command.line, f"DRAFT must not reference the same local path as FROM: {command.args}")
-
-
-def _error(line: int, message: str) -> ModelfileError:
-    return ModelfileError(f"(line {line}): {message}", line)
+        if any(command.value == other.value for other in modelfile.all("from")):
+            raise ModelfileError(f"DRAFT must not reference the same local path as FROM: {command.value}", command.line)
 
 
 class _State(Enum):
@@ -240,7 +246,7 @@ class _Parser:
             return
         self._name = "".join(self._buffer).lower()
         if character not in _BLANKS or self._name not in COMMANDS:
-            raise _error(self._start[0], _INVALID_COMMAND)
+            raise ModelfileError(_INVALID_COMMAND, self._start[0])
         self._state = _State.KEY if self._name in ("parameter", "message") else _State.VALUE
         self._buffer = []
 
@@ -250,14 +256,14 @@ class _Parser:
             if not word:
                 return
             if self._name == "message" and word not in ROLES:
-                raise _error(self._start[0], _INVALID_ROLE)
+                raise ModelfileError(_INVALID_ROLE, self._start[0])
             self._key = word
             self._state = _State.VALUE
             self._buffer = []
         elif _is_letter(character) or (self._name == "parameter" and (character in "0123456789_")):
             self._buffer.append(character)
         else:
-            raise _error(self._start[0], f"{_UNEXPECTED_END}: {word}" if word else _UNEXPECTED_END)
+            raise ModelfileError(f"{_UNEXPECTED_END}: {word}" if word else _UNEXPECTED_END, self._start[0])
 
     def _in_value(self, character: str) -> None:
         if character in _NEWLINES:
@@ -273,7 +279,8 @@ class _Parser:
     def _finish(self, value: str) -> None:
         line, column = self._start
         value_line, value_column = self._value_start or self._start
-        self._commands.append(Command(self._name, value, line, self._key, column, value_line, value_column))
+        args = (self._key, value) if self._key else (value,)
+        self._commands.append(Command(self._name, args, line, column, value_line, value_column))
         self._state = _State.NIL
 
     def _end(self) -> None:
@@ -284,7 +291,7 @@ class _Parser:
             if value is not None:
                 self._finish(value)
                 return
-        raise _error(self._start[0], _UNEXPECTED_END)
+        raise ModelfileError(_UNEXPECTED_END, self._start[0])
 
 
 def _is_letter(character: str) -> bool:

@@ -30,18 +30,23 @@ _DIGEST_TEXT = re.compile(rb"sha256[:-]([0-9a-fA-F]{64})")
 
 @dataclass(frozen=True, slots=True)
 class DeletePlan:
-    """What deleting some models does: `blobs` go, `keeps` stay because the models in `shared_with` need them."""
+    """What deleting some models does: `blobs` go, `kept` stay because the models in `shared_with` need them."""
 
     paths: StorePaths
     names: tuple[ModelName, ...]
     blobs: tuple[Blob, ...]
-    keeps: tuple[Blob, ...]
+    kept: tuple[Blob, ...]
     shared_with: tuple[ModelName, ...]
 
     @property
     def frees(self) -> int:
         """Bytes that will be free afterwards."""
         return sum(blob.size for blob in self.blobs)
+
+    @property
+    def keeps(self) -> int:
+        """Bytes that stay because other models need them."""
+        return sum(blob.size for blob in self.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ def plan_delete(inventory: Inventory, names: Sequence[ModelName]) -> DeletePlan:
         paths=inventory.paths,
         names=tuple({name.key: name for name in (*_names(chosen), *broken)}.values()),
         blobs=tuple(blob for blob in mine if blob.digest not in used),
-        keeps=tuple(blob for blob in mine if blob.digest in used),
+        kept=tuple(blob for blob in mine if blob.digest in used),
         shared_with=tuple(sharers[key] for key in sorted(sharers)),
     )
 
