@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from textual.binding import Binding
 
-__all__ = ["ACTIONS", "Action", "Where", "actions_for", "bindings_for"]
+__all__ = ["ACTIONS", "Action", "Where", "actions_for", "bindings_for", "shown_keys"]
 
 
 class Where(StrEnum):
@@ -75,6 +75,19 @@ _DISPLAY = {
     "ctrl+o": "^O",
 }
 
+_NAMES = {
+    **_DISPLAY,
+    "asterisk": "*",
+    "full_stop": ".",
+    "comma": ",",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "up": "↑",
+    "down": "↓",
+    "home": "Home",
+    "end": "End",
+}
+
 _APP = (
     Action("go.chat", "1", "", "Go to Chat", Where.APP, "go('chat')"),
     Action("go.models", "2", "", "Go to Models", Where.APP, "go('models')"),
@@ -96,20 +109,21 @@ _APP = (
 )
 
 _CHAT = (
-    Action("back", "escape", "stop", "Stop the answer and keep its text; else leave the prompt", Where.CHAT, "stop"),
+    Action("stop", "escape", "stop", "Stop the answer and keep its text", Where.CHAT, "stop"),
     Action("prompt.focus", "enter,i", "write", "Write in the prompt", Where.CHAT, "write"),
+    Action("fetch", "f", "fetch the starter model", "Fetch the starter model", Where.CHAT, "fetch_starter"),
     Action("model.pick", "m", "model", "Choose the model of this chat", Where.CHAT, "pick_model"),
     Action("chat.new", "a", "new chat", "Start another chat", Where.CHAT, "new_chat"),
-    Action("chat.next", "right_square_bracket", "", "Go to the next chat", Where.CHAT, "switch_chat(1)"),
-    Action("chat.previous", "left_square_bracket", "", "Go to the previous chat", Where.CHAT, "switch_chat(-1)"),
     Action("again", "r", "again", "Answer the last question again", Where.CHAT, "regenerate"),
     Action("copy", "y", "copy", "Copy the last answer", Where.CHAT, "copy_answer"),
     Action("copy.all", "Y,shift+y", "", "Copy the whole chat", Where.CHAT, "copy_chat"),
-    Action("fetch", "f", "fetch starter", "Fetch the starter model", Where.CHAT, "fetch_starter"),
+    Action("rail", "b", "chats", "Show or hide the list of chats", Where.CHAT, "rail"),
+    Action("chat.next", "full_stop", "", "Go to the next chat", Where.CHAT, "switch_chat(1)"),
+    Action("chat.previous", "comma", "", "Go to the chat before", Where.CHAT, "switch_chat(-1)"),
     Action("nav.end", "G,shift+g,end", "", "Go to the end and follow it", Where.CHAT, "follow"),
     Action("nav.home", "g,home", "", "Go to the beginning", Where.CHAT, "to_top"),
-    Action("nav.down", "j,down", "", "Scroll down", Where.CHAT, "scroll_by(1)"),
-    Action("nav.up", "k,up", "", "Scroll up", Where.CHAT, "scroll_by(-1)"),
+    Action("nav.down", "j,down", "", "Scroll down", Where.CHAT, "scroll_lines(1)"),
+    Action("nav.up", "k,up", "", "Scroll up", Where.CHAT, "scroll_lines(-1)"),
     Action("nav.page_down", "ctrl+d,pagedown", "", "Scroll down half a page", Where.CHAT, "scroll_half(1)"),
     Action("nav.page_up", "ctrl+u,pageup", "", "Scroll up half a page", Where.CHAT, "scroll_half(-1)"),
 )
@@ -119,6 +133,7 @@ _PROMPT = (
     Action(
         "prompt.newline", "ctrl+j,alt+enter,shift+enter", "newline", "Start a new line", Where.PROMPT, "newline", True
     ),
+    Action("prompt.leave", "escape", "keys", "Leave the prompt, so that single keys act", Where.PROMPT, "leave"),
     Action("prompt.older", "up", "", "In the first line: the prompt before", Where.PROMPT, "older"),
     Action("prompt.newer", "down", "", "In the last line: the prompt after", Where.PROMPT, "newer"),
 )
@@ -185,3 +200,18 @@ def actions_for(where: Where) -> tuple[Action, ...]:
 def bindings_for(where: Where) -> list[Binding]:
     """Return the bindings of one place, for a `BINDINGS` attribute."""
     return [binding for action in actions_for(where) for binding in action.bindings()]
+
+
+def shown_keys(action: Action) -> str:
+    """Return the keys of an action as a person reads them (`y`, `^J Alt+⏎`)."""
+    # `G,shift+g` is one key: terminals with and without the Kitty protocol name it differently.
+    keys = [key for key in action.keys.split(",") if not (key.startswith("shift+") and len(key) == len("shift+x"))]
+    return " ".join(_shown_key(key) for key in keys)
+
+
+def _shown_key(key: str) -> str:
+    *modifiers, last = key.split("+")
+    if modifiers == ["ctrl"] and len(last) == 1:
+        return f"^{last.upper()}"
+    name = _NAMES.get(last, last.upper() if len(last) > 1 and last[0] == "f" else last)
+    return "+".join([*(modifier.capitalize() for modifier in modifiers), name])

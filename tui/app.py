@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.binding import BindingType
+from textual.command import Provider
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.widgets import Input, TextArea
 
 from corral.runtime.snapshot import ModelState, Snapshot
 from corral.tui.actions import Where, bindings_for
+from corral.tui.clipboard import prepare
+from corral.tui.dialogs.help import HelpDialog
+from corral.tui.dialogs.quit import QuitDialog, what_runs
 from corral.tui.link import ServiceLink
 from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.states import IN_FLIGHT
@@ -63,6 +68,12 @@ def _server() -> Screen[Any]:
     return ServerScreen()
 
 
+def _commands() -> type[Provider]:
+    from corral.tui.commands import WorkbenchCommands
+
+    return WorkbenchCommands
+
+
 def is_busy(snapshot: Snapshot) -> bool:
     """Whether anything runs that is worth watching closely."""
     return bool(
@@ -86,6 +97,7 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         Where.SERVER: _server,
     }
     DEFAULT_MODE = Where.CHAT
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [  # noqa: RUF012
         (0, "-tiny"),
         (60, "-narrow"),
@@ -151,3 +163,41 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         if TYPE_CHECKING:
             assert isinstance(screen, ChatScreen)
         screen.open_model(model)
+
+    def action_help(self) -> None:
+        """List the keys that work here."""
+        if isinstance(self.screen, HelpDialog):
+            self.screen.action_close()
+        elif not self.screen.is_modal:
+            where = self.screen.WHERE if isinstance(self.screen, WorkbenchScreen) else Where.APP
+            own = (Where.CHAT, Where.PROMPT) if where is Where.CHAT else (where,)
+            others = [one for one in Where if one not in (*own, Where.APP)]
+            self.push_screen(HelpDialog((*own, Where.APP, *others)))
+
+    async def action_quit(self) -> None:
+        """Leave, after a question where something still runs."""
+        running = what_runs(self.link.latest())
+        if not running:
+            self.exit(ExitReason.QUIT)
+        elif not isinstance(self.screen, QuitDialog):
+            self.push_screen(QuitDialog(running, self.link.latest().serving), self._quit_if)
+
+    def _quit_if(self, is_sure: bool | None) -> None:
+        if is_sure:
+            self.exit(ExitReason.QUIT)
+
+    async def action_interrupt(self) -> None:
+        """Copy what is selected; else stop the answer on the screen; else say how to leave."""
+        focused = self.focused
+        selected = focused.selected_text if isinstance(focused, TextArea | Input) else self.screen.get_selected_text()
+        if selected:
+            self.copy_to_clipboard(selected)
+        elif not (hasattr(self.screen, "action_stop") and await self.run_action("stop", self.screen)):
+            self.notify("q or Ctrl+Q leaves the workbench", markup=False, timeout=3)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Send `text` to the terminal's clipboard and say what was tried."""
+        copied = prepare(text, self.environ)
+        if copied.sequence and self._driver is not None:
+            self._driver.write(copied.sequence)
+        self.notify(copied.message, markup=False, severity="information" if copied.sequence else "warning", timeout=3)

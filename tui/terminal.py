@@ -1,22 +1,160 @@
-"""Terminals that come and go: what the workbench does when its own is closed, and what it knows of it."""
+"""Terminals that come and go: running an app on one, and what happens when it is closed.
+
+A terminal may vanish (SIGHUP, or writes that fail) or stop reading. Neither may touch the service, which has its own
+thread: a vanished one ends the app and nothing else, a silent one only makes the app wait.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
 
-__all__ = ["ExitReason", "is_remote"]
+if TYPE_CHECKING:
+    from textual.app import App
+
+    from corral.tui.app import WorkbenchApp
+
+__all__ = ["ExitReason", "is_remote", "run_on_terminal", "run_workbench"]
+
+R = TypeVar("R")
 
 
 class ExitReason(StrEnum):
     """Why the workbench left the terminal."""
 
     QUIT = "quit"
-    """The user left; the caller stops serving."""
+    """The user left, or SIGTERM came; the caller stops serving."""
     HANGUP = "hangup"
-    """The terminal went away; the caller goes on serving."""
+    """The terminal went away; the caller goes on serving. Standard streams lead nowhere then."""
 
 
 def is_remote(environ: Mapping[str, str]) -> bool:
     """Whether this terminal is at the far end of an SSH connection."""
     return bool(environ.get("SSH_TTY") or environ.get("SSH_CONNECTION"))
+
+
+def run_workbench(app: WorkbenchApp) -> ExitReason:
+    """Run the workbench on this process's terminal until it is left. To be called on the main thread.
+
+    Raises:
+        SystemExit: the app failed; what there is to say has been printed.
+    """
+    reason = run_on_terminal(app)
+    if app.return_code:
+        raise SystemExit(app.return_code)
+    return reason if reason is not None else ExitReason.QUIT
+
+
+def run_on_terminal(app: App[R]) -> R | ExitReason | None:
+    """Run an app and return its result, or `HANGUP` where its terminal went away, `QUIT` for SIGTERM."""
+
+    async def main() -> R | ExitReason | None:
+        loop = asyncio.get_running_loop()
+
+        def leave(reason: ExitReason) -> None:
+            loop.call_soon_threadsafe(partial(app.exit, reason))  # type: ignore[arg-type]
+
+        if os.name == "posix":
+            app.driver_class = _driver_class(partial(leave, ExitReason.HANGUP))
+        with _signals(leave):
+            return await app.run_async()
+
+    result = asyncio.run(main())
+    if result is ExitReason.HANGUP:
+        _forget_terminal()
+    return result
+
+
+@contextmanager
+def _signals(leave: Callable[[ExitReason], None]) -> Iterator[None]:
+    """Turn signals into a clean exit, which restores the terminal; a second SIGTERM ends the process at once."""
+    has_asked = False
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        nonlocal has_asked
+        if has_asked:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        has_asked = True
+        leave(ExitReason.QUIT)
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        leave(ExitReason.HANGUP)
+
+    wanted: dict[int, Any] = {signal.SIGTERM: terminate, signal.SIGINT: terminate}
+    if hasattr(signal, "SIGHUP"):
+        wanted[signal.SIGHUP] = hang_up
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _driver_class(on_lost: Callable[[], None]) -> type[Any]:
+    """Textual's driver for Unix, which survives its terminal and never stops the process."""
+    from textual.drivers.linux_driver import LinuxDriver
+
+    class TerminalDriver(LinuxDriver):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._file: Any = _LossyFile(self._file, on_lost)
+            # Textual's handler would stop all threads, the one that serves too.
+            signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+
+        def run_input_thread(self) -> None:
+            try:
+                super().run_input_thread()
+            except OSError:
+                on_lost()
+
+    return TerminalDriver
+
+
+class _LossyFile:
+    """A terminal's file that swallows everything once the terminal is gone, so that no writer waits for it."""
+
+    def __init__(self, file: Any, on_lost: Callable[[], None]) -> None:
+        self._file = file
+        self._on_lost = on_lost
+        self._is_lost = False
+
+    def write(self, text: str) -> int:
+        """Write, or pretend to."""
+        self._attempt(lambda: self._file.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or pretend to."""
+        self._attempt(self._file.flush)
+
+    def _attempt(self, operation: Callable[[], object]) -> None:
+        if self._is_lost:
+            return
+        try:
+            operation()
+        except OSError:
+            self._is_lost = True
+            self._on_lost()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _forget_terminal() -> None:
+    """Let the standard streams lead nowhere: a print of the service must not fail on a terminal that is gone."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()

@@ -1,0 +1,95 @@
+"""Which keys work here, made from the registry; typing finds some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from corral.tui.actions import Action, Where, actions_for, shown_keys
+
+__all__ = ["HelpDialog"]
+
+_TITLES = {
+    Where.APP: "Everywhere",
+    Where.CHAT: "Chat",
+    Where.PROMPT: "In the prompt",
+    Where.MODELS: "Models",
+    Where.RUNNING: "Running",
+    Where.FILE: "Modelfile",
+    Where.SERVER: "Server",
+}
+_KEYS = 16
+
+
+def _matches(action: Action, words: Sequence[str]) -> bool:
+    text = f"{shown_keys(action)} {action.description} {action.label} {action.id}".casefold()
+    return all(word in text for word in words)
+
+
+class HelpDialog(ModalScreen[None]):
+    """Lists the actions of the places given, in their order."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f1", "close", "Close", id="help.close", priority=True),
+        Binding("down", "scroll(1)", show=False),
+        Binding("up", "scroll(-1)", show=False),
+        Binding("pagedown", "scroll(10)", show=False),
+        Binding("pageup", "scroll(-10)", show=False),
+    ]
+    DEFAULT_CSS = """
+    HelpDialog VerticalScroll { height: 1fr; margin-top: 1; scrollbar-size-vertical: 1; }
+    HelpDialog Static { height: auto; }
+    """
+
+    def __init__(self, places: Sequence[Where]) -> None:
+        super().__init__()
+        self._places = tuple(places)
+
+    def compose(self) -> ComposeResult:
+        """Draw the box."""
+        with Vertical(classes="dialog -large") as box:
+            box.border_title = "Keys"
+            box.border_subtitle = "type to search · ↑↓ scroll · Esc close"
+            yield Input(placeholder="search: a key or a word", compact=True)
+            with VerticalScroll(can_focus=False):
+                yield Static(self._list(""))
+
+    def on_mount(self) -> None:
+        """Let a word be typed at once."""
+        self.query_one(Input).focus()
+
+    def _list(self, wanted: str) -> Content:
+        words = wanted.casefold().split()
+        lines = [line for place in self._places for line in self._place(place, words)]
+        return Content("\n").join(lines[1:] or [Content("No key does that.")])
+
+    def _place(self, place: Where, words: Sequence[str]) -> Iterator[Content]:
+        actions = [action for action in actions_for(place) if _matches(action, words)]
+        if actions:
+            yield Content("")
+            yield Content.styled(_TITLES[place], "bold underline")
+        for action in actions:
+            yield Content.assemble((f"{shown_keys(action):<{_KEYS}}", "$accent bold"), " ", action.description)
+
+    @on(Input.Changed)
+    def _search(self, event: Input.Changed) -> None:
+        if event.value == "?":  # the key that opened this closes it, too
+            self.action_close()
+            return
+        self.query_one(Static).update(self._list(event.value))
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll the list."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def action_close(self) -> None:
+        """Close it."""
+        self.dismiss(None)
