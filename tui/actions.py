@@ -71,6 +71,8 @@ _DISPLAY = {
     "less_than_sign": "<",
     "greater_than_sign": ">",
     "ctrl+j": "^J",
+    "f8": "F8",
+    "f9": "F9",
     "ctrl+s": "^S",
     "ctrl+o": "^O",
 }
