@@ -68,6 +68,16 @@ class BlobWriter:
         self._hash.update(data)
         self._size += len(data)
 
+    def staged(self) -> Path:
+        """The file with what has been written so far, for a look at it before `commit`; not yet durable.
+
+        Raises:
+            NoSpace, StoreError: the disk refuses the rest.
+        """
+        with disk_errors(self._paths.root, max(self._announced, self._size)):
+            self._file.flush()
+        return self._temp
+
     def clone(self, source: int) -> bool:
         """Take the content of an open file by sharing its blocks; False where that cannot be done."""
         if sys.platform != "linux":
