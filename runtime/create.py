@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from corral.runtime.errors import BadRequest, InvalidParameter
+from corral.runtime.errors import BadRequest, InvalidParameter, TemplateFailed
 from corral.runtime.library import Library
 from corral.runtime.options import parse_options, parse_parameters
 from corral.runtime.verbs import Client, CreateRequest, Message, Progress
@@ -62,6 +62,7 @@ class Creator:
             StoreError: a base or a blob is missing, or the disk is full.
         """
         name = ModelName.parse(request.model)
+        _check(request)
         if request.base:
             parts = await self._from_model(request.base)
         elif request.files:
@@ -120,11 +121,8 @@ class Creator:
             parts = parts.plus(self._layer(MediaType.LICENSE, text))
         if request.parameters:
             merged = {**parts.parameters, **request.parameters}
-            parse_options(merged)
             parts = parts.without(MediaType.PARAMS).plus(self._layer(MediaType.PARAMS, json.dumps(merged) + "\n"))
         if request.messages:
-            if any(one.role not in _ROLES for one in request.messages):
-                raise BadRequest('message role must be one of "system", "user", or "assistant"')
             turns = [{"role": one.role, "content": one.content} for one in request.messages]
             text = json.dumps(turns, ensure_ascii=False) + "\n"
             parts = parts.without(MediaType.MESSAGES).plus(self._layer(MediaType.MESSAGES, text))
@@ -143,6 +141,20 @@ class Creator:
         self._manifests.write(name, parts.config, parts.layers)
         if self._prune and old is not None:
             prune_after_replace(self._blobs.paths, old)
+
+
+def _check(request: CreateRequest) -> None:
+    """Refuse what cannot be made before anything is written."""
+    parse_options(request.parameters)
+    if any(one.role not in _ROLES for one in request.messages):
+        raise BadRequest('message role must be one of "system", "user", or "assistant"')
+    if request.template:
+        from corral.runtime.prompt.gotemplate import check_go  # Go's templates take 100 ms to import
+
+        try:
+            check_go(request.template)
+        except TemplateFailed as error:
+            raise BadRequest(str(error)) from None
 
 
 def human_number(count: int) -> str:

@@ -16,6 +16,7 @@ from corral.runtime.scheduler import Scheduler, Wanted
 from corral.runtime.snapshot import ModelState
 from corral.runtime.verbs import FOREVER
 from tests.fakes.runner import FakeRunner
+from tests.waiting import until
 
 
 def wanted(name: str, num_ctx: int = 4096, explicit: tuple[str, ...] = (), **load: object) -> Wanted:
@@ -43,12 +44,6 @@ class House:
     @property
     def names(self) -> set[str]:
         return {one.wanted.name for one in self.scheduler.residents}
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 async def test_a_loaded_model_is_shared_and_stays() -> None:

@@ -1,0 +1,253 @@
+"""The verbs on a real model in a real child process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from corral.runtime.errors import BadRequest, InvalidOption, RequestCanceled, RunnerDied
+from corral.runtime.settings import Settings
+from corral.runtime.snapshot import ModelState, RequestState
+from corral.runtime.verbs import (
+    FOREVER,
+    Caller,
+    ChatRequest,
+    Chunk,
+    CreateRequest,
+    DoneReason,
+    GenerateRequest,
+    Message,
+    Progress,
+)
+from corral.runtime.workbench import Workbench
+from corral.store.errors import InvalidName, ModelNotFound
+from tests.conftest import STARTER_MODEL
+from tests.waiting import until, until_true
+
+GREEDY = {"temperature": 0, "num_predict": 12}
+
+
+@pytest.fixture
+async def workbench(own_store: Path) -> AsyncIterator[Workbench]:
+    bench = Workbench(Settings(models=own_store), warm=False)
+    await bench.start()
+    yield bench
+    await bench.close()
+
+
+def question(text: str = "Write one sentence about the sea.", **options: object) -> ChatRequest:
+    return ChatRequest(STARTER_MODEL, (Message("user", text),), {**GREEDY, **options})
+
+
+async def answer(bench: Workbench, request: ChatRequest | GenerateRequest) -> tuple[str, Chunk]:
+    stream = bench.chat(request) if isinstance(request, ChatRequest) else bench.generate(request)
+    chunks = [chunk async for chunk in stream]
+    assert [chunk.done_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    return "".join(chunk.text for chunk in chunks), chunks[-1]
+
+
+async def run(steps: AsyncIterator[Progress]) -> list[str]:
+    return [step.status async for step in steps]
+
+
+async def test_a_chat_is_answered_and_counted(workbench: Workbench) -> None:
+    text, last = await answer(workbench, question())
+    assert "sea" in text
+    assert last.done_reason is DoneReason.LENGTH
+    assert last.stats.output_tokens == 12
+    assert last.stats.prompt_tokens > 20
+    assert last.stats.load_ns > 0
+    again, last = await answer(workbench, question())
+    assert again == text
+    assert 0 < last.stats.cached_tokens < last.stats.prompt_tokens
+    (row, *_) = workbench.requests.rows()
+    assert (row.state, row.status, row.output_tokens) == (RequestState.DONE, 200, 12)
+
+
+async def test_streams_side_by_side_say_what_they_say_alone(workbench: Workbench) -> None:
+    prompts = [f"Tell me about the number {number}." for number in range(4)]
+    alone = [(await answer(workbench, question(prompt)))[0] for prompt in prompts]
+    together = await asyncio.gather(*(answer(workbench, question(prompt)) for prompt in prompts))
+    assert [text for text, _ in together] == alone
+
+
+async def test_generate_continues_from_its_context(workbench: Workbench) -> None:
+    first, last = await answer(workbench, GenerateRequest(STARTER_MODEL, "My name is Ada.", options=GREEDY))
+    assert first
+    assert len(last.context) == last.stats.prompt_tokens + last.stats.output_tokens
+    _, second = await answer(
+        workbench, GenerateRequest(STARTER_MODEL, "What is my name?", context=last.context, options=GREEDY)
+    )
+    assert second.stats.prompt_tokens > last.stats.prompt_tokens
+    assert second.stats.cached_tokens >= last.stats.prompt_tokens
+
+
+async def test_raw_prompts_go_in_as_they_are(workbench: Workbench) -> None:
+    text, last = await answer(workbench, GenerateRequest(STARTER_MODEL, "1, 2, 3, 4,", raw=True, options=GREEDY))
+    assert " 5" in text
+    assert last.stats.prompt_tokens < 15
+    assert last.context == ()
+
+
+async def test_stop_strings_end_an_answer_and_are_cut(workbench: Workbench) -> None:
+    raw = GenerateRequest(STARTER_MODEL, "1, 2, 3, 4,", raw=True, options={**GREEDY, "num_predict": 40, "stop": ["8,"]})
+    text, last = await answer(workbench, raw)
+    assert text.endswith("7, ")
+    assert last.done_reason is DoneReason.STOP
+
+
+async def test_load_and_unload_without_a_prompt(workbench: Workbench) -> None:
+    _, last = await answer(workbench, ChatRequest(STARTER_MODEL, keep_alive_s=FOREVER))
+    assert last.done_reason is DoneReason.LOAD
+    (loaded,) = await workbench.loaded()
+    assert (loaded.name, loaded.expires_at, loaded.context_length) == (STARTER_MODEL, None, 4096)
+    assert loaded.size > 98_000_000
+    workbench.latest()
+    await until(lambda: any(model.state is ModelState.IDLE for model in workbench.latest().models))
+    _, last = await answer(workbench, ChatRequest(STARTER_MODEL, keep_alive_s=0))
+    assert last.done_reason is DoneReason.UNLOAD
+    await until(lambda: not workbench._scheduler.residents)
+
+
+async def test_closing_a_stream_ends_its_work(workbench: Workbench) -> None:
+    endless = question("Count to one million.", num_predict=-1)
+    async with aclosing(workbench.chat(endless)) as stream:
+        await anext(stream)
+    assert workbench.requests.rows()[0].state is RequestState.CANCELED
+    runner = workbench._scheduler.residents[0].runner
+    assert runner is not None
+    await until(lambda: runner.running == 0)
+    await answer(workbench, question())
+
+
+async def test_a_request_is_canceled_by_its_id_wherever_it_is(workbench: Workbench) -> None:
+    endless = ChatRequest(
+        STARTER_MODEL, (Message("user", "Count."),), {"num_predict": -1}, caller=Caller("mine", "tui")
+    )
+
+    async def read() -> None:
+        async for _ in workbench.chat(endless):
+            pass
+
+    reading = asyncio.create_task(read())
+    await until(lambda: (row := workbench.requests.get("mine")) is not None and row.state is RequestState.LOADING)
+    assert await workbench.cancel("mine")
+    with pytest.raises(RequestCanceled):
+        await reading
+    assert not await workbench.cancel("mine")
+
+
+async def test_a_dead_runner_fails_its_requests_and_the_next_one_loads_again(workbench: Workbench) -> None:
+    async with aclosing(workbench.chat(question(num_predict=-1))) as stream:
+        await anext(stream)
+        runner = workbench._scheduler.residents[0].runner
+        assert runner is not None
+        os.kill(runner.pid, signal.SIGKILL)
+        with pytest.raises(RunnerDied, match="SIGKILL"):
+            async for _ in stream:
+                pass
+    text, _ = await answer(workbench, question())
+    assert text
+    assert not psutil.pid_exists(runner.pid)
+
+
+async def test_no_child_is_left_behind(own_store: Path) -> None:
+    bench = Workbench(Settings(models=own_store))
+    await bench.start()
+    bench._spares.warm(0)
+    await answer(bench, question())
+    await bench.close()
+    left = [child for child in psutil.Process().children() if "corral.runtime.engine" in " ".join(child.cmdline())]
+    assert not left
+
+
+async def test_what_is_not_there_or_makes_no_sense_is_refused(workbench: Workbench) -> None:
+    with pytest.raises(ModelNotFound, match="model 'nope' not found"):
+        await answer(workbench, ChatRequest("nope", (Message("user", "hi"),)))
+    with pytest.raises(InvalidName):
+        await answer(workbench, ChatRequest("../../etc/passwd", (Message("user", "hi"),)))
+    with pytest.raises(InvalidOption):
+        await answer(workbench, question(num_ctx="many"))
+    _, last = await answer(workbench, question(no_such_option=1))
+    assert "no_such_option" in last.warnings[0]
+
+
+async def test_a_model_made_from_another_shares_its_weights(workbench: Workbench) -> None:
+    request = CreateRequest(
+        "pirate",
+        base=STARTER_MODEL,
+        system="You are a pirate.",
+        template="{{ .System }}|{{ .Prompt }}|",
+        parameters={"temperature": 0.5, "stop": ["x", "y"]},
+        messages=(Message("user", "ahoy"), Message("assistant", "arr")),
+        licenses=("free",),
+    )
+    statuses = await run(workbench.create(request))
+    assert statuses[-2:] == ["writing manifest", "success"]
+    shown = await workbench.show("pirate")
+    assert (shown.system, shown.template, shown.license) == (
+        "You are a pirate.",
+        "{{ .System }}|{{ .Prompt }}|",
+        "free",
+    )
+    assert shown.parameters == (("temperature", "0.5"), ("stop", "x"), ("stop", "y"))
+    assert [turn.content for turn in shown.messages] == ["ahoy", "arr"]
+    plan = await workbench.plan_delete(["pirate"])
+    assert plan.frees < 10_000
+    assert plan.keeps > 98_000_000
+    assert plan.shared_with == (STARTER_MODEL,)
+    await workbench.delete("pirate")
+    assert [model.name for model in await workbench.list_models()] == [STARTER_MODEL]
+    await answer(workbench, question())
+
+
+async def test_copies_are_equal_and_deleting_the_last_name_frees_the_bytes(
+    workbench: Workbench, own_store: Path
+) -> None:
+    await workbench.copy(STARTER_MODEL, "mine")
+    first, second = await workbench.list_models()
+    assert first.digest == second.digest
+    await workbench.delete(STARTER_MODEL)
+    assert (await answer(workbench, ChatRequest("mine", (Message("user", "hi"),), GREEDY)))[0]
+    await workbench.delete("mine")
+    assert not [path for path in (own_store / "blobs").iterdir() if path.name.startswith("sha256-")]
+
+
+async def test_creating_refuses_what_cannot_be_made_and_leaves_nothing(workbench: Workbench, own_store: Path) -> None:
+    before = sorted(path.name for path in (own_store / "blobs").iterdir())
+    with pytest.raises(BadRequest, match="neither 'from' or 'files'"):
+        await run(workbench.create(CreateRequest("x")))
+    with pytest.raises(ModelNotFound):
+        await run(workbench.create(CreateRequest("x", base="nope")))
+    with pytest.raises(BadRequest, match="relative"):
+        await run(workbench.create(CreateRequest("x", files={"/etc/passwd": "sha256:" + "0" * 64})))
+    with pytest.raises(BadRequest, match="template error"):
+        await run(workbench.create(CreateRequest("x", base=STARTER_MODEL, template="{{ if")))
+    with pytest.raises(InvalidOption):
+        await run(workbench.create(CreateRequest("x", base=STARTER_MODEL, parameters={"top_k": "many"})))
+    assert sorted(path.name for path in (own_store / "blobs").iterdir()) == before
+    assert [model.name for model in await workbench.list_models()] == [STARTER_MODEL]
+
+
+async def test_the_snapshot_shows_what_runs(workbench: Workbench) -> None:
+    async with aclosing(workbench.chat(question(num_predict=-1))) as stream:
+        await anext(stream)
+
+        async def shown() -> bool:
+            await anext(stream)
+            snapshot = workbench.latest()
+            return bool(snapshot.models) and snapshot.models[0].slots_used == 1 and snapshot.tokens_per_s > 0
+
+        await until_true(shown)
+        snapshot = workbench.latest()
+        assert snapshot.requests[0].state is RequestState.DECODE
+        assert snapshot.host is not None
+        assert snapshot.host.memory_total > 0
+        assert snapshot.models[0].state is ModelState.BUSY
