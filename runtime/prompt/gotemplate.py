@@ -22,6 +22,7 @@ _ACTION: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _USES_MESSAGES: Final = re.compile(r"\.Messages\b")
 _USES_RESPONSE: Final = re.compile(r"\.Response\b")
 _ASKS_RESPONSE: Final = re.compile(r"\b(?:if|with)\b[^}]*\.Response\b")
+_WIDE_FORMAT: Final = re.compile(r"%[^A-Za-z%]*(?:\d{5}|\*)")
 _CUT: Final = "\ue000corral-response\ue001"
 _GO_ESCAPES: Final = {
     "<": "\\u003c",
@@ -39,6 +40,15 @@ _TYPESCRIPT: Final = {
     "object": "Record<string, any>",
     "null": "null",
 }
+
+
+def check_go(source: str) -> None:
+    """Parse a template without running it. Raises TemplateFailed where it is broken."""
+    try:
+        _compile(source)
+    except (TemplateError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TemplateFailed(f"template error: {reason}") from None
 
 
 def render_go(source: str, turns: Sequence[Turn]) -> str:
@@ -62,6 +72,8 @@ def render_go(source: str, turns: Sequence[Turn]) -> str:
 def _compile(source: str) -> Template:
     if not _mentions(source, _USES_MESSAGES) and not _mentions(source, _USES_RESPONSE):
         source += "{{ .Response }}"
+    if _mentions(source, _WIDE_FORMAT):
+        raise TemplateFailed("the template was stopped: it pads to too large a width")
     functions = {
         "json": _go_json,
         "currentDate": lambda *_: date.today().isoformat(),
