@@ -8,7 +8,6 @@ import stat
 import sys
 from pathlib import Path
 
-from corral.store.errors import ModelfileError
 from corral.tui.cli.errors import CommandError
 from corral.tui.cli.progress import follow
 from corral.tui.cli.session import Cli
@@ -30,11 +29,8 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
 
     path = Path(flags.file or "Modelfile").expanduser()
     folder = path.parent.absolute()
-    try:
-        modelfile = parse(read(path, required=bool(flags.file)))
-        request_from_modelfile(arguments[0], modelfile, folder)  # a mistake is told before anything is started
-    except ModelfileError as error:
-        raise CommandError(located(error)) from None
+    modelfile = parse(read(path, required=bool(flags.file)))
+    request_from_modelfile(arguments[0], modelfile, folder)  # a mistake is told before anything is started
     with cli.session() as session:
         session.run(follow(create_from_modelfile(session.client, arguments[0], modelfile, folder), sys.stderr))
     return 0
@@ -59,9 +55,3 @@ def read(path: Path, *, required: bool) -> bytes:
         if required:
             raise CommandError("specified Modelfile wasn't found") from None
         return _HERE
-
-
-def located(error: ModelfileError) -> str:
-    """The message with its line, unless it says the line itself."""
-    text = str(error)
-    return text if not error.line or "line " in text else f"(line {error.line}): {text}"

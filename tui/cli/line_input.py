@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -60,6 +62,33 @@ class LineInput:
         return self._session.prompt(
             CONTINUED if continued else PROMPT, placeholder=HTML("<ansibrightblack>{}</ansibrightblack>").format(ghost)
         )
+
+
+@contextlib.contextmanager
+def keys_held(descriptor: int) -> Generator[None, None, None]:
+    """Keep what is typed during an answer for the next prompt, unseen and unchanged; Ctrl-C ends the answer alone.
+
+    Else the terminal would print it into the answer, and turn its Enter into a Ctrl-J.
+    """
+    try:
+        import termios
+    except ImportError:  # Windows
+        yield
+        return
+    try:
+        before = termios.tcgetattr(descriptor)
+    except (OSError, ValueError, termios.error):
+        yield
+        return
+    held = termios.tcgetattr(descriptor)
+    held[0] &= ~termios.ICRNL
+    held[3] = held[3] & ~(termios.ECHO | termios.ICANON) | termios.NOFLSH
+    held[6][termios.VMIN], held[6][termios.VTIME] = 1, 0
+    termios.tcsetattr(descriptor, termios.TCSANOW, held)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
 
 def _bindings() -> KeyBindings:

@@ -12,7 +12,7 @@ from corral.runtime.verbs import ChatRequest, Message, ModelDetails
 from corral.store.errors import StoreError
 from corral.tui.cli.answer import Printer, print_answer, summary
 from corral.tui.cli.entry import Assembler, EntryKind
-from corral.tui.cli.line_input import PROMPT, Interrupted, LineInput
+from corral.tui.cli.line_input import PROMPT, Interrupted, LineInput, keys_held
 from corral.tui.cli.session import Cli, Session
 from corral.tui.control_chars import visible
 
@@ -82,18 +82,25 @@ def converse(
     cli: Cli, session: Session, details: ModelDetails, *, keep_alive_s: float | None, flags: argparse.Namespace
 ) -> int:
     """Talk until Ctrl-D or /bye; returns the exit code."""
-    from corral.tui.cli.repl_commands import execute
-
     talk = Conversation(session, details.name, keep_alive_s, not flags.nowordwrap, flags.verbose)
     echo(talk.load(details.name), wrap=talk.wrap)
     editor = cli.environ.get("CORRAL_EDITOR") or cli.environ.get("OLLAMA_EDITOR", "")
     lines = LineInput(cli.home / ".ollama" / "history", history=not cli.settings.no_history, editor=editor)
+    with keys_held(sys.__stdin__.fileno() if sys.__stdin__ is not None else -1):
+        _listen(talk, lines)
+    return 0
+
+
+def _listen(talk: Conversation, lines: LineInput) -> None:
+    """Take entries and answer them, until Ctrl-D or /bye."""
+    from corral.tui.cli.repl_commands import execute
+
     assembler = Assembler()
     while True:
         try:
             entry = assembler.feed(lines.read(continued=assembler.open))
         except EOFError:
-            return 0
+            return
         except Interrupted as interrupted:
             if interrupted.empty:
                 print(f"\n{EXIT_HINT}")
@@ -108,7 +115,7 @@ def converse(
                 talk.set_system(entry.text)
                 print("Set system message.")
             case EntryKind.COMMAND if not execute(talk, lines.history, entry.text):
-                return 0
+                return
 
 
 def echo(details: ModelDetails, *, wrap: bool) -> None:

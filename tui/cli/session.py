@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import threading
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from corral.runtime.errors import ServerUnreachable
 from corral.runtime.settings import Settings, is_loopback, load
+from corral.tui.cli.probe import answers
 
 if TYPE_CHECKING:
     from corral.api.client import HttpClient
@@ -132,17 +132,6 @@ class OwnSession:
     def close(self) -> None:
         """Unload what was loaded and end the service thread."""
         self._service.stop()
-
-
-def answers(base_url: str, timeout_s: float) -> bool:
-    """Say whether something accepts connections at the address of a server."""
-    parts = urlsplit(base_url)
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        with socket.create_connection((parts.hostname or "127.0.0.1", port), timeout_s):
-            return True
-    except (OSError, ValueError, UnicodeError):
-        return False
 
 
 def open_session(settings: Settings) -> Session:

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from corral.runtime.settings import load
-from corral.tui.cli.session import answers
+from corral.tui.cli.probe import answers
 
 _CONNECT_S = 0.1
 

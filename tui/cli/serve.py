@@ -1,0 +1,19 @@
+"""`corral serve`: the server without a screen."""
+
+from __future__ import annotations
+
+import argparse
+
+from corral.tui.cli.session import Cli
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """No flags of its own: the environment says everything."""
+
+
+def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM, and leave no runner behind."""
+    from corral.api.server import run_headless
+
+    run_headless(cli.settings)
+    return 0
