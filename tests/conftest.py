@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -46,15 +45,19 @@ def _fetch_starter(folder: Path) -> Path:
     return kept
 
 
-@pytest.fixture(scope="session")
-def starter_gguf() -> Path:
-    """A real model of 135 million parameters, as a GGUF file nobody may change."""
+def fetched_starter() -> Path:
+    """The starter model's GGUF; fetched once and kept."""
     return _fetch_starter(_cache_folder())
 
 
 @pytest.fixture(scope="session")
-def starter_store(starter_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that holds the starter model as `smollm2:135m`; to be read only. Copy it with `own_store`."""
+def starter_gguf() -> Path:
+    """A real model of 135 million parameters, as a GGUF file nobody may change."""
+    return fetched_starter()
+
+
+def store_with_starter(gguf: Path, root: Path) -> Path:
+    """Make a store at `root` that holds the starter model as `smollm2:135m`."""
     from corral.runtime.create import human_number
     from corral.store.blobs import BlobStore
     from corral.store.gguf import read_header
@@ -62,9 +65,9 @@ def starter_store(starter_gguf: Path, tmp_path_factory: pytest.TempPathFactory) 
     from corral.store.names import ModelName
     from corral.store.paths import StorePaths
 
-    paths = StorePaths(tmp_path_factory.mktemp("store"))
+    paths = StorePaths(root)
     blobs = BlobStore(paths)
-    blob = blobs.adopt(starter_gguf)
+    blob = blobs.adopt(gguf)
     header = read_header(blobs.path(blob.digest))
     config = ModelConfig(
         model_format="gguf",
@@ -75,7 +78,13 @@ def starter_store(starter_gguf: Path, tmp_path_factory: pytest.TempPathFactory) 
     )
     layer = Layer(MediaType.MODEL, blob.digest, blob.size)
     ManifestStore(paths).write(ModelName.parse(STARTER_MODEL), config, [layer])
-    return paths.root
+    return root
+
+
+@pytest.fixture(scope="session")
+def starter_store(starter_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that holds the starter model; to be read only, `own_store` is for who changes it."""
+    return store_with_starter(starter_gguf, tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture
@@ -90,8 +99,3 @@ def own_store(starter_store: Path, tmp_path: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.link(source, target)
     return root
-
-
-def sha256(data: bytes) -> str:
-    """The digest of some bytes as the API writes it."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()

@@ -1,0 +1,50 @@
+"""`make bench`: measures, and prints each figure beside its goal. Nothing here is asserted.
+
+Ratios compare two things measured in turns in the same run, because machines differ and change under load.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+
+from tests.bench.figures import Figure
+from tests.bench.startup import startup_figures
+from tests.bench.workbench import workbench_figures
+from tests.conftest import fetched_starter, store_with_starter
+
+GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (startup_figures, workbench_figures)
+
+
+def main() -> int:
+    """Measure everything, or the groups whose names are given."""
+    names = sys.argv[1:]
+    print(
+        f"{platform.machine()} · {psutil.cpu_count()} cores · Python {platform.python_version()} · {os.uname().release}"
+    )
+    print(f"{'':44}{'median':>12}{'lowest':>12}{'highest':>12}   goal")
+    found = []
+    with tempfile.TemporaryDirectory() as scratch:
+        store, home = Path(scratch) / "models", Path(scratch) / "home"
+        home.mkdir()
+        store_with_starter(fetched_starter(), store)
+        for group in GROUPS:
+            if names and not any(name in group.__name__ for name in names):
+                continue
+            for figure in group(store, home):
+                print(figure.line(), flush=True)
+                found.append(figure.record())
+    if target := os.environ.get("CORRAL_BENCH_JSON"):
+        Path(target).write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,81 @@
+"""The `corral` program as tests and measurements start it: in a store and on a port of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.waiting import block_until
+
+CORRAL = str(Path(sys.executable).parent / "corral")
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(store: Path, port: int, home: Path) -> dict[str, str]:
+    """What a program of ours runs with: nothing of the user's settings, a home of its own."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("CORRAL_", "OLLAMA_", "SSH_", "TMUX"))
+    }
+    return {
+        **kept,
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "CORRAL_HOST": f"127.0.0.1:{port}",
+        "CORRAL_MODELS": str(store),
+    }
+
+
+def answers(port: int) -> bool:
+    """Whether a server answers there."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1) as reply:
+            return bool(reply.read() == b"Ollama is running")
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@contextlib.contextmanager
+def serving(store: Path, home: Path, **settings: str) -> Iterator[int]:
+    """Run `corral serve`; gives its port."""
+    port = free_port()
+    process = subprocess.Popen(
+        [CORRAL, "serve"],
+        env={**environment(store, port, home), **settings},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    said: deque[bytes] = deque(maxlen=50)
+    reader = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
+    reader.start()
+    try:
+        block_until(lambda: answers(port) or process.poll() is not None)
+        assert process.poll() is None, b"".join(said).decode()
+        yield port
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+        reader.join(5)
+        process.stderr.close()

@@ -1,0 +1,146 @@
+"""A real terminal for tests: a pty of a given size, what a program drew on it, and keys to press."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyte
+
+from tests.waiting import PATIENCE_S, block_until
+
+# pyte knows neither the keyboard protocol's sequences nor those with a private marker it has not met.
+_UNKNOWN = re.compile(rb"\x1b\[[<>=?][0-9;]*[a-ln-zA-Z$]+|\x1b\[[0-9;?]*\$p|\x1bP.*?\x1b\\", re.DOTALL)
+
+
+class Terminal:
+    """Runs a program on a pty. A thread reads what it writes; `stall` makes that thread stop, as a slow link would."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        columns: int = 120,
+        lines: int = 36,
+        folder: Path | None = None,
+    ) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self._screen = pyte.Screen(columns, lines)
+        self._stream = pyte.ByteStream(self._screen)
+        self._lock = threading.Lock()
+        self._reading = threading.Event()
+        self._reading.set()
+        self._over = threading.Event()
+        self.raw = bytearray()
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            list(argv),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+            cwd=folder,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            close_fds=True,
+        )
+        os.close(slave)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def text(self) -> str:
+        """What is on the screen now, line by line."""
+        with self._lock:
+            return "\n".join(line.rstrip() for line in self._screen.display)
+
+    def wait_for(self, *texts: str, patience_s: float = PATIENCE_S) -> str:
+        """Wait until all of `texts` are on the screen; returns the screen."""
+        try:
+            block_until(lambda: all(text in self.text() for text in texts), patience_s)
+        except TimeoutError:
+            ended = self.process.poll()
+            raise AssertionError(f"{texts} not on the screen (exit status {ended}):\n{self.text()}") from None
+        return self.text()
+
+    def wait_gone(self, text: str, patience_s: float = PATIENCE_S) -> None:
+        """Wait until `text` is no longer on the screen."""
+        try:
+            block_until(lambda: text not in self.text(), patience_s)
+        except TimeoutError:
+            raise AssertionError(f"{text!r} still on the screen:\n{self.text()}") from None
+
+    def press(self, keys: str) -> None:
+        """Send keys as the terminal would."""
+        os.write(self._master, keys.encode())
+
+    def stall(self) -> None:
+        """Stop reading: what the program writes piles up until its writes block."""
+        self._reading.clear()
+
+    def go_on(self) -> None:
+        """Read again."""
+        self._reading.set()
+
+    def hang_up(self) -> None:
+        """Take the terminal away, as a dropped connection does."""
+        self._over.set()
+        self._reading.set()
+        self._thread.join(5)
+        with contextlib.suppress(OSError):
+            os.close(self._master)
+
+    def wait_exit(self, patience_s: float = PATIENCE_S) -> int:
+        """Wait for the program's end; returns its exit status."""
+        return self.process.wait(patience_s)
+
+    def end(self) -> None:
+        """End the program, by force if it must be, and close the terminal."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+        if not self._over.is_set():
+            self.hang_up()
+
+    def _read(self) -> None:
+        while not self._over.is_set():
+            self._reading.wait()
+            ready, _, _ = select.select([self._master], [], [], 0.1)
+            if not ready or not self._reading.is_set():
+                continue
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            with self._lock:
+                self.raw += data
+                self._stream.feed(_UNKNOWN.sub(b"", data))
