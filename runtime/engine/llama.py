@@ -21,7 +21,7 @@ SPARE_SEQUENCES: Final = 16
 """Sequence ids beyond those that run, for finished conversations; with full attention an id costs nothing."""
 
 _WHOLE_WINDOW_BYTES: Final = 256 * 1024 * 1024
-_REPLACEMENT: Final = "�"
+_OVERFLOW: Final = -(2**31)
 
 
 class LoadError(Exception):
@@ -113,10 +113,14 @@ class Model:
         """Return a prompt's tokens, special ones parsed; with `begin` it starts with BOS once, where one belongs."""
         data = text.encode("utf-8", errors="replace")
         room = len(data) + 2
-        buffer = (ctypes.c_int32 * room)()
-        count = int(c.llama_tokenize(self._vocab, data, len(data), buffer, room, False, True))
-        if count < 0:
-            raise ValueError("the text cannot be tokenised")
+        while True:
+            buffer = (ctypes.c_int32 * room)()
+            count = int(c.llama_tokenize(self._vocab, data, len(data), buffer, room, False, True))
+            if count >= 0:
+                break
+            if -count <= room or count == _OVERFLOW:
+                raise ValueError("the text cannot be tokenised")
+            room = -count  # some vocabularies need more tokens than bytes
         tokens = list(buffer[:count])
         if begin and self._bos >= 0 and (not tokens or tokens[0] != self._bos):
             tokens.insert(0, self._bos)
@@ -159,11 +163,12 @@ class Batch:
 
     def __init__(self, capacity: int) -> None:
         self.size = 0
-        self._tokens = (ctypes.c_int32 * capacity)()
-        self._positions = (ctypes.c_int32 * capacity)()
+        # Any: ctypes takes every sequence of integers in a slice assignment, its stubs only lists.
+        self._tokens: Any = (ctypes.c_int32 * capacity)()
+        self._positions: Any = (ctypes.c_int32 * capacity)()
         self._counts = (ctypes.c_int32 * capacity)(*([1] * capacity))
-        self._slots = (ctypes.c_int32 * capacity)()
-        self._outputs = (ctypes.c_int8 * capacity)()
+        self._slots: Any = (ctypes.c_int32 * capacity)()
+        self._outputs: Any = (ctypes.c_int8 * capacity)()
         integer = ctypes.POINTER(ctypes.c_int32)
         start = ctypes.addressof(self._slots)
         cells = (ctypes.cast(start + 4 * index, integer) for index in range(capacity))
@@ -195,7 +200,7 @@ class Batch:
             self._tokens[start:end] = tokens
             self._positions[start:end] = range(position, position + count)
             self._slots[start:end] = [slot] * count
-            self._outputs[start:end] = bytes(count)  # type: ignore[assignment]
+            self._outputs[start:end] = bytes(count)
         self._outputs[end - 1] = output
         return end - 1
 
@@ -207,7 +212,9 @@ class Context:
         """Reserve the memory. Raises LoadError."""
         self._log = log
         self.kind = model.memory_kind
-        whole_window = self.kind is MemoryKind.SLIDING and model.keeps_whole_window(load.num_cells)
+        whole_window = self.kind is MemoryKind.SLIDING and (
+            model.keeps_whole_window(load.num_cells) if load.whole_window is None else load.whole_window
+        )
         roomy = self.kind is MemoryKind.FULL or whole_window
         spare = SPARE_SEQUENCES if roomy else 0
         self.copies = roomy
@@ -265,7 +272,7 @@ class Context:
         return oldest <= max(0, length - self.window) if self.window else oldest == 0
 
     def copy(self, source: int, target: int, length: int) -> bool:
-        """Let an empty sequence share the first `length` cells of another; False, and it empty, if that is not exact."""
+        """Let an empty sequence share another's first `length` cells; False, and it empty, where that is not exact."""
         c.llama_memory_seq_cp(self._memory, source, target, 0, length)
         if self.covers(target, length):
             return True
@@ -274,16 +281,48 @@ class Context:
 
 
 class Sampler:
-    """A llama.cpp sampler chain; belongs to the loop's thread."""
+    """A llama.cpp sampler chain, filled link by link; belongs to the loop's thread.
 
-    def __init__(self, links: Sequence[object]) -> None:
-        """Chain samplers, which the chain then owns. Raises MemoryError where llama.cpp returns none."""
-        chain = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
-        if not chain or not all(links):
-            raise MemoryError("llama.cpp made no sampler")
-        self._chain: Any = chain
-        for link in links:
-            c.llama_sampler_chain_add(chain, link)  # type: ignore[arg-type]
+    Making one or adding to it raises MemoryError where llama.cpp returns nothing.
+    """
+
+    def __init__(self) -> None:
+        self._chain: Any = _checked(c.llama_sampler_chain_init(c.llama_sampler_chain_default_params()))
+
+    def add_penalties(self, num_vocab: int, last_n: int, repeat: float, frequency: float, presence: float) -> None:
+        """Make what came up among the last `last_n` tokens less likely."""
+        self._add(c.llama_sampler_init_penalties(num_vocab, last_n, repeat, frequency, presence))
+
+    def add_top_k(self, k: int) -> None:
+        """Keep the `k` likeliest tokens."""
+        self._add(c.llama_sampler_init_top_k(k))
+
+    def add_typical(self, p: float) -> None:
+        """Keep the tokens of typical surprise whose probabilities make `p`."""
+        self._add(c.llama_sampler_init_typical(p, 1))
+
+    def add_top_p(self, p: float) -> None:
+        """Keep the likeliest tokens whose probabilities make `p`."""
+        self._add(c.llama_sampler_init_top_p(p, 1))
+
+    def add_min_p(self, p: float) -> None:
+        """Keep the tokens at least `p` times as likely as the likeliest."""
+        self._add(c.llama_sampler_init_min_p(p, 1))
+
+    def add_temperature(self, temperature: float) -> None:
+        """Sharpen or flatten the distribution."""
+        self._add(c.llama_sampler_init_temp(temperature))
+
+    def add_draw(self, seed: int) -> None:
+        """Draw from the distribution; the unsigned 32-bit -1 has llama.cpp pick a seed."""
+        self._add(c.llama_sampler_init_dist(seed))
+
+    def add_greedy(self) -> None:
+        """Take the likeliest token."""
+        self._add(c.llama_sampler_init_greedy())
+
+    def _add(self, link: Any) -> None:
+        c.llama_sampler_chain_add(self._chain, _checked(link))  # which then owns it
 
     def sample(self, context: Context, index: int) -> int:
         """Draw a token from the logits of the batch's token `index` and remember it."""
@@ -298,6 +337,12 @@ class Sampler:
         chain, self._chain = self._chain, None
         if chain:
             c.llama_sampler_free(chain)
+
+
+def _checked(pointer: Any) -> Any:
+    if not pointer:
+        raise MemoryError("llama.cpp made no sampler")
+    return pointer
 
 
 def _new_context(model: Model, load: Load, num_slots: int, whole_window: bool, log: EngineLog) -> Any:

@@ -54,7 +54,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     """Load a model; the first message a runner gets.
 
     `num_ctx` is the most tokens one sequence may have, `num_cells` the tokens the cache holds for all of them,
-    `num_sequences` how many may run at once. `gpu_layers` -1 puts all it can on the GPU.
+    `num_sequences` how many may run at once. `gpu_layers` -1 puts all it can on the GPU. `whole_window` has a
+    sliding-window model keep what its window has left behind (more memory, more prompts reused); None weighs it.
     """
 
     path: str
@@ -68,6 +69,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     use_mmap: bool | None = None
     flash_attention: bool | None = None
     kv_type: str = "f16"
+    whole_window: bool | None = None
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):

@@ -74,7 +74,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.globals["raise_exception"] = _raise_exception
         self.globals["strftime_now"] = _strftime_now
 
-    def concat(self, parts: Iterable[str]) -> str:  # type: ignore[override]
+    def concat(self, parts: Iterable[str]) -> str:
         texts = parts if isinstance(parts, list) else list(parts)
         self.meter.charge(sum(map(len, texts)))
         return "".join(texts)
@@ -122,7 +122,7 @@ def render_jinja(source: str, variables: Mapping[str, object]) -> str:
         raise TemplateFailed(f"the chat template failed: {type(error).__name__}") from None
     except Exception as error:  # whatever a stranger's expression raises is the template's fault
         raise TemplateFailed(f"the chat template failed: {error}") from None
-    return text
+    return str(text)
 
 
 @lru_cache(maxsize=1)

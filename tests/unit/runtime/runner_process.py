@@ -1,0 +1,183 @@
+"""A runner driven over its pipes: the exact handshake, and answers gathered for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from corral.runtime.engine.protocol import (
+    LENGTH,
+    Cancel,
+    ChatPrompt,
+    Finished,
+    FromRunner,
+    Hello,
+    Load,
+    Loaded,
+    Loading,
+    LoadRefused,
+    RawPrompt,
+    Refused,
+    Sampling,
+    Started,
+    Step,
+    Submit,
+    ToRunner,
+    Turn,
+    frame,
+    from_runner,
+)
+
+WAIT_S = 60.0
+GREEDY = Sampling(temperature=0)
+
+
+@dataclass
+class Answer:
+    """What came back for one request."""
+
+    text: str = ""
+    tokens: int = 0
+    started: Started | None = None
+    refused: Refused | None = None
+    finished: Finished | None = None
+    prompt_done: list[int] = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        return self.finished is not None or self.refused is not None
+
+
+class RunnerProcess:
+    """A child `python -m corral.runtime.engine`, its frames read by a thread."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "corral.runtime.engine"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.answers: dict[int, Answer] = {}
+        self.others: list[FromRunner] = []
+        self.steps: list[Step] = []
+        self._incoming: queue.SimpleQueue[FromRunner | None] = queue.SimpleQueue()
+        self._errors = b""
+        self._threads = [threading.Thread(target=self._read_frames), threading.Thread(target=self._read_errors)]
+        for thread in self._threads:
+            thread.start()
+        hello = self.read()
+        assert isinstance(hello, Hello)
+        assert hello.pid == self.process.pid
+
+    def __enter__(self) -> RunnerProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def load(self, path: Path, **changes: object) -> Loaded | LoadRefused:
+        """Load a model and return what the runner says of it."""
+        settings: dict[str, object] = {"num_ctx": 512, "num_cells": 2048, "num_sequences": 4, **changes}
+        self.send(Load(path=str(path), **settings))  # type: ignore[arg-type]
+        while isinstance(message := self.read(), Loading):
+            assert 0 <= message.fraction <= 1
+        assert isinstance(message, Loaded | LoadRefused), message
+        return message
+
+    def send(self, message: ToRunner) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(frame(message))
+        self.process.stdin.flush()
+
+    def submit(self, request_id: int, prompt: str | list[Turn], **fields: object) -> Answer:
+        """Send a request; text is a raw prompt, turns are a chat."""
+        go_template = fields.pop("go_template", None)
+        assert go_template is None or isinstance(go_template, str)
+        asked = RawPrompt(prompt) if isinstance(prompt, str) else ChatPrompt(prompt, go_template)
+        given: dict[str, object] = {"sampling": GREEDY, "num_ctx": 512, "num_predict": 24, **fields}
+        answer = self.answers[request_id] = Answer()
+        self.send(Submit(id=request_id, prompt=asked, **given))  # type: ignore[arg-type]
+        return answer
+
+    def ask(self, request_id: int, prompt: str | list[Turn], **fields: object) -> Answer:
+        """Send a request and wait for its end."""
+        answer = self.submit(request_id, prompt, **fields)
+        self.read_until(lambda: answer.is_over)
+        return answer
+
+    def cancel(self, request_id: int) -> None:
+        self.send(Cancel(request_id))
+
+    def read(self, timeout_s: float = WAIT_S) -> FromRunner | None:
+        """Return the next message, None at the end."""
+        message = self._incoming.get(timeout=timeout_s)
+        if message is not None:
+            self._note(message)
+        return message
+
+    def read_until(self, condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
+        while not condition():
+            assert self.read(timeout_s) is not None, self.wait_end()
+
+    def wait_end(self) -> str:
+        """Wait for the process and return what it wrote to stderr."""
+        self.process.wait(WAIT_S)
+        for thread in self._threads:
+            thread.join(WAIT_S)
+        return self._errors.decode(errors="replace")
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.wait_end()
+        finally:
+            self.process.kill()
+            self.process.stdout.close()
+            self.process.stderr.close()
+
+    def _note(self, message: FromRunner) -> None:
+        match message:
+            case Started():
+                self.answers[message.id].started = message
+            case Refused():
+                self.answers[message.id].refused = message
+            case Step():
+                self._note_step(message)
+            case _:
+                self.others.append(message)
+
+    def _note_step(self, step: Step) -> None:
+        self.steps.append(step)
+        for progress in step.progress:
+            self.answers[progress.id].prompt_done.append(progress.done)
+        for piece in step.pieces:
+            self.answers[piece.id].text += piece.text
+            self.answers[piece.id].tokens += piece.tokens
+        for finished in step.finished:
+            self.answers[finished.id].finished = finished
+
+    def _read_frames(self) -> None:
+        pipe = self.process.stdout
+        assert pipe is not None
+        while len(head := pipe.read(LENGTH.size)) == LENGTH.size:
+            (length,) = LENGTH.unpack(head)
+            self._incoming.put(from_runner.decode(pipe.read(length)))
+        self._incoming.put(None)
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        self._errors = self.process.stderr.read()

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral.runtime.engine.schedule import JOIN_NS, STALL_NS, PromptBudget, plan
+
+WANTED = st.lists(st.integers(0, 2000), max_size=40)
+
+
+@given(WANTED, st.integers(0, 600), st.integers(0, 600))
+def test_nobody_gets_more_than_wanted_and_the_batch_is_never_overfull(
+    wanted: list[int], capacity: int, budget: int
+) -> None:
+    counts = plan(wanted, capacity, budget)
+    assert len(counts) == len(wanted)
+    assert all(0 <= count <= want for count, want in zip(counts, wanted, strict=True))
+    assert sum(counts) <= capacity
+
+
+@given(WANTED, st.integers(1, 600))
+def test_every_generating_stream_gets_its_token(wanted: list[int], budget: int) -> None:
+    counts = plan(wanted, 600, budget)
+    assert all(count == 1 for count, want in zip(counts, wanted, strict=True) if want == 1)
+
+
+@given(WANTED, st.integers(0, 600))
+def test_prompts_stay_within_their_budget(wanted: list[int], budget: int) -> None:
+    counts = plan(wanted, 600, budget)
+    assert sum(count for count, want in zip(counts, wanted, strict=True) if want > 1) <= budget
+
+
+@given(WANTED, st.integers(50, 600), st.integers(1, 600))
+def test_what_can_be_given_is_given(wanted: list[int], capacity: int, budget: int) -> None:
+    counts = plan(wanted, capacity, budget)
+    prompts = sum(want for want in wanted if want > 1)
+    assert sum(counts) == wanted.count(1) + min(prompts, budget, capacity - wanted.count(1))
+
+
+def test_a_short_prompt_gets_by_beside_a_long_one() -> None:
+    assert plan([5000, 20], 512, 100) == [80, 20]
+
+
+def test_the_older_prompt_gets_the_odd_token() -> None:
+    assert plan([100, 100], 512, 3) == [2, 1]
+
+
+def test_budget_follows_the_measured_speed() -> None:
+    budget = PromptBudget(512)
+    first = budget.tokens(generating=True)
+    assert 0 < first <= 512
+    for _ in range(30):
+        budget.observe(100, 100 * 1_000_000)
+    assert budget.tokens(generating=True) == STALL_NS // 1_000_000
+    assert budget.tokens(generating=False) == JOIN_NS // 1_000_000
+
+
+def test_budget_never_exceeds_the_batch_nor_stops_progress() -> None:
+    budget = PromptBudget(512)
+    budget.observe(512, 1)
+    assert budget.tokens(generating=True) == 512
+    slow = PromptBudget(512)
+    slow.observe(10, 10**12)
+    assert slow.tokens(generating=True) > 0
