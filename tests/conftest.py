@@ -7,10 +7,16 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from corral.api.server import Service
 
 # Machines under load draw slowly and stall; neither says anything about our code.
 settings.register_profile("corral", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -99,3 +105,26 @@ def own_store(starter_store: Path, tmp_path: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.link(source, target)
     return root
+
+
+@dataclass(frozen=True, slots=True)
+class LiveServer:
+    """A service on the real model, in this process; `store` may be changed."""
+
+    base_url: str
+    model: str
+    store: Path
+    service: Service
+
+
+@pytest.fixture(scope="session")
+def live_server(starter_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """Serve the starter model on a free port for as long as the tests run."""
+    from corral.api.server import Service
+    from corral.runtime.settings import Settings
+
+    store = store_with_starter(starter_gguf, tmp_path_factory.mktemp("live"))
+    service = Service(Settings(models=store, listen_port=0, base_url=""), warm=False)
+    service.start()
+    yield LiveServer(service.base_url, STARTER_MODEL, store, service)
+    service.stop(drain_s=0)
