@@ -107,7 +107,7 @@ def execute(plan: DeletePlan | PrunePlan) -> int:
         for name in plan.names:
             with contextlib.suppress(BrokenManifest, ModelNotFound):
                 # It may have been replaced since the plan was made; then its new parts go with it.
-                digests |= manifests.read(name).digests
+                digests |= _mentioned(manifests.read_bytes(name))
             with contextlib.suppress(ModelNotFound):
                 manifests.remove(name)
                 removed += 1
@@ -192,7 +192,7 @@ def _remove_unreferenced(paths: StorePaths, digests: Iterable[Digest]) -> int:
 
 
 def _referenced(paths: StorePaths) -> set[Digest] | None:
-    """Every digest any manifest names; of a broken one, everything in it that looks like a digest.
+    """Every digest any manifest names.
 
     Returns:
         None if a manifest may not even be read: then nothing is known to be unneeded.
@@ -208,11 +208,16 @@ def _referenced(paths: StorePaths) -> set[Digest] | None:
             continue
         except OSError:
             return None
-        try:
-            found |= decode_manifest(data).digests
-        except BrokenManifest:
-            found |= {Digest(match.decode().lower()) for match in _DIGEST_TEXT.findall(data)}
+        found |= _mentioned(data)
     return found
+
+
+def _mentioned(data: bytes) -> set[Digest]:
+    """The digests a manifest names; of a broken one, everything in it that looks like a digest."""
+    try:
+        return set(decode_manifest(data).digests)
+    except BrokenManifest:
+        return {Digest(match.decode().lower()) for match in _DIGEST_TEXT.findall(data)}
 
 
 def _sizes(paths: StorePaths, digests: Iterable[Digest]) -> tuple[Blob, ...]:

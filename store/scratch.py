@@ -17,7 +17,7 @@ _LOCK = "lock"
 
 @contextlib.contextmanager
 def scratch_folder(root: Path) -> Iterator[Path]:
-    """A new empty folder under `root`, quick to make; leaving removes it with all that is in it, which may take a while.
+    """A new empty folder under `root`, quick to make; leaving removes it with all in it, which may take a while.
 
     Raises:
         NoSpace, StoreReadOnly, StoreError: the folder cannot be made.
