@@ -1,0 +1,99 @@
+"""The HTTP server around the application: connections, their limits, and an end that lets answers finish."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import weakref
+from typing import cast
+
+from aiohttp import web
+
+from corral.api.app import build
+from corral.api.keys import ACTIVITY, Activity
+from corral.api.listen import BACKLOG
+from corral.api.served import ServedClient
+from corral.runtime.settings import Settings
+
+HEADER_TIMEOUT_S = 10.0
+"""How long a new connection may take until its first request is there."""
+KEEPALIVE_S = 75.0
+_LAST_WORDS_S = 3.0
+
+
+class HttpServer:
+    """Serves a workbench on a socket that listens already. Owned by the service loop."""
+
+    def __init__(
+        self, settings: Settings, listener: socket.socket, address: str, *, header_timeout_s: float = HEADER_TIMEOUT_S
+    ) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._address = address
+        self._header_timeout_s = header_timeout_s
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+        self._activity = Activity()
+
+    async def start(self, workbench: ServedClient) -> None:
+        """Begin to accept.
+
+        Raises:
+            InvalidOrigin: an entry of the allowed origins is none.
+        """
+        app = build(self._settings, workbench)
+        self._activity = app[ACTIVITY]
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=0.1
+        )
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._connect, sock=self._listener, backlog=BACKLOG)
+
+    def _connect(self) -> asyncio.Protocol:
+        """Make the protocol of a new connection, and look after it until its first request has come."""
+        assert self._runner is not None
+        assert self._runner.server is not None
+        protocol = self._runner.server()
+        # aiohttp waits for headers as long as for the next request on a connection; a client that sends one byte
+        # at a time could hold thousands of connections that way.
+        reference = weakref.ref(protocol)
+        asyncio.get_running_loop().call_later(self._header_timeout_s, self._close_if_silent, reference)
+        return cast(asyncio.Protocol, protocol)
+
+    def _close_if_silent(self, reference: weakref.ref[web.RequestHandler]) -> None:
+        protocol = reference()
+        if protocol is not None and protocol not in self._activity.asked and protocol.transport is not None:
+            protocol.transport.close()
+
+    async def drain(self, limit_s: float, hurry: asyncio.Event) -> None:
+        """Accept no more, and wait until no handler is at work, `limit_s` are over, or `hurry` is set.
+
+        Streams that are still open then end with an error.
+        """
+        if self._server is not None:
+            self._server.close()
+        await self._until_idle(limit_s, hurry)
+        self._activity.stopping = True
+        for handler in tuple(self._activity.handlers):
+            handler.cancel()
+        await self._until_idle(_LAST_WORDS_S, asyncio.Event())
+
+    async def _until_idle(self, limit_s: float, hurry: asyncio.Event) -> None:
+        async def idle() -> None:
+            while self._activity.handlers:
+                self._activity.idle.clear()
+                await self._activity.idle.wait()
+
+        waits = [asyncio.ensure_future(idle()), asyncio.ensure_future(hurry.wait())]
+        await asyncio.wait(waits, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._server is not None:
+            self._server.close()
+        if self._runner is not None:
+            await self._runner.cleanup()

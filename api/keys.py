@@ -1,0 +1,48 @@
+"""What a request of the running application carries, by typed keys."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from corral.api.served import ServedClient
+from corral.runtime.settings import Settings
+from corral.runtime.verbs import Caller
+
+
+@dataclass(slots=True)
+class Activity:
+    """The handlers at work, so that a stop can wait for them and then end them. Owned by the service loop.
+
+    `asked` holds the connections that have brought a whole request head.
+    """
+
+    handlers: set[asyncio.Task[object]] = field(default_factory=set)
+    asked: weakref.WeakSet[asyncio.BaseProtocol] = field(default_factory=weakref.WeakSet)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: bool = False
+
+
+WORKBENCH: web.AppKey[ServedClient] = web.AppKey("workbench", ServedClient)
+SETTINGS = web.AppKey("settings", Settings)
+ACTIVITY = web.AppKey("activity", Activity)
+CALLER = web.RequestKey("caller", Caller)
+NOTE = web.RequestKey("note", str)
+CANCELED = web.RequestKey("canceled", bool)
+ALLOWED_ORIGIN = web.RequestKey("allowed_origin", str)
+
+
+def workbench(request: web.Request) -> ServedClient:
+    """Return the workbench that serves this request."""
+    return request.app[WORKBENCH]
+
+
+def caller(request: web.Request, model: str = "") -> Caller:
+    """Return who asks, and note the model in the table of requests once it is known."""
+    who = request[CALLER]
+    if model:
+        request.app[WORKBENCH].requests.update(who.request_id, model=model)
+    return who

@@ -1,0 +1,202 @@
+"""What every request passes before a route sees it: its row in the table, errors, origin, host, key. In that order.
+
+Runs on the service loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+
+from corral.api.errors import Problem, RequestRefused, describe, is_expected, ollama_body, openai_body
+from corral.api.keys import ACTIVITY, ALLOWED_ORIGIN, CALLER, CANCELED, NOTE, WORKBENCH
+from corral.api.origins import HostPolicy, OriginPolicy
+from corral.api.version import SERVER
+from corral.runtime.verbs import Caller
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger(__name__)
+
+_OPEN_PATHS = frozenset({"/", "/api/version"})
+_MAX_AGE_S = 12 * 3600
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS",
+    "Access-Control-Max-Age": str(_MAX_AGE_S),
+    "Access-Control-Allow-Headers": ",".join(
+        (
+            *("Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "OpenAI-Beta"),
+            *("X-Api-Key", "Anthropic-Version", "Anthropic-Beta", "Anthropic-Dangerous-Direct-Browser-Access"),
+            *(
+                f"x-stainless-{name}"
+                for name in (
+                    *("arch", "async", "custom-poll-interval", "helper-method", "lang", "os", "package-version"),
+                    *("poll-helper", "retry-count", "runtime", "runtime-version", "timeout"),
+                )
+            ),
+        )
+    ),
+}
+
+
+@web.middleware
+async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id and a row in the table of requests, and close the row however it ends."""
+    who = Caller(secrets.token_hex(6), _client_text(request), request.method, request.path)
+    request[CALLER] = who
+    request[NOTE] = ""
+    requests = request.app[WORKBENCH].requests
+    activity = request.app[ACTIVITY]
+    task = asyncio.current_task()
+    assert task is not None
+    activity.handlers.add(task)
+    activity.asked.add(request.protocol)
+    requests.begin(who)
+    started = time.perf_counter()
+    status = 499
+    try:
+        response = await handler(request)
+        status = 499 if request.get(CANCELED) else response.status
+        return response
+    except asyncio.CancelledError:
+        request[NOTE] = request[NOTE] or "client went away"
+        raise
+    except ConnectionError:  # the client went away while it was written to; nobody is left to be told
+        request[NOTE] = "client went away"
+        raise
+    finally:
+        requests.end(who.request_id, status=status, note=request[NOTE])
+        activity.handlers.discard(task)
+        if not activity.handlers:
+            activity.idle.set()
+        took_ms = (time.perf_counter() - started) * 1000
+        log.info("%s %s %s %d %.1f ms %s", who.client, who.method, who.path, status, took_ms, request[NOTE])
+
+
+@web.middleware
+async def translate_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what a handler raises into the wire's own error body."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _routing_error(request, error)
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception as error:
+        if not is_expected(error):
+            log.exception("%s %s failed", request.method, request.path)
+        problem = describe(error)
+        request[NOTE] = problem.message
+        response = error_response(request, problem)
+        if problem.status in (408, 413):
+            response.force_close()
+        return response
+
+
+def error_response(request: web.Request, problem: Problem) -> web.Response:
+    """Build the reply to a request that failed before anything was sent."""
+    body = openai_body(problem) if request.path.startswith("/v1/") else ollama_body(problem)
+    return web.json_response(body, status=problem.status, headers=dict(problem.headers))
+
+
+def _routing_error(request: web.Request, error: web.HTTPException) -> web.Response:
+    text = {404: "404 page not found", 405: "405 method not allowed"}.get(error.status, error.reason)
+    request[NOTE] = text
+    response = web.Response(status=error.status, text=text)
+    if hdrs.ALLOW in error.headers:
+        response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+    return response
+
+
+def check_origin(policy: OriginPolicy) -> Middleware:
+    """Build the middleware that refuses pages of other origins and answers preflights (spec a.3)."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None:
+            if request.headers.get("Sec-Fetch-Site") == "cross-site":
+                return _forbidden(request, "cross-site request")
+            return await handler(request)
+        if not policy.allows(origin, request.headers.get(hdrs.HOST, "")):
+            return _forbidden(request, "origin not allowed")
+        request[ALLOWED_ORIGIN] = origin
+        if request.method == hdrs.METH_OPTIONS:
+            return web.Response(status=204, headers=_PREFLIGHT)
+        return await handler(request)
+
+    return middleware
+
+
+def check_host(policy: HostPolicy) -> Middleware:
+    """Build the middleware that serves only requests that are meant for this machine (spec a.3)."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        hosts = request.headers.getall(hdrs.HOST, [])
+        if len(hosts) > 1 or not request.raw_path.startswith(("/", "*")):
+            response = web.Response(status=400, text="400 Bad Request")
+            response.force_close()
+            return response
+        # HTTP/1.0 may leave the header out, and health checks do; a browser never does.
+        if hosts and not policy.allows(hosts[0]):
+            return _forbidden(request, "host not allowed")
+        if request.method == hdrs.METH_OPTIONS and hosts and policy.allows_by_name(hosts[0]):
+            return web.Response(status=204)
+        return await handler(request)
+
+    return middleware
+
+
+def check_key(key: str) -> Middleware:
+    """Build the middleware that asks for the API key on every route but the two that say who is there."""
+    expected = key.encode()
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in _OPEN_PATHS:
+            return await handler(request)
+        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        if scheme.lower() != "bearer":
+            token = request.headers.get("X-Api-Key", "")
+        if not hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), expected):
+            raise RequestRefused("unauthorized", 401)
+        return await handler(request)
+
+    return middleware
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Put on every response what belongs on all of them; a stream's are sent with its first byte."""
+    response.headers[hdrs.SERVER] = SERVER
+    who = request.get(CALLER)
+    if who is not None:
+        response.headers["X-Request-Id"] = who.request_id
+    origin = request.get(ALLOWED_ORIGIN)
+    if origin is not None:
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+        response.headers.add(hdrs.VARY, "Origin")
+    if response.status == 401:
+        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+
+
+def _forbidden(request: web.Request, why: str) -> web.Response:
+    request[NOTE] = why
+    return web.Response(status=403)
+
+
+def _client_text(request: web.Request) -> str:
+    """Say in a few cells who asks: the program where it is on this machine, the address and the program elsewhere."""
+    address = (request.remote or "?").split("%")[0]
+    product = request.headers.get(hdrs.USER_AGENT, "").split("/")[0].split(" ")[0]
+    product = "".join(char for char in product if char.isascii() and char.isprintable())[:20]
+    if address in ("127.0.0.1", "::1") and product:
+        return product
+    return f"{address} {product}".rstrip()

@@ -1,0 +1,124 @@
+"""Refuses what a request asks for and this server cannot do, in Ollama's words where it has some (spec a.4, a.5).
+
+Nothing that changes an answer is passed over in silence; values that ask for nothing pass.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from corral.api.errors import RequestRefused
+from corral.api.ollama.schemas import ChatBody, CreateBody, GenerateBody, InferenceBody
+from corral.runtime.verbs import Client
+from corral.store.errors import InvalidName, ModelNotFound
+from corral.store.names import Digest, ModelName
+
+_THINK_LEVELS = ("high", "medium", "low", "max")
+
+
+def check_name(model: str, empty: RequestRefused, invalid: str = "invalid model name") -> None:
+    """Refuse a name that is none: `empty` where nothing is there, 400 with `invalid` for the rest."""
+    if not model:
+        raise empty
+    try:
+        ModelName.parse(model)
+    except InvalidName:
+        raise RequestRefused(invalid) from None
+
+
+async def check_model(client: Client, model: str, status_text: str = "model '{}' not found") -> None:
+    """Refuse a model that is not there, before anything else is said about it: clients pull on this error."""
+    try:
+        await client.show(model)
+    except ModelNotFound:
+        raise RequestRefused(status_text.format(model), 404) from None
+
+
+async def check_generate(client: Client, body: GenerateBody) -> None:
+    """Refuse what `/api/generate` may hold and cannot be done."""
+    refusal = _generate_refusal(body)
+    if refusal is not None:
+        await check_model(client, body.model)
+        raise refusal
+
+
+async def check_chat(client: Client, body: ChatBody) -> None:
+    """Refuse what `/api/chat` may hold and cannot be done."""
+    refusal = _chat_refusal(body)
+    if refusal is not None:
+        await check_model(client, body.model)
+        raise refusal
+
+
+def _generate_refusal(body: GenerateBody) -> RequestRefused | None:
+    if body.raw and (body.template or body.system or body.context):
+        return RequestRefused("raw mode does not support template, system, or context")
+    missing = []
+    if body.suffix:
+        missing.append("insert")
+    if body.images:
+        missing.append("vision")
+    return _missing(body.model, missing) or _common_refusal(body)
+
+
+def _chat_refusal(body: ChatBody) -> RequestRefused | None:
+    missing = []
+    if body.tools or any(message.tool_calls for message in body.messages):
+        missing.append("tools")
+    if any(message.images for message in body.messages):
+        missing.append("vision")
+    return _missing(body.model, missing) or _common_refusal(body)
+
+
+def _missing(model: str, capabilities: list[str]) -> RequestRefused | None:
+    if not capabilities:
+        return None
+    full = ModelName.parse(model).full
+    return RequestRefused("\n".join(f"{full} does not support {capability}" for capability in capabilities))
+
+
+def _common_refusal(body: InferenceBody) -> RequestRefused | None:
+    if refusal := think_refusal(body.model, body.think):
+        return refusal
+    if body.format not in (None, ""):
+        if body.format != "json" and not isinstance(body.format, dict):
+            return RequestRefused(
+                f'invalid format: "{body.format}"; expected "json" or a valid JSON Schema object', 500
+            )
+        return RequestRefused("format is not supported by this server yet")
+    if not 0 <= body.top_logprobs <= 20:
+        return RequestRefused("top_logprobs must be between 0 and 20")
+    for unserved, name in (
+        (body.logprobs, "logprobs"),
+        (not body.truncate, "truncate: false"),
+        (not body.shift, "shift: false"),
+        (body.debug_render_only, "_debug_render_only"),
+    ):
+        if unserved:
+            return RequestRefused(f"{name} is not supported by this server yet")
+    return None
+
+
+def think_refusal(model: str, think: object) -> RequestRefused | None:
+    """Return why `think` cannot be had, None where it asks for nothing."""
+    if think is None or think is False or think == "":
+        return None
+    if think is not True and think not in _THINK_LEVELS:
+        levels = ", ".join(f'"{level}"' for level in _THINK_LEVELS)
+        return RequestRefused(f'invalid think value: "{think}" (must be {levels}, true, or false)')
+    return RequestRefused(f'"{model}" does not support thinking')
+
+
+def check_create(body: CreateBody) -> None:
+    """Refuse a create that names nothing to make a model of, or what cannot be made (spec a.18)."""
+    check_name(body.model, RequestRefused("invalid model name"))
+    for path, digest in body.files.items():
+        if not path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
+            raise RequestRefused("file path must be relative")
+        Digest.parse(digest)
+    unserved = ("adapters", "draft_files", "quantize", "quantization", "renderer", "parser", "requires", "remote_host")
+    for name in unserved:
+        if getattr(body, name):
+            raise RequestRefused(f"{name} is not supported by this server yet")
+    if not body.base and not body.files:
+        raise RequestRefused("neither 'from' or 'files' was specified")

@@ -1,0 +1,56 @@
+"""`POST /api/pull` and `POST /api/create`: long jobs that report their progress (spec a.16, a.18)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from aiohttp import web
+
+from corral.api.body import read_json
+from corral.api.errors import RequestRefused
+from corral.api.keys import caller, workbench
+from corral.api.ollama.checks import check_create
+from corral.api.ollama.generate import NDJSON
+from corral.api.ollama.replies import line, progress_object
+from corral.api.ollama.schemas import CreateBody, PullBody
+from corral.api.reply import json_reply
+from corral.api.stream import respond
+from corral.runtime.verbs import CreateRequest, Progress
+
+
+async def pull(request: web.Request) -> web.StreamResponse:
+    """Fetch a model."""
+    body = await read_json(request, PullBody)
+    if not body.model:
+        raise RequestRefused("invalid model name")
+    steps = workbench(request).pull(body.model, caller=caller(request, body.model))
+    return await _report(request, steps, stream=body.stream)
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """Make a model from another or from uploaded files."""
+    body = await read_json(request, CreateBody)
+    check_create(body)
+    verb = CreateRequest(
+        model=body.model,
+        base=body.base or None,
+        files=body.files,
+        template=body.template,
+        system=body.system,
+        licenses=tuple(body.license),
+        parameters=body.parameters,
+        messages=tuple(message.to_message() for message in body.messages),
+        caller=caller(request, body.model),
+    )
+    return await _report(request, workbench(request).create(verb), stream=body.stream)
+
+
+async def _report(request: web.Request, steps: AsyncGenerator[Progress, None], *, stream: bool) -> web.StreamResponse:
+    if stream:
+        return await respond(request, NDJSON, steps, lambda step: line(progress_object(step)))
+    last = Progress("")
+    async with aclosing(steps):
+        async for step in steps:
+            last = step
+    return json_reply(progress_object(last), charset=False)

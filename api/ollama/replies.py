@@ -1,0 +1,118 @@
+"""What the native API answers with: the workbench's frozen replies as JSON objects (spec a.7, a.8, a.11 to a.13)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from corral.api.reply import encode, expiry, local_time, utc_now, without_empty
+from corral.runtime.options import OPTIONS, Kind
+from corral.runtime.verbs import Chunk, Details, LoadedModel, ModelDetails, ModelSummary, Progress
+
+
+def generate_object(model: str, chunk: Chunk) -> dict[str, Any]:
+    """A piece of an answer on `/api/generate`; `response` is always there, the figures on the last one only."""
+    reply = {"model": model, "created_at": utc_now(), "response": chunk.text, "done": chunk.done_reason is not None}
+    return reply | _trailer(chunk)
+
+
+def chat_object(model: str, chunk: Chunk) -> dict[str, Any]:
+    """A piece of an answer on `/api/chat`."""
+    message = {"role": "assistant", "content": chunk.text}
+    reply = {"model": model, "created_at": utc_now(), "message": message, "done": chunk.done_reason is not None}
+    return reply | _trailer(chunk)
+
+
+def _trailer(chunk: Chunk) -> dict[str, Any]:
+    if chunk.done_reason is None:
+        return {}
+    stats = chunk.stats
+    return without_empty(
+        done_reason=str(chunk.done_reason),
+        context=list(chunk.context),
+        total_duration=stats.total_ns,
+        load_duration=stats.load_ns,
+        prompt_eval_count=stats.prompt_tokens,
+        prompt_eval_cached_count=stats.cached_tokens,
+        prompt_eval_duration=stats.prompt_ns,
+        eval_count=stats.output_tokens,
+        eval_duration=stats.output_ns,
+        warnings=list(chunk.warnings),
+    )
+
+
+def progress_object(progress: Progress) -> dict[str, Any]:
+    """A step of a pull or create."""
+    return {"status": progress.status} | without_empty(
+        digest=progress.digest, total=progress.total, completed=progress.completed
+    )
+
+
+def line(value: dict[str, Any]) -> tuple[bytes, ...]:
+    """One line of NDJSON."""
+    return (encode(value), b"\n")
+
+
+def details_object(details: Details) -> dict[str, Any]:
+    """The short description that listings and show share."""
+    return {
+        "parent_model": details.parent_model,
+        "format": details.format,
+        "family": details.family,
+        "families": list(details.families) or None,
+        "parameter_size": details.parameter_size,
+        "quantization_level": details.quantization_level,
+    } | without_empty(context_length=details.context_length, embedding_length=details.embedding_length)
+
+
+def tag_object(model: ModelSummary) -> dict[str, Any]:
+    """A model on disk, as `/api/tags` lists it."""
+    return {
+        "name": model.name,
+        "model": model.name,
+        "modified_at": local_time(model.modified_at),
+        "size": model.size,
+        "digest": model.digest,
+        "details": details_object(model.details),
+    } | without_empty(capabilities=list(model.capabilities))
+
+
+def loaded_object(model: LoadedModel) -> dict[str, Any]:
+    """A model in memory, as `/api/ps` lists it."""
+    return {
+        "name": model.name,
+        "model": model.name,
+        "size": model.size,
+        "digest": model.digest,
+        "details": details_object(model.details),
+        "expires_at": expiry(model.expires_at),
+        "size_vram": model.size_vram,
+        "context_length": model.context_length,
+    }
+
+
+def show_object(model: ModelDetails) -> dict[str, Any]:
+    """All there is to know about a model."""
+    messages = [{"role": message.role, "content": message.content} for message in model.messages]
+    tensors = [{"name": tensor.name, "type": tensor.type, "shape": list(tensor.shape)} for tensor in model.tensors]
+    return (
+        without_empty(
+            license=model.license,
+            modelfile=model.modelfile,
+            parameters="\n".join(_parameter_line(name, value) for name, value in model.parameters),
+            template=model.template,
+            system=model.system,
+        )
+        | {"details": details_object(model.details)}
+        | without_empty(messages=messages)
+        | {"model_info": dict(model.model_info)}
+        | without_empty(tensors=tensors, capabilities=list(model.capabilities))
+        | {"modified_at": local_time(model.modified_at)}
+        | without_empty(requires=model.requires)
+    )
+
+
+def _parameter_line(name: str, value: str) -> str:
+    option = OPTIONS.get(name)
+    is_text = option is None or option.kind is Kind.STRINGS
+    return f"{name:<30} {json.dumps(value, ensure_ascii=False) if is_text else value}"

@@ -1,0 +1,27 @@
+"""Which path is answered by what (spec a.2)."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from corral.api.ollama import blobs, generate, jobs, models
+
+
+def routes() -> list[web.RouteDef]:
+    """Return the routes of the native API."""
+    return [
+        web.get("/", models.root),
+        web.get("/api/version", models.version),
+        web.get("/api/status", models.status, allow_head=False),
+        web.get("/api/tags", models.tags),
+        web.get("/api/ps", models.ps, allow_head=False),
+        web.post("/api/show", models.show),
+        web.post("/api/copy", models.copy),
+        web.delete("/api/delete", models.delete),
+        web.post("/api/generate", generate.generate),
+        web.post("/api/chat", generate.chat),
+        web.post("/api/pull", jobs.pull),
+        web.post("/api/create", jobs.create),
+        web.head("/api/blobs/{digest}", blobs.probe),
+        web.post("/api/blobs/{digest}", blobs.upload),
+    ]

@@ -1,0 +1,128 @@
+"""The requests of the native API as they come over the wire (spec a.7, a.8, a.12 to a.18)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from corral.api.body import WireModel
+from corral.runtime.verbs import Message
+
+
+class NamedModel(WireModel):
+    """A request that is about one model; `name` is the older word for `model`."""
+
+    model_field: str = Field(default="", alias="model")
+    name: str = ""
+
+    @property
+    def model(self) -> str:
+        """The model's name as the client wrote it."""
+        return self.model_field or self.name
+
+
+class WireMessage(WireModel):
+    """A message of a conversation."""
+
+    go_name: ClassVar[str] = "Message"
+    role: str = ""
+    content: str = ""
+    images: list[Any] = Field(default_factory=list)
+    tool_calls: list[Any] = Field(default_factory=list)
+
+    def to_message(self) -> Message:
+        """Return the message as the workbench takes it; the role in lower case."""
+        return Message(self.role.lower(), self.content)
+
+
+class InferenceBody(NamedModel):
+    """What generate and chat have in common. `think`, `format` and the rest are checked in `checks.py`."""
+
+    stream: bool = True
+    keep_alive: Any = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    format: Any = None
+    think: Any = None
+    truncate: bool = True
+    shift: bool = True
+    logprobs: bool = False
+    top_logprobs: int = 0
+    debug_render_only: bool = Field(default=False, alias="_debug_render_only")
+
+
+class GenerateBody(InferenceBody):
+    """`POST /api/generate`."""
+
+    go_name: ClassVar[str] = "GenerateRequest"
+    prompt: str = ""
+    suffix: str = ""
+    system: str | None = None
+    template: str | None = None
+    context: list[int] = Field(default_factory=list)
+    raw: bool = False
+    images: list[Any] = Field(default_factory=list)
+
+
+class ChatBody(InferenceBody):
+    """`POST /api/chat`."""
+
+    go_name: ClassVar[str] = "ChatRequest"
+    messages: list[WireMessage] = Field(default_factory=list)
+    tools: list[Any] = Field(default_factory=list)
+
+
+class ShowBody(NamedModel):
+    """`POST /api/show`."""
+
+    go_name: ClassVar[str] = "ShowRequest"
+    verbose: bool = False
+
+
+class DeleteBody(NamedModel):
+    """`DELETE /api/delete`."""
+
+    go_name: ClassVar[str] = "DeleteRequest"
+
+
+class CopyBody(WireModel):
+    """`POST /api/copy`."""
+
+    go_name: ClassVar[str] = "CopyRequest"
+    source: str = ""
+    destination: str = ""
+
+
+class PullBody(NamedModel):
+    """`POST /api/pull`."""
+
+    go_name: ClassVar[str] = "PullRequest"
+    stream: bool = True
+
+
+class CreateBody(NamedModel):
+    """`POST /api/create`. What is listed last is not made yet, and refused where it is asked for."""
+
+    go_name: ClassVar[str] = "CreateRequest"
+    stream: bool = True
+    base: str = Field(default="", alias="from")
+    files: dict[str, str] = Field(default_factory=dict)
+    template: str | None = None
+    system: str | None = None
+    license: list[str] = Field(default_factory=list)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    messages: list[WireMessage] = Field(default_factory=list)
+
+    adapters: dict[str, Any] = Field(default_factory=dict)
+    draft_files: dict[str, Any] = Field(default_factory=dict)
+    quantize: str = ""
+    quantization: str = ""
+    renderer: str = ""
+    parser: str = ""
+    requires: str = ""
+    remote_host: str = ""
+
+    @field_validator("license", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value

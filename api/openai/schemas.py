@@ -1,0 +1,113 @@
+"""The requests of the OpenAI-compatible API as they come over the wire (spec b.2)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from corral.api.body import WireModel
+from corral.api.errors import RequestRefused
+from corral.runtime.verbs import Message
+
+
+class OpenAIMessage(WireModel):
+    """A message; `content` is a text or a list of parts."""
+
+    go_name: ClassVar[str] = "Message"
+    role: str = ""
+    content: Any = None
+    tool_calls: list[Any] = Field(default_factory=list)
+
+    def to_messages(self) -> list[Message]:
+        """Return the message as the workbench takes it: each part one of the same role.
+
+        Raises:
+            RequestRefused: a part that is no text.
+        """
+        if isinstance(self.content, str):
+            return [Message(self.role, self.content)]
+        if isinstance(self.content, list):
+            return [Message(self.role, _text_of(part)) for part in self.content]
+        if self.content is None:
+            raise RequestRefused("invalid message content type: <nil>")
+        raise RequestRefused("invalid message format")
+
+
+def _text_of(part: object) -> str:
+    if not isinstance(part, dict):
+        raise RequestRefused("invalid message format")
+    kind, text = part.get("type"), part.get("text")
+    if kind == "text" and isinstance(text, str):
+        return text
+    if kind == "image_url":
+        raise RequestRefused("image input is not supported by this server yet")
+    if kind == "input_audio":
+        raise RequestRefused("audio input is not supported by this server yet")
+    raise RequestRefused("invalid message format")
+
+
+class StreamOptions(WireModel):
+    """What a stream holds beside the answer."""
+
+    go_name: ClassVar[str] = "StreamOptions"
+    include_usage: bool = False
+
+
+class Reasoning(WireModel):
+    """How hard the model is to think."""
+
+    go_name: ClassVar[str] = "Reasoning"
+    effort: str = ""
+
+
+class ChatCompletionBody(WireModel):
+    """`POST /v1/chat/completions`.
+
+    `num_ctx`, `keep_alive`, `options` and `think` are ours: Ollama passes them over (spec appendix C).
+    """
+
+    go_name: ClassVar[str] = "ChatCompletionRequest"
+    model: str = ""
+    messages: list[OpenAIMessage] = Field(default_factory=list)
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    stop: Any = None
+
+    num_ctx: int | None = None
+    keep_alive: Any = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    think: Any = None
+
+    n: int = 1
+    tools: list[Any] = Field(default_factory=list)
+    functions: list[Any] = Field(default_factory=list)
+    response_format: dict[str, Any] = Field(default_factory=dict)
+    logprobs: bool = False
+    top_logprobs: int = 0
+    reasoning_effort: str = ""
+    reasoning: Reasoning = Reasoning()
+    debug_render_only: bool = Field(default=False, alias="_debug_render_only")
+
+    def to_options(self) -> dict[str, Any]:
+        """Return the generation options; the API's own fields win over `options`."""
+        options: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, **self.options}
+        given = self.model_fields_set
+        for name in ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "num_ctx"):
+            if name in given:
+                options[name] = getattr(self, name)
+        limit = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+        if limit is not None:
+            options["num_predict"] = limit
+        if isinstance(self.stop, str):
+            options["stop"] = [self.stop]
+        elif isinstance(self.stop, list):
+            options["stop"] = [text for text in self.stop if isinstance(text, str)]
+        return options

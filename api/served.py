@@ -1,0 +1,25 @@
+"""What the service needs of a workbench beside its verbs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from corral.runtime.requests import RequestLog
+from corral.runtime.verbs import Client
+
+
+class ServedClient(Client, Protocol):
+    """A workbench as the service holds it: the verbs, the table of requests, a beginning and an end."""
+
+    @property
+    def requests(self) -> RequestLog:
+        """Who asks what, one row per HTTP request."""
+        ...
+
+    async def start(self, serving: str = "") -> None:
+        """Begin work on the running loop; `serving` is the address that is listened on."""
+        ...
+
+    async def close(self) -> None:
+        """Unload everything and end."""
+        ...
