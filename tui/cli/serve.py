@@ -13,7 +13,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM, and leave no runner behind."""
-    from corral.api.server import run_headless
+    from corral.api.headless import run_headless
 
-    run_headless(cli.settings)
-    return 0
+    return run_headless(cli.settings)

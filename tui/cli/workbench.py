@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import socket
 import sys
 import threading
 from concurrent.futures import Future
@@ -17,9 +16,8 @@ from corral.tui.cli.errors import CommandError
 from corral.tui.cli.session import Cli
 
 if TYPE_CHECKING:
-    from corral.api.server import PortTaken, Service
-
-_PORTS_TRIED = 100
+    from corral.api.errors import PortTaken
+    from corral.api.server import Service
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +81,7 @@ class Launch:
         Raises:
             RunError: it cannot serve, for a reason that no other port would mend.
         """
-        from corral.api.server import PortTaken
+        from corral.api.errors import PortTaken
 
         while True:
             try:
@@ -95,6 +93,7 @@ class Launch:
 
     def _ask(self, problem: PortTaken) -> bool:
         """Ask what to do about a port that is taken; False: leave."""
+        from corral.api.listen import free_port
         from corral.tui.dialogs.port import PortAnswer, PortProblem, ask_about_port
 
         host, port = self._settings.listen_host, self._settings.listen_port
@@ -116,19 +115,6 @@ def on_port(settings: Settings, port: int) -> Settings:
     host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
     address = parse_host(f"{host}:{port}", lambda warning: None)
     return replace(settings, listen_port=port, base_url=address.url)
-
-
-def free_port(host: str, after: int) -> int:
-    """The next port above `after` on which nothing listens; any free one where all of those are taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in (*range(after + 1, min(after + _PORTS_TRIED, 65535) + 1), 0):
-        with socket.socket(family) as candidate:
-            try:
-                candidate.bind((host, port))
-            except OSError:
-                continue
-            return int(candidate.getsockname()[1])
-    return 0
 
 
 def _wait_for_the_end() -> None:

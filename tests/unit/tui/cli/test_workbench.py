@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
 
 from corral.runtime.settings import Settings
-from corral.tui.cli.workbench import free_port, on_port
+from corral.tui.cli.workbench import on_port
 from tests.unit.tui.cli.driving import Driver
 
 
@@ -18,13 +17,6 @@ def test_it_needs_a_terminal(corral: Driver, capsys: pytest.CaptureFixture[str])
 def test_arguments_are_not_for_the_workbench(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
     assert corral("--no-mouse", "smollm2") == 1
     assert capsys.readouterr().err == "Error: accepts 0 arg(s), received 1\n"
-
-
-def test_the_next_free_port_is_offered() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        assert free_port("127.0.0.1", port - 1) != port
-    assert free_port("127.0.0.1", 65535) > 0
 
 
 def test_another_port_changes_both_addresses(tmp_path: Path) -> None:
