@@ -6,7 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from rich.cells import cell_len
 from textual.app import App
 from textual.pilot import Pilot
 
@@ -31,7 +33,7 @@ def workbench(client: FakeClient, mode: Where) -> WorkbenchApp:
     return StartedThere(ServiceLink(client, asyncio.get_running_loop()), environ=ENVIRON)
 
 
-async def until(pilot: Pilot[object], condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+async def until(pilot: Pilot[Any], condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
     """Let the app run until `condition` holds; fails after `within_s`."""
     deadline = time.monotonic() + within_s
     while not condition():
@@ -40,6 +42,18 @@ async def until(pilot: Pilot[object], condition: Callable[[], bool], *, within_s
         await pilot.pause(0.01)
 
 
-def picture(app: App[object]) -> str:
+def picture(app: App[Any]) -> str:
     """What the screen shows, as text."""
     return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
+
+
+def overflows(app: App[Any]) -> list[str]:
+    """Lines wider than the screen, and widgets that reach beyond it."""
+    width, height = app.size
+    lines = [line for line in picture(app).split("\n") if cell_len(line) != width]
+    outside = [
+        str(widget)
+        for widget in app.screen_stack[0].query("Panel, Footer, Header")
+        if widget.display and (widget.region.right > width or widget.region.bottom > height)
+    ]
+    return lines + outside

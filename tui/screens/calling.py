@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 
 from textual.widgets import Static
+from textual.worker import Worker, WorkerState
 
 from corral.runtime.errors import RunError
 from corral.runtime.verbs import Client
@@ -33,6 +34,12 @@ class CallingScreen(WorkbenchScreen):
         except (StoreError, RunError) as error:
             self.tell_error(str(error))
             return None
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Tell what nobody expected, too: work that ends so must not end unseen."""
+        if event.state is WorkerState.ERROR and event.worker.node is self:
+            error = event.worker.error
+            self.tell_error(f"{type(error).__name__}: {error}")
 
     def tell(self, text: str) -> None:
         """Say something in passing."""

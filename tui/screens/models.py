@@ -167,7 +167,7 @@ class ModelsScreen(CallingScreen):
 
     def _foot_text(self) -> str:
         host = self._snapshot.host
-        disk = f"disk {size(host.disk_free)} free of {size(host.disk_total)}" if host is not None else ""
+        disk = f"disk {size(host.disk_free)} free" if host is not None else ""
         if self._marked:
             marked = sum(model.size for model in self._models if model.name in self._marked)
             return f"✓ {len(self._marked)} marked · {size(marked)} · d deletes them   {disk}"

@@ -28,7 +28,7 @@ _LETTERS = {
     "thinking": "R",
     "audio": "A",
 }
-CAPABILITY_LEGEND = "caps  T tools  R reasoning  V vision  E embedding  I insert  C chat only"
+CAPABILITY_LEGEND = "T tools R reasoning V vision E embed I insert C chat"
 
 _QUANTITIES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from textual.widgets import Input
+
+from corral.runtime.snapshot import EMPTY, ModelState, TransferView
+from corral.runtime.verbs import DeletePlan, GenerateRequest
+from corral.tui.actions import Where
+from corral.tui.app import WorkbenchApp
+from corral.tui.dialogs.confirm import ConfirmDialog
+from corral.tui.dialogs.delete import delete_lines
+from corral.tui.filtering import matcher
+from corral.tui.screens.models import ModelsScreen
+from corral.tui.widgets.model_table import Listing, SortBy, arranged, capabilities, parameter_count, row
+from tests.fakes.client import FakeClient, summary
+from tests.fakes.moment import model, moment
+from tests.fakes.screen import SIZES, overflows, picture, until, workbench
+
+NAMES = ("smollm2:135m", "qwen3:8b", "llama3.2:3b")
+HOSTILE = "[/x]\x1b]52;c;aGk=\x07漢字"
+
+
+def screen_of(app: WorkbenchApp) -> ModelsScreen:
+    screen = app.screen_stack[0]
+    assert isinstance(screen, ModelsScreen)
+    return screen
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_lists_the_models_with_what_is_loaded_and_what_comes(size: tuple[int, int]) -> None:
+    client = FakeClient.with_models(*NAMES)
+    client.snapshot = moment()
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "llama3.2:3b" in picture(app) and "gemma3:27b" in picture(app))
+        shown = picture(app)
+        assert "Models 3" in shown
+        assert "● busy" in shown
+        assert "◐ loading" in shown
+        assert "41%" in shown
+        assert "48.2MB/s" in shown
+        assert "chat" in shown.splitlines()[-1]
+        assert not overflows(app)
+
+
+async def test_details_stand_beside_the_list_where_there_is_room() -> None:
+    app = workbench(FakeClient.with_models(*NAMES), Where.MODELS)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "SmolLM" in picture(app))
+        shown = picture(app)
+        assert "quantization   Q4_1" in shown
+        assert "temperature" in shown
+        assert "{{ .Prompt }}" in shown
+        await pilot.press("i")
+        await until(pilot, lambda: "quantization" not in picture(app))
+
+
+async def test_an_empty_store_offers_the_starter_and_fetches_it_with_one_key() -> None:
+    client = FakeClient()
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "No models yet" in picture(app))
+        assert "f fetches the starter model" in picture(app)
+        await pilot.press("f")
+        await until(pilot, lambda: "smollm2:135m" in picture(app))
+        assert ("pull", app.starter) in client.asked
+
+
+async def test_filter_narrows_and_escape_clears_it() -> None:
+    app = workbench(FakeClient.with_models(*NAMES), Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 3)
+        await pilot.press("slash", *"qw8")
+        await until(pilot, lambda: screen.table.keys_shown == ("qwen3:8b",))
+        assert "1 shown by /qw8" in picture(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.table.has_focus)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(screen.table.keys_shown) == 3)
+
+
+async def test_sort_key_goes_through_the_columns_and_keeps_the_cursor_on_its_model() -> None:
+    client = FakeClient.with_models(*NAMES)
+    client.models["qwen3:8b"] = summary("qwen3:8b", 5_000_000_000)
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 3)
+        screen.table.go_to("llama3.2:3b")
+        await pilot.press("s")
+        await until(pilot, lambda: screen.table.keys_shown == ("llama3.2:3b", "qwen3:8b", "smollm2:135m"))
+        assert screen.table.highlighted_key == "llama3.2:3b"
+        assert "NAME▲" in picture(app)
+        await pilot.press("S")
+        await until(pilot, lambda: screen.table.keys_shown == ("smollm2:135m", "qwen3:8b", "llama3.2:3b"))
+        assert screen.table.highlighted_key == "llama3.2:3b"
+        await pilot.press("s")
+        await until(pilot, lambda: screen.table.keys_shown[0] == "qwen3:8b")
+
+
+async def test_delete_shows_its_plan_and_means_no_unless_told_yes() -> None:
+    client = FakeClient.with_models(*NAMES)
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 3)
+        await pilot.press("space", "space", "d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await until(pilot, lambda: "frees on disk" in picture(app))
+        assert "Delete 2 models?" in picture(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is screen)
+        assert len(client.models) == 3
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: len(client.models) == 1)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 1)
+
+
+async def test_pull_asks_for_a_name_and_refuses_what_is_none() -> None:
+    client = FakeClient.with_models("qwen3:8b")
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 1)
+        await pilot.press("p")
+        await until(pilot, lambda: bool(app.screen.query(Input)))
+        await pilot.press(*"a b", "enter")
+        await until(pilot, lambda: "✗ a name is" in picture(app))
+        app.screen.query_one(Input).value = "llama3.2:1b"
+        await pilot.press("enter")
+        await until(pilot, lambda: ("pull", "llama3.2:1b") in client.asked)
+        await until(pilot, lambda: "llama3.2:1b" in screen.table.keys_shown)
+
+
+async def test_load_unload_and_copy() -> None:
+    client = FakeClient.with_models("qwen3:8b")
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 1)
+        await pilot.press("l")
+        await until(pilot, lambda: "qwen3:8b" in client.memory)
+        assert client.asked == [GenerateRequest("qwen3:8b")]
+        await pilot.press("u")
+        await until(pilot, lambda: not client.memory)
+        await pilot.press("c")
+        await until(pilot, lambda: bool(app.screen.query(Input)))
+        await pilot.press(*"mine", "enter")
+        await until(pilot, lambda: "mine:latest" in screen.table.keys_shown)
+
+
+async def test_a_transfer_is_cancelled_by_its_id_after_a_yes() -> None:
+    client = FakeClient.with_models("qwen3:8b")
+    client.snapshot = replace(EMPTY, transfers=(TransferView("t7", "gemma3", "pulling", 1, 2, 3.0),))
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "gemma3" in picture(app))
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: client.canceled == ["t7"])
+
+
+async def test_a_refused_verb_is_told_and_the_app_goes_on() -> None:
+    client = FakeClient.with_models("qwen3:8b")
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 1)
+        client.models.clear()
+        await pilot.press("d")
+        await until(pilot, lambda: "model 'qwen3:8b' not found" in picture(app))
+
+
+@pytest.mark.parametrize("size", [*SIZES, (60, 16), (200, 50)])
+async def test_hostile_names_are_inert_and_wide_characters_keep_the_frame(size: tuple[int, int]) -> None:
+    client = FakeClient.with_models("qwen3:8b")
+    client.models[HOSTILE] = replace(summary("x"), name=HOSTILE)
+    client.snapshot = moment(
+        models=(model(HOSTILE, state=ModelState.IDLE),),
+        transfers=(TransferView("t1", HOSTILE, HOSTILE, 1, 2, 3.0),),
+    )
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "[/x]␛]52" in picture(app))
+        assert "\x1b" not in picture(app)
+        assert not overflows(app)
+
+
+def test_filters() -> None:
+    assert matcher("smo135")("smollm2:135m")
+    assert not matcher("smo136")("smollm2:135m")
+    assert matcher("!smo")("qwen3:8b")
+    assert not matcher("!smo")("smollm2:135m")
+    assert matcher("re:^qwen\\d")("qwen3:8b")
+    assert matcher("re:[")("a[b")
+    assert matcher("")("anything")
+    assert matcher("!")("anything")
+
+
+def test_sorting_and_cells() -> None:
+    models = [summary("b:1", 10), summary("a:1", 20)]
+    assert [one.name for one in arranged(models, Listing(SortBy.NAME, False))] == ["a:1", "b:1"]
+    assert [one.name for one in arranged(models, Listing(SortBy.SIZE, False))] == ["b:1", "a:1"]
+    assert parameter_count("134.52M") == pytest.approx(134.52e6)
+    assert parameter_count("8B") > parameter_count("999M") > parameter_count("") == parameter_count("huge")
+    assert capabilities(("completion", "tools", "thinking")) == "T·R"
+    assert capabilities(("completion",)) == "C"
+    assert capabilities(()) == "—"
+    cells = row(summary("a:1"), state=None, is_marked=True, now=datetime(2026, 6, 5, 12, 30, tzinfo=UTC))
+    assert cells["used"].plain == "3d"
+    assert cells["state"].plain == "✓"
+
+
+def test_delete_plan_says_what_stays() -> None:
+    lines = delete_lines(DeletePlan(("a:1",), 1_300_000_000, 800_000_000, ("b:1",), ("a:1",)))
+    assert "frees on disk     1.3G" in lines
+    assert "stays (shared)    800M, also used by b:1" in lines
+    assert "in memory now     a:1" in lines

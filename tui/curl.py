@@ -1,0 +1,27 @@
+"""A request as a curl command a person can change and send again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from corral.runtime.snapshot import RequestView
+from corral.tui.text import clean_line
+
+_EXAMPLE = [{"role": "user", "content": "hello"}]
+_BODIES: dict[str, dict[str, object]] = {
+    "/api/chat": {"messages": _EXAMPLE},
+    "/v1/chat/completions": {"messages": _EXAMPLE},
+    "/api/generate": {"prompt": "hello"},
+}
+
+
+def curl_command(request: RequestView, serving: str) -> str:
+    """The command, safe to paste: what came from outside is quoted. The body is an example, bodies are not kept."""
+    path = clean_line(request.path)
+    url = (serving or "http://127.0.0.1:11434").rstrip("/") + (path if path.startswith("/") else f"/{path}")
+    words = ["curl", "-X", clean_line(request.method) or "POST", url]
+    if request.model:
+        body = {"model": clean_line(request.model), **_BODIES.get(path, {})}
+        words += ["-H", "Content-Type: application/json", "-d", json.dumps(body, ensure_ascii=False)]
+    return shlex.join(words)

@@ -1,0 +1,343 @@
+"""Modelfile: an editor that says what is wrong while one types, and makes the model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.timer import Timer
+from textual.widgets import Static, TextArea
+
+from corral.runtime.create import create_from_modelfile
+from corral.runtime.snapshot import Snapshot
+from corral.runtime.verbs import Progress
+from corral.store.errors import ModelfileError
+from corral.store.lint import Finding, Severity
+from corral.store.modelfile import decode, parse
+from corral.tui.actions import Where
+from corral.tui.dialogs.ask import AskDialog, check_model_name
+from corral.tui.dialogs.confirm import ConfirmDialog
+from corral.tui.link import StreamHandle
+from corral.tui.modelfile_check import base_of, check, parameter_line, skeleton
+from corral.tui.screens.calling import CallingScreen
+from corral.tui.text import clean_line
+from corral.tui.widgets.keyed_table import Column, KeyedTable, Row
+from corral.tui.widgets.modelfile_editor import ModelfileEditor
+from corral.tui.widgets.panel import Panel
+
+__all__ = ["ModelfileScreen"]
+
+_LINT_AFTER_S = 0.15
+_LONGEST_FILE = 1 << 20
+_STARTER = "smollm2:135m"
+_COLUMNS = (Column("sign", "", 1), Column("place", "", 6), Column("kind", "", 7), Column("message", "", 0))
+
+
+def finding_row(finding: Finding) -> Row:
+    """The cells of a problem."""
+    is_error = finding.severity is Severity.ERROR
+    style = "red" if is_error else "yellow"
+    return {
+        "sign": Text("✗" if is_error else "!", style=style),
+        "place": Text(f"{finding.line}:{finding.column}"),
+        "kind": Text(finding.severity.value, style=style),
+        "message": Text(clean_line(finding.message)),
+    }
+
+
+def read_modelfile(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        ModelfileError: it is none that can be read, or far too long for a Modelfile.
+    """
+    try:
+        if not path.is_file():
+            raise ModelfileError(f"{path} is not a file")
+        if path.stat().st_size > _LONGEST_FILE:
+            raise ModelfileError(f"{path} is longer than a Modelfile can be")
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise ModelfileError(f"{path}: {error.strerror}") from None
+
+
+class ModelfileScreen(CallingScreen):
+    """The editor above, the problems below. What is typed is never thrown away without asking."""
+
+    WHERE: ClassVar[Where] = Where.FILE
+    DEFAULT_CSS = """
+    #editor-panel { height: 1fr; }
+    #editor-note { height: 1; color: $text-muted; }
+    #problems-panel { height: 8; }
+    ModelfileScreen.-medium #problems-panel, ModelfileScreen.-short #problems-panel { height: 5; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._name = ""
+        self._path: Path | None = None
+        self._saved = ""
+        self._findings: tuple[Finding, ...] = ()
+        self._local: tuple[str, ...] | None = None
+        self._lint_timer: Timer | None = None
+        self._creation: StreamHandle[Progress] | None = None
+        self._creating = ""
+        self._status = ""
+        self._pending: tuple[str, str, Path | None] | None = None
+
+    def compose_body(self) -> ComposeResult:
+        """Editor, a line about what the cursor is on, problems."""
+        with Panel("Modelfile", widget_id="editor-panel"):
+            yield ModelfileEditor()
+            yield Static("", id="editor-note", markup=False)
+        with Panel("Problems", widget_id="problems-panel"):
+            yield KeyedTable(widget_id="problems")
+
+    @property
+    def editor(self) -> ModelfileEditor:
+        """The editor."""
+        return self.query_one(ModelfileEditor)
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether the text differs from what was opened, saved or created."""
+        return self.editor.text != self._saved
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the last check found."""
+        return self._findings
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths begin."""
+        return self._path.parent if self._path is not None else Path.cwd()
+
+    def on_mount(self) -> None:
+        """Begin with a text that explains itself, or with the one that was asked for before."""
+        problems = self.query_one("#problems", KeyedTable)
+        problems.show_header = False
+        problems.set_columns(_COLUMNS)
+        self._put(*(self._pending or ("", skeleton(_STARTER), None)))
+        self.editor.focus()
+        self._learn_models()
+
+    def on_screen_resume(self) -> None:
+        """Ask again which models there are."""
+        self._learn_models()
+
+    @work(exclusive=True, group="models", exit_on_error=False)
+    async def _learn_models(self) -> None:
+        models = await self.try_verb(lambda client: client.list_models())
+        if models is None:
+            return
+        is_untouched = self._local is None and not self.is_dirty and not self._name and self._path is None
+        self._local = tuple(model.name for model in models)
+        if is_untouched and self._local and _STARTER not in self._local:
+            self._put("", skeleton(self._local[0]), None)
+        self._lint()
+
+    def open_text(self, name: str, text: str) -> None:
+        """Edit this model's Modelfile; asks first where that would lose what was typed."""
+        if not self.is_mounted:
+            self._pending = (name, text, None)
+        else:
+            self._replace(name, text, None)
+
+    @work(exclusive=True, group="ask", exit_on_error=False)
+    async def _replace(self, name: str, text: str, path: Path | None) -> None:
+        if await self._may_lose_text():
+            self._put(name, text, path)
+
+    async def _may_lose_text(self) -> bool:
+        if not self.is_dirty:
+            return True
+        lines = ["What you typed is neither saved nor created."]
+        dialog = ConfirmDialog("Throw this draft away?", lines, "Throw away", "No, keep it")
+        is_sure = await self.app.push_screen_wait(dialog)
+        return is_sure
+
+    def _put(self, name: str, text: str, path: Path | None) -> None:
+        self._name, self._path = name, path
+        self.editor.load_text(text)
+        self._saved = self.editor.text
+        self._status = ""
+        self._lint()
+        self._draw_frame()
+
+    @on(TextArea.Changed)
+    def _changed(self) -> None:
+        if self._lint_timer is not None:
+            self._lint_timer.stop()
+        self._lint_timer = self.set_timer(_LINT_AFTER_S, self._lint)
+        self._draw_frame()
+
+    @on(TextArea.SelectionChanged)
+    def _moved(self) -> None:
+        self._draw_note()
+
+    @work(exclusive=True, group="lint", exit_on_error=False)
+    async def _lint(self) -> None:
+        text = self.editor.text
+        findings = await asyncio.to_thread(check, text, local=self._local, folder=self.folder)
+        if text == self.editor.text:
+            self._show_findings(findings)
+
+    def _show_findings(self, findings: Sequence[Finding]) -> None:
+        self._findings = tuple(findings)
+        self.editor.mark(self._findings)
+        rows = [(str(number), finding_row(finding)) for number, finding in enumerate(self._findings)]
+        self.query_one("#problems", KeyedTable).sync(rows)
+        self._draw_frame()
+
+    def _draw_frame(self) -> None:
+        title = self._name or (self._path.name if self._path is not None else "new")
+        sign = "● modified" if self.is_dirty else "○ unchanged"
+        errors = sum(finding.severity is Severity.ERROR for finding in self._findings)
+        warnings = len(self._findings) - errors
+        self.query_one("#editor-panel", Panel).entitle(f"Modelfile · {title}  {sign}", f"✗ {errors}  ! {warnings}")
+        hint = "F8 next" if self._findings else "none: F9 creates the model"
+        self.query_one("#problems-panel", Panel).entitle(f"Problems {len(self._findings)}", hint)
+        self._draw_note()
+
+    def _draw_note(self) -> None:
+        row, column = self.editor.cursor_location
+        words = self.editor.document.get_line(row).split()
+        is_parameter = len(words) > 1 and words[0].lower() == "parameter"
+        known = parameter_line(words[1]) if is_parameter else ""
+        self.write("#editor-note", clean_line(f"{row + 1}:{column + 1}  {self._status or known}"))
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Tell how a creation goes."""
+        handle = self._creation
+        if handle is None:
+            return
+        is_done = handle.done
+        for progress in handle.take():
+            share = f" {progress.completed * 100 // progress.total}%" if progress.total else ""
+            self._status = f"creating {self._creating}: {progress.status}{share}"
+        if is_done:
+            self._creation = None
+            self._status = ""
+            self._created(handle.error)
+        self._draw_note()
+
+    def _created(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.tell_error(str(error))
+            return
+        self._name = self._creating
+        self._saved = self.editor.text
+        self.tell(f"created {self._creating}; 2 shows it, Enter there chats with it")
+        self._draw_frame()
+        self._learn_models()
+
+    @work(exclusive=True, group="ask", exit_on_error=False)
+    async def action_create(self) -> None:
+        """Ask for a name and make the model, unless the text has errors."""
+        text = self.editor.text
+        self._show_findings(await asyncio.to_thread(check, text, local=self._local, folder=self.folder))
+        if any(finding.severity is Severity.ERROR for finding in self._findings):
+            self.tell_error("there are errors: F8 goes to the next one")
+            return
+        if self._creation is not None:
+            self.tell_error(f"{self._creating} is still being made")
+            return
+        dialog = AskDialog(
+            "Create a model", ["What shall it be called?"], value=self._suggested_name(text), check=check_model_name
+        )
+        name = await self.app.push_screen_wait(dialog)
+        if name and await self._may_replace(name):
+            self._start(name, text)
+
+    def _suggested_name(self, text: str) -> str:
+        if self._name:
+            return self._name
+        base = Path(base_of(text)).name.removesuffix(".gguf")
+        return f"my-{base.split(':')[0]}" if base else "my-model"
+
+    async def _may_replace(self, name: str) -> bool:
+        full = name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
+        if full not in (self._local or ()):
+            return True
+        dialog = ConfirmDialog("Replace this model?", [f"  {full} exists already."], "Replace", "No, keep it")
+        is_sure = await self.app.push_screen_wait(dialog)
+        return is_sure
+
+    def _start(self, name: str, text: str) -> None:
+        try:
+            modelfile = parse(text)
+        except ModelfileError as error:
+            self.tell_error(str(error))
+            return
+        folder = self.folder
+        self._creating = name
+        self._creation = self.link.stream(lambda client: create_from_modelfile(client, name, modelfile, folder))
+        self._status = f"creating {name}"
+        self._draw_note()
+
+    def action_next_problem(self) -> None:
+        """Put the cursor on the next problem, round and round."""
+        if not self._findings:
+            self.tell("no problems")
+            return
+        row, column = self.editor.cursor_location
+        here = (row + 1, column + 1)
+        following = next((one for one in self._findings if (one.line, one.column) > here), self._findings[0])
+        self.editor.go_to(following.line, following.column)
+
+    @work(exclusive=True, group="ask", exit_on_error=False)
+    async def action_save(self) -> None:
+        """Ask where to, and save the draft."""
+        value = str(self._path) if self._path is not None else "Modelfile"
+        answer = await self.app.push_screen_wait(AskDialog("Save the draft", ["The file to write."], value=value))
+        if not answer:
+            return
+        path = Path(answer).expanduser().absolute()
+        is_strange = path.exists() and path != self._path
+        dialog = ConfirmDialog("Overwrite this file?", [f"  {path}"], "Overwrite", "No, keep it")
+        if is_strange and not await self.app.push_screen_wait(dialog):
+            return
+        text = self.editor.text
+        try:
+            await asyncio.to_thread(path.write_text, text, encoding="utf-8")
+        except OSError as error:
+            self.tell_error(f"{path}: {error.strerror}")
+            return
+        self._path, self._saved = path, text
+        self.tell(f"saved {path}")
+        self._draw_frame()
+
+    @work(exclusive=True, group="ask", exit_on_error=False)
+    async def action_open_file(self) -> None:
+        """Ask which file, and edit it."""
+        answer = await self.app.push_screen_wait(
+            AskDialog("Open a Modelfile", ["The file to read."], value="Modelfile")
+        )
+        if not answer or not await self._may_lose_text():
+            return
+        path = Path(answer).expanduser().absolute()
+        try:
+            text = await asyncio.to_thread(read_modelfile, path)
+        except ModelfileError as error:
+            self.tell_error(str(error))
+            return
+        self._put("", text, path)
+
+    def action_write(self) -> None:
+        """Type in the editor; on a problem, where it is."""
+        problems = self.query_one("#problems", KeyedTable)
+        if problems.has_focus and problems.highlighted_key is not None:
+            finding = self._findings[int(problems.highlighted_key)]
+            self.editor.go_to(finding.line, finding.column)
+        else:
+            self.editor.focus()
+
+    def action_back(self) -> None:
+        """Leave the editor for the problems, where single keys act."""
+        self.query_one("#problems", KeyedTable).focus()

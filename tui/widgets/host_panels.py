@@ -1,0 +1,206 @@
+"""The gauges of the Running screen: CPU, memory, GPUs, throughput; each a panel that takes snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from corral.runtime.snapshot import GpuSample, HostSample, ModelView, Snapshot
+from corral.tui.figures import percent, rate, size
+from corral.tui.widgets.core_bars import CoreBars
+from corral.tui.widgets.gauge import Gauge
+from corral.tui.widgets.glyphs import Glyphs
+from corral.tui.widgets.graph import HistoryGraph
+from corral.tui.widgets.loaded_table import memory_bytes
+from corral.tui.widgets.panel import Panel
+from corral.tui.widgets.stacked_bar import Part, StackedBar
+
+
+def _ratio(used: float | None, total: float | None) -> float | None:
+    return used / total if used is not None and total else None
+
+
+class CpuPanel(Panel):
+    """CPU load over time, and every core."""
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__("CPU", widget_id="cpu-panel")
+        self._glyphs = glyphs
+
+    def compose(self) -> ComposeResult:
+        """Graph above, cores below."""
+        yield HistoryGraph(unit="%", glyphs=self._glyphs)
+        yield CoreBars(glyphs=self._glyphs)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw a snapshot."""
+        host = snapshot.host
+        self.query_one(HistoryGraph).show([sample.cpu_percent for sample in snapshot.history])
+        self.query_one(CoreBars).show(host.cpu_per_core if host is not None else ())
+        if host is None:
+            self.entitle("CPU · n/a")
+            return
+        load = f"load {' '.join(f'{one:.1f}' for one in host.load_average)}" if host.load_average else ""
+        self.entitle(f"CPU {len(host.cpu_per_core)} cores · {percent(host.cpu_percent)}", load)
+
+
+def memory_parts(host: HostSample, models: Sequence[ModelView]) -> list[Part]:
+    """What fills the machine's memory; always adds up to all of it.
+
+    Weights are mapped files, so the system counts them as cache and not as used; caches and buffers it counts.
+    """
+    weights = kv = compute = 0
+    for model in models:
+        on_cpu = 1 - (_ratio(model.vram_bytes, max(memory_bytes(model), model.vram_bytes)) or 0.0)
+        weights += int(model.weights_bytes * on_cpu)
+        kv += int(model.kv_bytes * on_cpu)
+        compute += int(model.compute_bytes * on_cpu)
+    other = max(0, host.memory_used - kv - compute)
+    free = max(0, host.memory_total - other - kv - compute - weights)
+    return [
+        Part("weights", weights, "mapped files"),
+        Part("KV", kv, _cells(models)),
+        Part("compute", compute, "buffers"),
+        Part("other", other, "not models"),
+        Part("free", free),
+    ]
+
+
+def _cells(models: Sequence[ModelView]) -> str:
+    used, total = sum(model.cells_used for model in models), sum(model.cells_total for model in models)
+    return f"{used:,} of {total:,} cells" if total else ""
+
+
+class MemoryPanel(Panel):
+    """The machine's memory in parts, and what this process takes."""
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__("Memory", widget_id="memory-panel")
+        self._glyphs = glyphs
+
+    def compose(self) -> ComposeResult:
+        """A bar for all of it, the parts, and our own share."""
+        yield Gauge("RAM", glyphs=self._glyphs)
+        yield StackedBar(glyphs=self._glyphs)
+        yield Static("", classes="panel-note", markup=False)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw a snapshot."""
+        host = snapshot.host
+        if host is None:
+            self.query_one(Gauge).show(None)
+            self.query_one(StackedBar).show(())
+            return
+        used = host.memory_used / host.memory_total if host.memory_total else None
+        figures = f"{size(host.memory_used)}/{size(host.memory_total)}"
+        self.query_one(Gauge).show(used, figures if used is None else f"{figures}  {percent(used * 100)}")
+        self.query_one(StackedBar).show(memory_parts(host, snapshot.models))
+        rss = sum(model.rss_bytes for model in snapshot.models)
+        cpu = sum(model.cpu_percent for model in snapshot.models)
+        note = f"workbench {size(host.process_rss)} {percent(host.process_cpu_percent)}"
+        note += f" · runners {size(rss)} {percent(cpu)}" if snapshot.models else ""
+        static = self.query_one(".panel-note", Static)
+        if static.content != note:
+            static.update(note, layout=False)
+
+
+class GpuPanel(Panel):
+    """The first GPU's load over time; what the others do stands in the memory panel."""
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__("GPU", widget_id="gpu-panel")
+        self._glyphs = glyphs
+
+    def compose(self) -> ComposeResult:
+        """The graph."""
+        yield HistoryGraph(unit="%", glyphs=self._glyphs)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw a snapshot."""
+        if snapshot.host is None or not snapshot.host.gpus:
+            return
+        gpu = snapshot.host.gpus[0]
+        self.query_one(HistoryGraph).show(
+            [sample.gpus[0].load_percent if sample.gpus else None for sample in snapshot.history]
+        )
+        self.entitle(f"GPU {gpu.index} · {gpu.name} · {percent(gpu.load_percent)}", heat(gpu))
+
+
+def heat(gpu: GpuSample) -> str:
+    """Temperature and power, as far as the driver says."""
+    temperature = "n/a" if gpu.temperature_c is None else f"{gpu.temperature_c:.0f}"
+    power = "n/a" if gpu.power_w is None else f"{gpu.power_w:.0f}"
+    limit = f"/{gpu.power_limit_w:.0f}" if gpu.power_limit_w else ""
+    return f"{temperature} °C · {power}{limit} W"
+
+
+class VramPanel(Panel):
+    """GPU memory: ours, others', free; and a line for every GPU."""
+
+    MOST_GPUS = 4
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__("VRAM", widget_id="vram-panel")
+        self._glyphs = glyphs
+
+    def compose(self) -> ComposeResult:
+        """The parts, then the GPUs."""
+        yield StackedBar(glyphs=self._glyphs)
+        for _ in range(self.MOST_GPUS):
+            yield Gauge("GPU", glyphs=self._glyphs)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw a snapshot."""
+        gpus = snapshot.host.gpus if snapshot.host is not None else ()
+        used = [gpu.memory_used for gpu in gpus if gpu.memory_used is not None]
+        total = [gpu.memory_total for gpu in gpus if gpu.memory_total is not None]
+        stacked = self.query_one(StackedBar)
+        if used and total:
+            ours = min(sum(model.vram_bytes for model in snapshot.models), sum(used))
+            free = max(sum(total) - sum(used), 0)
+            stacked.show([Part("models", ours), Part("other", sum(used) - ours, "not ours"), Part("free", free)])
+            self.entitle(f"VRAM {size(sum(used))} of {size(sum(total))}", _host_figures(snapshot.host))
+        else:
+            stacked.show(())
+            self.entitle("VRAM · n/a", _host_figures(snapshot.host))
+        for number, gauge in enumerate(self.query(Gauge)):
+            gauge.display = number < len(gpus)
+            if number < len(gpus):
+                gpu = gpus[number]
+                # The first GPU's load has a panel of its own, with its heat in the frame.
+                load = "" if gpu.load_percent is None else percent(gpu.load_percent)
+                figures = f"{load} {heat(gpu)}" if number else load
+                gauge.show(_ratio(gpu.load_percent, 100.0), figures.strip(), label=f"GPU{number}")
+
+
+def _host_figures(host: HostSample | None) -> str:
+    if host is None:
+        return ""
+    return f"CPU {percent(host.cpu_percent)} · RAM {size(host.memory_used)} of {size(host.memory_total)}"
+
+
+class ThroughputPanel(Panel):
+    """Tokens per second of all models together."""
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__("Throughput", widget_id="throughput-panel")
+        self._glyphs = glyphs
+
+    def compose(self) -> ComposeResult:
+        """The graph."""
+        yield HistoryGraph(unit="tok/s", maximum=None, glyphs=self._glyphs)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw a snapshot."""
+        self.query_one(HistoryGraph).show(snapshot.throughput)
+        self.entitle(throughput_line(snapshot))
+
+
+def throughput_line(snapshot: Snapshot) -> str:
+    """What all models do together, in words."""
+    return (
+        f"Throughput · decode {rate(snapshot.tokens_per_s)} tok/s · prefill {rate(snapshot.prompt_tokens_per_s)} tok/s"
+        f" · {snapshot.waiting} waiting"
+    )

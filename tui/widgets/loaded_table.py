@@ -1,0 +1,84 @@
+"""The models in memory as rows: where they run, what they take, how busy they are, when they go."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from corral.runtime.snapshot import ModelState, ModelView
+from corral.tui.figures import NONE, clock, context, rate, size
+from corral.tui.states import model_state
+from corral.tui.text import clean_line
+from corral.tui.widgets.glyphs import Glyphs, bar
+from corral.tui.widgets.keyed_table import Column, Row
+
+_WIDE = 100
+
+
+def columns(width: int) -> tuple[Column, ...]:
+    """The columns a table of this width has room for."""
+    if width >= _WIDE:
+        memory: tuple[Column, ...] = (
+            Column("weights", "WEIGHTS", 7, is_right=True),
+            Column("kv", "KV", 6, is_right=True),
+            Column("compute", "COMP", 6, is_right=True),
+        )
+    else:
+        memory = (Column("memory", "MEM", 6, is_right=True),)
+    return (
+        Column("name", "NAME", 0),
+        Column("where", "WHERE", 9 if width >= _WIDE else 7),
+        *memory,
+        Column("ctx", "CTX", 6, is_right=True),
+        Column("slots", "SLOTS", 5, is_right=True),
+        Column("queue", "QUEUE" if width >= _WIDE else "Q", 5 if width >= _WIDE else 2, is_right=True),
+        Column("rate", "TOK/S", 6, is_right=True),
+        Column("until", "UNTIL", 7 if width >= _WIDE else 6, is_right=True),
+        Column("state", "STATE", 20 if width >= _WIDE else 12),
+    )
+
+
+def memory_bytes(model: ModelView) -> int:
+    """All a model takes: weights, KV cache and compute buffers."""
+    return model.weights_bytes + model.kv_bytes + model.compute_bytes
+
+
+def where(model: ModelView) -> str:
+    """`GPU`, `CPU`, or how much of it lies on the GPU."""
+    if model.vram_bytes <= 0:
+        return "CPU"
+    share = model.vram_bytes / max(memory_bytes(model), model.vram_bytes)
+    return "GPU" if share > 0.97 else f"GPU {share * 100:.0f}%"
+
+
+def _state(model: ModelView, bar_cells: int, glyphs: Glyphs) -> Text:
+    text = model_state(model.state)
+    if model.state is ModelState.LOADING:
+        drawn = f" {bar(model.load_fraction, bar_cells, glyphs)}" if bar_cells else ""
+        text.append(f"{drawn} {model.load_fraction * 100:.0f}%")
+    return text
+
+
+def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
+    """The cells of one model."""
+    cells = {
+        "name": clean_line(model.name),
+        "where": where(model),
+        "weights": size(model.weights_bytes),
+        "kv": size(model.kv_bytes),
+        "compute": size(model.compute_bytes),
+        "memory": size(memory_bytes(model)),
+        "ctx": context(model.num_ctx),
+        "slots": f"{model.slots_used}/{model.slots_total}",
+        "queue": str(model.waiting),
+        "rate": rate(model.tokens_per_s),
+        "until": NONE if model.state is ModelState.LOADING else clock(model.expires_in_s),
+    }
+    return {
+        **{key: Text(cell) for key, cell in cells.items()},
+        "state": _state(model, 8 if is_wide else 0, glyphs),
+    }
+
+
+def is_wide(width: int) -> bool:
+    """Whether a table of this width shows the memory in its parts."""
+    return width >= _WIDE

@@ -1,0 +1,141 @@
+"""The requests of late as rows: who, what, how it went, how fast, and why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from corral.runtime.snapshot import RequestState, RequestView
+from corral.tui.figures import NONE, count, rate, size, span, time_of_day
+from corral.tui.filtering import matcher
+from corral.tui.states import IN_FLIGHT, is_error, request_status
+from corral.tui.text import clean_line
+from corral.tui.widgets.keyed_table import Column, Row
+
+_WIDE = 110
+_MOST_SHARES = 6
+
+
+def columns(width: int) -> tuple[Column, ...]:
+    """The columns a table of this width has room for."""
+    if width < _WIDE:
+        return (
+            Column("time", "TIME", 8),
+            Column("client", "CLIENT", 9),
+            Column("path", "PATH", 13),
+            Column("model", "MODEL", 0, least=8),
+            Column("status", "ST", 3),
+            Column("ttft", "TTFT", 5, is_right=True),
+            Column("out", "OUT", 5, is_right=True),
+            Column("rate", "TOK/S", 5, is_right=True),
+            Column("duration", "DUR", 5, is_right=True),
+        )
+    return (
+        Column("time", "TIME", 8),
+        Column("client", "CLIENT", 12),
+        Column("method", "METHOD", 6),
+        Column("path", "PATH", 20),
+        Column("model", "MODEL", 14),
+        Column("status", "ST", 3),
+        Column("ttft", "TTFT", 5, is_right=True),
+        Column("out", "OUT", 5, is_right=True),
+        Column("rate", "TOK/S", 5, is_right=True),
+        Column("duration", "DUR", 5, is_right=True),
+        Column("why", "WHY", 0),
+    )
+
+
+def why(request: RequestView) -> str:
+    """What a request waits for, does, or failed by."""
+    if request.note:
+        return clean_line(request.note)
+    match request.state:
+        case RequestState.PREFILL:
+            share = request.prompt_done / request.prompt_tokens if request.prompt_tokens else 0.0
+            return f"prefill {share * 100:.0f}%"
+        case RequestState.DECODE:
+            return "streaming"
+        case RequestState.LOADING:
+            return "loading the model"
+        case RequestState.WAITING:
+            return "waiting for a slot"
+        case RequestState.CANCELED:
+            return "canceled"
+        case _:
+            return ""
+
+
+def row(request: RequestView) -> Row:
+    """The cells of one request."""
+    ttft = request.first_token_s - request.started_s if request.first_token_s is not None else None
+    duration = request.ended_s - request.started_s if request.ended_s is not None else None
+    style = "red" if is_error(request) else ""
+    cells = {
+        "time": time_of_day(request.started_wall_s),
+        "client": clean_line(request.client),
+        "method": clean_line(request.method) or NONE,
+        "path": clean_line(request.path),
+        "model": clean_line(request.model) or NONE,
+        "ttft": span(ttft) if ttft is not None else NONE,
+        "out": count(request.output_tokens) if request.output_tokens else NONE,
+        "rate": rate(request.tokens_per_s) if request.tokens_per_s else NONE,
+        "duration": span(duration) if duration is not None else NONE,
+        "why": why(request),
+    }
+    return {**{key: Text(cell, style=style) for key, cell in cells.items()}, "status": request_status(request)}
+
+
+def chosen(requests: Sequence[RequestView], filter_line: str, *, errors_only: bool) -> list[RequestView]:
+    """The requests that pass, newest first."""
+    passes = matcher(filter_line)
+    return [
+        one
+        for one in requests
+        if (not errors_only or is_error(one))
+        and passes(f"{one.client} {one.method} {one.path} {one.model} {one.status} {one.state.value} {one.note}")
+    ]
+
+
+def clients_line(requests: Sequence[RequestView]) -> list[tuple[str, int, float]]:
+    """Clients by their share of the tokens made of late: name, requests, share 0..1."""
+    tokens: dict[str, int] = {}
+    number: dict[str, int] = {}
+    for one in requests:
+        number[one.client] = number.get(one.client, 0) + 1
+        tokens[one.client] = tokens.get(one.client, 0) + one.output_tokens
+    total = sum(tokens.values())
+    ordered = sorted(number, key=lambda client: (-tokens[client], -number[client], client))
+    return [(name, number[name], tokens[name] / total if total else 0.0) for name in ordered[:_MOST_SHARES]]
+
+
+def is_in_flight(request: RequestView) -> bool:
+    """Whether it has not ended."""
+    return request.state in IN_FLIGHT
+
+
+def detail_lines(request: RequestView) -> list[str]:
+    """All there is to know about a request, a line each."""
+    pairs = [
+        ("id", request.id),
+        ("client", request.client),
+        ("request", f"{request.method} {request.path}".strip()),
+        ("model", request.model or NONE),
+        ("state", f"{request.state.value}{f' ({request.status})' if request.status else ''}"),
+        ("started", time_of_day(request.started_wall_s)),
+        ("first token", span(request.first_token_s - request.started_s) if request.first_token_s is not None else NONE),
+        ("duration", span(request.ended_s - request.started_s) if request.ended_s is not None else "still running"),
+        ("prompt", f"{request.prompt_done} of {request.prompt_tokens} tokens, {request.cached_tokens} from the cache"),
+        ("output", f"{request.output_tokens} tokens, {rate(request.tokens_per_s)} tok/s"),
+    ]
+    if request.note:
+        pairs.append(("why", request.note))
+    return [f"{label:<13}{clean_line(value)}" for label, value in pairs]
+
+
+def listener_text(serving: str, disk_free: int | None) -> str:
+    """Where others reach the server, and what they speak."""
+    if not serving:
+        return "○ nothing listens: only this workbench is served"
+    room = f"\n  disk {size(disk_free)} free" if disk_free is not None else ""
+    return f"● {clean_line(serving)}\n  Ollama at /api · OpenAI at /v1{room}"
