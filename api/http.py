@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import weakref
-from typing import cast
 
 from aiohttp import web
 
@@ -57,13 +55,13 @@ class HttpServer:
         protocol = self._runner.server()
         # aiohttp waits for headers as long as for the next request on a connection; a client that sends one byte
         # at a time could hold thousands of connections that way.
-        reference = weakref.ref(protocol)
-        asyncio.get_running_loop().call_later(self._header_timeout_s, self._close_if_silent, reference)
-        return cast(asyncio.Protocol, protocol)
+        loop = asyncio.get_running_loop()
+        self._activity.silent[protocol] = loop.call_later(self._header_timeout_s, self._close_silent, protocol)
+        return protocol
 
-    def _close_if_silent(self, reference: weakref.ref[web.RequestHandler]) -> None:
-        protocol = reference()
-        if protocol is not None and protocol not in self._activity.asked and protocol.transport is not None:
+    def _close_silent(self, protocol: web.RequestHandler) -> None:
+        del self._activity.silent[protocol]
+        if protocol.transport is not None:
             protocol.transport.close()
 
     async def drain(self, limit_s: float, hurry: asyncio.Event) -> None:

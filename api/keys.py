@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -17,11 +16,11 @@ from corral.runtime.verbs import Caller
 class Activity:
     """The handlers at work, so that a stop can wait for them and then end them. Owned by the service loop.
 
-    `asked` holds the connections that have brought a whole request head.
+    `silent` holds the connections that have not brought a whole request head yet, with the timer that ends each.
     """
 
     handlers: set[asyncio.Task[object]] = field(default_factory=set)
-    asked: weakref.WeakSet[asyncio.BaseProtocol] = field(default_factory=weakref.WeakSet)
+    silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = field(default_factory=dict)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: bool = False
 

@@ -57,7 +57,9 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     task = asyncio.current_task()
     assert task is not None
     activity.handlers.add(task)
-    activity.asked.add(request.protocol)
+    silence = activity.silent.pop(request.protocol, None)
+    if silence is not None:
+        silence.cancel()
     requests.begin(who)
     started = time.perf_counter()
     status = 499

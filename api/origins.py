@@ -78,7 +78,7 @@ class HostPolicy:
     ) -> None:
         listed = {(urlsplit(origin).hostname or "").lower() for origin in origins}
         self._names = (listed - {"", "*"}) | {"localhost", (hostname or socket.gethostname()).lower()}
-        if listen_host:
+        if listen_host and not _is_address(listen_host):
             self._names.add(listen_host.lower())
         self._any_name = not loopback and "*" in set(origins)
         self._own_addresses = own_addresses or _interface_addresses
@@ -90,10 +90,9 @@ class HostPolicy:
         host = split_host(header)
         if host is None:
             return False
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
+        if not _is_address(host):
             return host in self._names or host.endswith(_HOST_SUFFIXES)
+        address = ipaddress.ip_address(host)
         if address.is_loopback or address.is_private or address.is_unspecified:
             return True
         return str(address) in set(self._own_addresses())
@@ -118,6 +117,14 @@ def split_host(header: str) -> str | None:
     if separator and port and not _PORT.match(port):
         return None
     return host or None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _interface_addresses() -> list[str]:

@@ -1,0 +1,186 @@
+"""The verbs over HTTP: speaks to another Corral, or to Ollama itself.
+
+Belongs to the loop it is first used on. Imports neither httpx nor the HTTP server until a verb is called.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any
+
+from corral.api import wire
+from corral.api.transport import Transport
+from corral.runtime.errors import ServerUnreachable
+from corral.runtime.snapshot import EMPTY, Snapshot
+from corral.runtime.verbs import (
+    Caller,
+    ChatRequest,
+    Chunk,
+    CreateRequest,
+    DeletePlan,
+    GenerateRequest,
+    LoadedModel,
+    ModelDetails,
+    ModelSummary,
+    Progress,
+)
+from corral.store.errors import ModelNotFound
+from corral.store.names import Digest, ModelName
+
+
+class HttpClient:
+    """Implements `verbs.Client`. `close` ends its connections."""
+
+    def __init__(self, base_url: str, api_key: str = "") -> None:
+        self._server = Transport(base_url, api_key)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._server.close()
+
+    def latest(self) -> Snapshot:
+        """Return an empty snapshot: a server tells no other."""
+        return EMPTY
+
+    async def version(self) -> str:
+        """Return the version the server reports."""
+        return (await self._server.call("GET", "/api/version", wire.VersionWire)).version
+
+    async def list_models(self) -> Sequence[ModelSummary]:
+        """Return the models on the server's disk, newest first."""
+        reply = await self._server.call("GET", "/api/tags", wire.TagsWire)
+        return tuple(model.to_summary() for model in reply.models or ())
+
+    async def show(self, model: str, *, verbose: bool = False) -> ModelDetails:
+        """Return all there is to know about a model."""
+        body: dict[str, object] = {"model": model, "verbose": verbose}
+        reply = await self._server.call("POST", "/api/show", wire.ShowWire, body, model=model)
+        return reply.to_details(ModelName.parse(model).short)
+
+    async def loaded(self) -> Sequence[LoadedModel]:
+        """Return the models in the server's memory."""
+        reply = await self._server.call("GET", "/api/ps", wire.PsWire)
+        now = datetime.now().astimezone()
+        return tuple(model.to_loaded(now) for model in reply.models or ())
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+        """Continue a conversation."""
+        body: dict[str, object] = {
+            "model": request.model,
+            "messages": [{"role": one.role, "content": one.content} for one in request.messages],
+            **_sampling(request),
+        }
+        async with aclosing(self._answer("/api/chat", body, request.model)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
+        """Complete a prompt."""
+        body: dict[str, object] = {"model": request.model, "prompt": request.prompt, **_sampling(request)}
+        if request.system is not None:
+            body["system"] = request.system
+        if request.template is not None:
+            body["template"] = request.template
+        if request.raw:
+            body["raw"] = True
+        if request.context:
+            body["context"] = list(request.context)
+        async with aclosing(self._answer("/api/generate", body, request.model)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _answer(self, path: str, body: Mapping[str, object], model: str) -> AsyncGenerator[Chunk, None]:
+        done = False
+        async with aclosing(self._server.lines(path, wire.AnswerLine, body, model=model)) as lines:
+            async for line in lines:
+                done = done or line.done
+                yield line.to_chunk()
+        if not done:
+            raise ServerUnreachable("the server went away in the middle of its answer")
+
+    async def unload(self, model: str) -> None:
+        """Take a model out of memory once its requests are done."""
+        body: dict[str, object] = {"model": model, "keep_alive": 0, "stream": False}
+        await self._server.call("POST", "/api/generate", wire.AnswerLine, body, model=model)
+
+    async def pull(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        """Let the server fetch a model."""
+        async with aclosing(self._job("/api/pull", {"model": model}, model)) as steps:
+            async for step in steps:
+                yield step
+
+    async def create(self, request: CreateRequest) -> AsyncGenerator[Progress, None]:
+        """Let the server make a model; `files` are blobs it has already."""
+        body: dict[str, object] = {
+            "model": request.model,
+            "from": request.base,
+            "files": dict(request.files),
+            "template": request.template,
+            "system": request.system,
+            "license": list(request.licenses),
+            "parameters": dict(request.parameters),
+            "messages": [{"role": one.role, "content": one.content} for one in request.messages],
+        }
+        given = {name: value for name, value in body.items() if value not in (None, [], {})}
+        async with aclosing(self._job("/api/create", given, request.model)) as steps:
+            async for step in steps:
+                yield step
+
+    async def _job(self, path: str, body: Mapping[str, object], model: str) -> AsyncGenerator[Progress, None]:
+        last = ""
+        async with aclosing(self._server.lines(path, wire.ProgressLine, body, model=model)) as lines:
+            async for line in lines:
+                last = line.status
+                yield line.to_progress()
+        if last != "success":
+            raise ServerUnreachable("the server went away before the job was done")
+
+    async def copy(self, source: str, destination: str) -> None:
+        """Give a model a second name."""
+        await self._server.send("POST", "/api/copy", {"source": source, "destination": destination}, model=source)
+
+    async def plan_delete(self, models: Sequence[str]) -> DeletePlan:
+        """Say what deleting these would free at most: a server doesn't tell which bytes others share."""
+        on_disk = {ModelName.parse(one.name).key: one for one in await self.list_models()}
+        found = []
+        for model in models:
+            summary = on_disk.get(ModelName.parse(model).key)
+            if summary is None:
+                raise ModelNotFound(model)
+            found.append(summary)
+        in_memory = {one.name for one in await self.loaded()}
+        return DeletePlan(
+            models=tuple(one.name for one in found),
+            frees=sum(one.size for one in found),
+            keeps=0,
+            in_memory=tuple(one.name for one in found if one.name in in_memory),
+        )
+
+    async def delete(self, model: str) -> None:
+        """Remove a model and what only it uses."""
+        await self._server.send("DELETE", "/api/delete", {"model": model}, model=model)
+
+    async def has_blob(self, digest: str) -> bool:
+        """Say whether the server's store holds these bytes."""
+        path = f"/api/blobs/{Digest.parse(digest)}"
+        return await self._server.send("HEAD", path, expected=(200, 404)) == 200
+
+    async def put_blob(self, digest: str, chunks: AsyncIterable[bytes]) -> bool:
+        """Send bytes to be stored under their digest; True if they were not there before."""
+        return await self._server.send("POST", f"/api/blobs/{Digest.parse(digest)}", chunks) == 201
+
+    async def cancel(self, request_id: str) -> bool:
+        """Return False: over HTTP a request is stopped by closing its stream."""
+        return False
+
+
+def _sampling(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if request.options:
+        body["options"] = dict(request.options)
+    if request.keep_alive_s is not None:
+        body["keep_alive"] = -1 if math.isinf(request.keep_alive_s) else request.keep_alive_s
+    return body

@@ -1,0 +1,185 @@
+"""One way to ask a server: bodies out as JSON, replies in as types or lines, failures as our errors. Bounded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from corral.api.wire import ErrorWire
+from corral.runtime.errors import RemoteFailed, RequestCanceled, RunError, ServerUnreachable
+from corral.runtime.settings import is_loopback
+from corral.store.errors import InvalidName, ModelNotFound, StoreError
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+CONNECT_S = 5.0
+MAX_REPLY = 64 * 2**20
+MAX_LINE = 16 * 2**20
+MAX_ERROR = 64 * 2**10
+_SHOWN_ERROR = 200
+
+
+class Transport:
+    """Requests to one server. Belongs to the loop it is first used on."""
+
+    def __init__(self, base_url: str, api_key: str = "") -> None:
+        self.base_url = base_url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http: httpx.AsyncClient | None = None
+
+    def _client(self) -> httpx.AsyncClient:
+        if self._http is None:
+            import httpx  # 80 ms, for those who ask something only
+
+            from corral.api.version import SERVER
+
+            parts = urlsplit(self.base_url)
+            self._http = httpx.AsyncClient(
+                base_url=self.base_url,
+                headers={"User-Agent": SERVER.lower(), **self._headers},
+                # A model may take minutes until its first byte.
+                timeout=httpx.Timeout(None, connect=CONNECT_S),
+                # Reading the certificates takes 30 ms; without TLS nobody needs them.
+                verify=parts.scheme == "https",
+                # A proxy of the environment is not meant for this machine.
+                trust_env=not is_loopback(parts.hostname or ""),
+            )
+        return self._http
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+    @contextlib.asynccontextmanager
+    async def _open(
+        self, method: str, path: str, content: bytes | AsyncIterable[bytes] | None
+    ) -> AsyncGenerator[httpx.Response, None]:
+        import httpx
+
+        began = False
+        try:
+            async with self._client().stream(method, path, content=content) as response:
+                began = True
+                yield response
+        except httpx.TransportError as error:
+            if began:
+                raise ServerUnreachable("the server went away in the middle of its answer") from error
+            raise ServerUnreachable(f"could not connect to a server at {self.base_url}") from error
+        except httpx.InvalidURL as error:
+            raise ServerUnreachable(f"no address of a server: {self.base_url}") from error
+
+    async def call(
+        self, method: str, path: str, reply: type[T], body: Mapping[str, object] | None = None, *, model: str = ""
+    ) -> T:
+        """Ask and read one object.
+
+        Raises:
+            ServerUnreachable: nobody answers.
+            ModelNotFound, InvalidName: the server says so of `model`.
+            RemoteFailed: any other error, or a reply that is none.
+        """
+        async with self._open(method, path, _json(body)) as response:
+            await _raise_for_status(response, model)
+            data = await _read(response, MAX_REPLY)
+        return _decode(data, reply)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | AsyncIterable[bytes] | None = None,
+        *,
+        model: str = "",
+        expected: tuple[int, ...] = (),
+    ) -> int:
+        """Ask and return the status; those in `expected` are no errors. Raises as `call` does."""
+        content = body if isinstance(body, AsyncIterable) else _json(body)
+        async with self._open(method, path, content) as response:
+            if response.status_code not in expected:
+                await _raise_for_status(response, model)
+            return response.status_code
+
+    async def lines(
+        self, path: str, reply: type[T], body: Mapping[str, object], *, model: str = ""
+    ) -> AsyncGenerator[T, None]:
+        """Ask and yield the lines of the reply; closing the generator ends the connection. Raises as `call` does."""
+        async with self._open("POST", path, _json(body)) as response:
+            await _raise_for_status(response, model)
+            rest = bytearray()
+            async for piece in response.aiter_bytes():
+                rest += piece
+                if len(rest) > MAX_LINE:
+                    raise RemoteFailed("the server sent a line without end", 502)
+                if b"\n" not in piece:
+                    continue
+                *whole, tail = rest.split(b"\n")
+                rest = bytearray(tail)
+                for line in whole:
+                    if line.strip():
+                        yield _decode_line(bytes(line), reply, model)
+            if rest.strip():
+                yield _decode_line(bytes(rest), reply, model)
+
+
+def _json(body: Mapping[str, object] | None) -> bytes | None:
+    return None if body is None else msgspec.json.encode(body)
+
+
+async def _read(response: httpx.Response, limit: int) -> bytes:
+    data = bytearray()
+    async for piece in response.aiter_bytes():
+        data += piece
+        if len(data) > limit:
+            raise RemoteFailed("the server's reply is too large", 502)
+    return bytes(data)
+
+
+def _decode(data: bytes, reply: type[T]) -> T:
+    try:
+        return msgspec.json.decode(data, type=reply)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise RemoteFailed("the server's reply is not understood", 502) from None
+
+
+def _decode_line(line: bytes, reply: type[T], model: str) -> T:
+    decoded = _decode(line, reply)
+    message = getattr(decoded, "error", "")
+    if message:
+        raise _error(message, 500, model)
+    return decoded
+
+
+async def _raise_for_status(response: httpx.Response, model: str) -> None:
+    if response.is_success:
+        return
+    data = bytearray()
+    async for piece in response.aiter_bytes():
+        data += piece
+        if len(data) > MAX_ERROR:
+            break
+    try:
+        message = msgspec.json.decode(bytes(data), type=ErrorWire).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        message = bytes(data[:_SHOWN_ERROR]).decode("utf-8", "replace")
+    raise _error(message, response.status_code, model)
+
+
+def _error(message: str, status: int, model: str) -> RunError | StoreError:
+    """Map what a server says back to our types."""
+    text = " ".join(message.split())[:1000]
+    if status == 404 and model and "not found" in text and "page not found" not in text:
+        return ModelNotFound(model)
+    if status == 400 and text == "invalid model name":
+        return InvalidName(model)
+    if status == 499 or text == "request canceled":
+        return RequestCanceled()
+    return RemoteFailed(text or f"the server answered with status {status}", status)

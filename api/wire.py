@@ -1,0 +1,248 @@
+"""What a server of Ollama's API sends, as types, and their way back to the verbs' replies.
+
+Tolerant of older servers: every field has a default, unknown ones are ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from corral.runtime.verbs import (
+    Chunk,
+    Details,
+    DoneReason,
+    LoadedModel,
+    Message,
+    ModelDetails,
+    ModelSummary,
+    Progress,
+    Stats,
+    TensorInfo,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FOREVER = timedelta(days=100 * 365)
+
+
+class DetailsWire(msgspec.Struct, frozen=True):
+    """The short description of a model."""
+
+    parent_model: str = ""
+    format: str = ""
+    family: str = ""
+    families: list[str] | None = None
+    parameter_size: str = ""
+    quantization_level: str = ""
+    context_length: int = 0
+    embedding_length: int = 0
+
+    def to_details(self) -> Details:
+        """Return the verbs' type."""
+        return Details(
+            parent_model=self.parent_model,
+            format=self.format,
+            family=self.family,
+            families=tuple(self.families or ()),
+            parameter_size=self.parameter_size,
+            quantization_level=self.quantization_level,
+            context_length=self.context_length,
+            embedding_length=self.embedding_length,
+        )
+
+
+class TagWire(msgspec.Struct, frozen=True):
+    """A model on disk."""
+
+    name: str
+    digest: str = ""
+    size: int = 0
+    modified_at: datetime = _EPOCH
+    details: DetailsWire = DetailsWire()
+    capabilities: list[str] | None = None
+
+    def to_summary(self) -> ModelSummary:
+        """Return the verbs' type."""
+        return ModelSummary(
+            name=self.name,
+            digest=self.digest,
+            size=self.size,
+            modified_at=self.modified_at,
+            details=self.details.to_details(),
+            capabilities=tuple(self.capabilities or ()),
+        )
+
+
+class TagsWire(msgspec.Struct, frozen=True):
+    """The reply of `/api/tags`."""
+
+    models: list[TagWire] | None = None
+
+
+class LoadedWire(msgspec.Struct, frozen=True):
+    """A model in memory."""
+
+    name: str
+    digest: str = ""
+    size: int = 0
+    size_vram: int = 0
+    details: DetailsWire = DetailsWire()
+    context_length: int = 0
+    expires_at: datetime | None = None
+
+    def to_loaded(self, now: datetime) -> LoadedModel:
+        """Return the verbs' type; a date centuries ahead is for ever."""
+        expires_at = self.expires_at
+        if expires_at is not None and expires_at - now > _FOREVER:
+            expires_at = None
+        return LoadedModel(
+            name=self.name,
+            digest=self.digest,
+            size=self.size,
+            size_vram=self.size_vram,
+            details=self.details.to_details(),
+            context_length=self.context_length,
+            expires_at=expires_at,
+        )
+
+
+class PsWire(msgspec.Struct, frozen=True):
+    """The reply of `/api/ps`."""
+
+    models: list[LoadedWire] | None = None
+
+
+class MessageWire(msgspec.Struct, frozen=True):
+    """A message of a conversation."""
+
+    role: str = ""
+    content: str = ""
+
+
+class TensorWire(msgspec.Struct, frozen=True):
+    """A tensor of a model."""
+
+    name: str = ""
+    type: str = ""
+    shape: list[int] | None = None
+
+
+class ShowWire(msgspec.Struct, frozen=True):
+    """The reply of `/api/show`."""
+
+    license: str = ""
+    modelfile: str = ""
+    parameters: str = ""
+    template: str = ""
+    system: str = ""
+    details: DetailsWire = DetailsWire()
+    messages: list[MessageWire] | None = None
+    model_info: dict[str, Any] | None = None
+    tensors: list[TensorWire] | None = None
+    capabilities: list[str] | None = None
+    modified_at: datetime = _EPOCH
+    requires: str = ""
+
+    def to_details(self, name: str) -> ModelDetails:
+        """Return the verbs' type."""
+        return ModelDetails(
+            name=name,
+            modified_at=self.modified_at,
+            details=self.details.to_details(),
+            modelfile=self.modelfile,
+            parameters=tuple(_parameters(self.parameters)),
+            template=self.template,
+            system=self.system,
+            license=self.license,
+            messages=tuple(Message(one.role, one.content) for one in self.messages or ()),
+            model_info=self.model_info or {},
+            tensors=tuple(TensorInfo(one.name, one.type, tuple(one.shape or ())) for one in self.tensors or ()),
+            capabilities=tuple(self.capabilities or ()),
+            requires=self.requires,
+        )
+
+
+def _parameters(text: str) -> list[tuple[str, str]]:
+    """Read `name value` lines; a value in quotes is Go's notation of a string."""
+    pairs = []
+    for line in text.splitlines():
+        name, _, value = line.strip().partition(" ")
+        value = value.strip()
+        if value.startswith('"'):
+            try:
+                value = str(json.loads(value))
+            except ValueError:
+                value = value.strip('"')
+        if name:
+            pairs.append((name, value))
+    return pairs
+
+
+class AnswerLine(msgspec.Struct, frozen=True):
+    """A line of `/api/generate` or `/api/chat`."""
+
+    error: str = ""
+    response: str = ""
+    message: MessageWire = MessageWire()
+    done: bool = False
+    done_reason: str = ""
+    context: list[int] | None = None
+    total_duration: int = 0
+    load_duration: int = 0
+    prompt_eval_count: int = 0
+    prompt_eval_cached_count: int = 0
+    prompt_eval_duration: int = 0
+    eval_count: int = 0
+    eval_duration: int = 0
+    warnings: list[str] | None = None
+
+    def to_chunk(self) -> Chunk:
+        """Return the verbs' type; a reason we don't know is a plain stop."""
+        text = self.response or self.message.content
+        if not self.done:
+            return Chunk(text=text)
+        known = self.done_reason in set(DoneReason)
+        return Chunk(
+            text=text,
+            done_reason=DoneReason(self.done_reason) if known else DoneReason.STOP,
+            stats=Stats(
+                total_ns=self.total_duration,
+                load_ns=self.load_duration,
+                prompt_tokens=self.prompt_eval_count,
+                cached_tokens=self.prompt_eval_cached_count,
+                prompt_ns=self.prompt_eval_duration,
+                output_tokens=self.eval_count,
+                output_ns=self.eval_duration,
+            ),
+            context=tuple(self.context or ()),
+            warnings=tuple(self.warnings or ()),
+        )
+
+
+class ProgressLine(msgspec.Struct, frozen=True):
+    """A line of `/api/pull` or `/api/create`."""
+
+    error: str = ""
+    status: str = ""
+    digest: str = ""
+    total: int = 0
+    completed: int = 0
+
+    def to_progress(self) -> Progress:
+        """Return the verbs' type."""
+        return Progress(self.status, self.digest, self.total, self.completed)
+
+
+class VersionWire(msgspec.Struct, frozen=True):
+    """The reply of `/api/version`."""
+
+    version: str = ""
+
+
+class ErrorWire(msgspec.Struct, frozen=True):
+    """The body of an error."""
+
+    error: str = ""
