@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from corral.store.blobs import BlobStore
 from corral.store.errors import BrokenManifest, ModelNotFound
@@ -95,26 +94,22 @@ class Catalog:
         if kept is None:
             raise ModelNotFound(name.short)
         try:
-            return self._load(kept, self._paths.manifest(kept))
+            return self._load(kept, str(self._paths.manifest(kept)))
         except FileNotFoundError:
             raise ModelNotFound(name.short) from None
         except OSError as error:
             raise BrokenManifest(f"the manifest of '{name.short}' cannot be read: {error.strerror}") from error
 
-    def _load(self, name: ModelName, path: Path) -> StoredModel:
-        if not path.is_file():
-            # Waiting on a named pipe, or reading a device, is not what a scan is for.
-            if not path.exists():
-                raise FileNotFoundError(path)
-            raise BrokenManifest("the manifest cannot be read: not a regular file")
-        data = read_small(path)
+    def _load(self, name: ModelName, path: str) -> StoredModel:
+        data, changed = read_small(path)
         manifest = decode_manifest(data)
         try:
-            config = decode_config(read_small(self._paths.blob(manifest.config.digest)))
+            config, _ = read_small(self._paths.blob(manifest.config.digest))
         except FileNotFoundError:
             raise BrokenManifest(f"its config {manifest.config.digest} is missing from the store") from None
-        modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).astimezone()
-        return StoredModel(name, hashlib.sha256(data).hexdigest(), manifest.size, modified, manifest, config)
+        modified = datetime.fromtimestamp(changed, UTC).astimezone()
+        digest = hashlib.sha256(data).hexdigest()
+        return StoredModel(name, digest, manifest.size, modified, manifest, decode_config(config))
 
 
 def _newest_first(model: StoredModel) -> tuple[float, tuple[str, str, str, str]]:

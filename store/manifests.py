@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -181,18 +182,25 @@ def _wire(layer: Layer) -> dict[str, str | int]:
     return wire
 
 
-def read_small(path: Path) -> bytes:
-    """The content of a manifest or config file.
+def read_small(path: str | Path) -> tuple[bytes, float]:
+    """The content of a manifest or config file, and the time it was changed.
 
     Raises:
-        BrokenManifest: longer than any such file is.
+        BrokenManifest: longer than any such file is, or no file that can simply be read.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        data = file.read(LONGEST_JSON_BYTES + 1)
-    if len(data) > LONGEST_JSON_BYTES:
-        raise BrokenManifest("the manifest cannot be read: too long")
-    return data
+    # Plain calls, since a list of a thousand models makes two thousand of these; without O_NONBLOCK, opening a
+    # named pipe waits for its writer for ever.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        info = os.fstat(handle)
+        if not stat.S_ISREG(info.st_mode):
+            raise BrokenManifest("the manifest cannot be read: not a regular file")
+        if info.st_size > LONGEST_JSON_BYTES:
+            raise BrokenManifest("the manifest cannot be read: too long")
+        return os.read(handle, info.st_size), info.st_mtime
+    finally:
+        os.close(handle)
 
 
 class ManifestStore:
@@ -228,7 +236,7 @@ class ManifestStore:
         if kept is None:
             raise ModelNotFound(name.short)
         try:
-            return read_small(self._paths.manifest(kept))
+            return read_small(self._paths.manifest(kept))[0]
         except FileNotFoundError:
             raise ModelNotFound(name.short) from None
         except OSError as error:
@@ -321,7 +329,7 @@ class ManifestStore:
             if isinstance(name, ModelName):
                 yield name
 
-    def entries(self) -> Iterator[tuple[ModelName | str, Path]]:
+    def entries(self) -> Iterator[tuple[ModelName | str, str]]:
         """Everything that lies where a manifest would: its name, or its relative path where that is no name."""
         for host in _children(self._paths.manifests):
             for namespace in _children(host.path):
@@ -329,9 +337,9 @@ class ManifestStore:
                     for tag in _children(model.path):
                         parts = (host.name, namespace.name, model.name, tag.name)
                         try:
-                            yield ModelName(*parts), Path(tag.path)
+                            yield ModelName(*parts), tag.path
                         except InvalidName:
-                            yield "/".join(parts), Path(tag.path)
+                            yield "/".join(parts), tag.path
 
 
 def _children(folder: Path | str) -> list[os.DirEntry[str]]:

@@ -18,7 +18,7 @@ from corral.store.blobs import Blob
 from corral.store.catalog import Inventory, StoredModel, sharing
 from corral.store.disk import disk_errors, locked, sync_folder
 from corral.store.errors import BrokenManifest, ModelNotFound
-from corral.store.manifests import LONGEST_JSON_BYTES, Manifest, ManifestStore, decode_manifest
+from corral.store.manifests import Manifest, ManifestStore, decode_manifest, read_small
 from corral.store.names import Digest, ModelName
 from corral.store.paths import StorePaths
 
@@ -199,12 +199,10 @@ def _referenced(paths: StorePaths) -> set[Digest] | None:
     """
     found: set[Digest] = set()
     for _, path in ManifestStore(paths).entries():
-        if not path.is_file():
-            continue
         try:
-            with path.open("rb") as file:
-                data = file.read(LONGEST_JSON_BYTES)
-        except FileNotFoundError:
+            data, _ = read_small(path)
+        except (FileNotFoundError, BrokenManifest):
+            # Gone, or nothing that was ever a manifest.
             continue
         except OSError:
             return None

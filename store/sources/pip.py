@@ -72,6 +72,8 @@ class PipDownload:
             await done
         finally:
             await _kill(process)
+            # With everybody dead the pipes are at their end; only a child that left the session could hold them open.
+            await asyncio.wait({done}, timeout=_GRACE_S)
             done.cancel()
             await asyncio.gather(done, *readers, return_exceptions=True)
         if process.returncode:
@@ -184,12 +186,15 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
     """End pip and its children, politely first; nothing happens if it has ended."""
     if process.returncode is not None:
         return
-    _signal(process, signal.SIGTERM)
     try:
+        _signal(process, signal.SIGTERM)
         await asyncio.wait_for(process.wait(), _GRACE_S)
     except TimeoutError:
+        pass
+    finally:
+        # Also where pip went at once: a child of it may not have.
         _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
-        await process.wait()
+    await process.wait()
 
 
 def _signal(process: asyncio.subprocess.Process, number: int) -> None:
