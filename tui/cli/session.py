@@ -113,19 +113,32 @@ class OwnSession:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for `work` on the service's loop."""
-        ended = threading.Event()
+        loop = self._service.loop
+        interrupted, ended = threading.Event(), threading.Event()
+        running: list[asyncio.Task[Any]] = []
 
         async def announce() -> T:
+            if interrupted.is_set():
+                work.close()
+                raise asyncio.CancelledError
+            running.extend(task for task in (asyncio.current_task(),) if task is not None)
             try:
                 return await work
             finally:
                 ended.set()
 
-        future = asyncio.run_coroutine_threadsafe(announce(), self._service.loop)
+        def wind_down() -> None:
+            for task in running:
+                task.cancel()
+            if not running:
+                ended.set()
+
         try:
-            return future.result()
+            return asyncio.run_coroutine_threadsafe(announce(), loop).result()
         except KeyboardInterrupt:
-            future.cancel()
+            # The future is no help here: Ctrl-C may come when the work runs and the future has not been returned yet.
+            interrupted.set()
+            loop.call_soon_threadsafe(wind_down)
             ended.wait(_WIND_DOWN_S)
             raise
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prompt_toolkit.application import create_app_session
@@ -221,11 +222,11 @@ def test_ctrl_c_ends_an_answer_and_keeps_what_there_is(
     corral.fake.gate = asyncio.Semaphore(2)
     ask = FakeSession.run
 
-    def run(self: FakeSession, work: object) -> object:
+    def run(self: FakeSession, work: Coroutine[Any, Any, Any]) -> object:
         """Interrupt as soon as two words are out, as a key would."""
 
         async def interrupted() -> object:
-            task = asyncio.ensure_future(work)  # type: ignore[arg-type]
+            task = asyncio.ensure_future(work)
             while not task.done():
                 await asyncio.sleep(0)
                 if corral.fake.gate is not None and corral.fake.gate.locked() and chats(corral):
