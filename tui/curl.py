@@ -16,10 +16,17 @@ _BODIES: dict[str, dict[str, object]] = {
 }
 
 
+def base_url(serving: str) -> str:
+    """What a client on this machine puts before a path; `serving` may be an address without scheme, or empty."""
+    address = clean_line(serving).rstrip("/") or "127.0.0.1:11434"
+    address = address.replace("0.0.0.0", "127.0.0.1").replace("[::]:", "[::1]:")
+    return address if "://" in address else f"http://{address}"
+
+
 def curl_command(request: RequestView, serving: str) -> str:
     """The command, safe to paste: what came from outside is quoted. The body is an example, bodies are not kept."""
     path = clean_line(request.path)
-    url = (serving or "http://127.0.0.1:11434").rstrip("/") + (path if path.startswith("/") else f"/{path}")
+    url = base_url(serving) + (path if path.startswith("/") else f"/{path}")
     words = ["curl", "-X", clean_line(request.method) or "POST", url]
     if request.model:
         body = {"model": clean_line(request.model), **_BODIES.get(path, {})}

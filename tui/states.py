@@ -1,4 +1,7 @@
-"""States as a person reads them: a sign and a word each, never a colour alone."""
+"""States as a person reads them: a sign and a word each, never a colour alone.
+
+Styles are names of theme colours (`success`, `warning`, `error`, `accent`); `KeyedTable` resolves them.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,22 @@ from rich.text import Text
 from corral.runtime.snapshot import ModelState, RequestState, RequestView
 
 _MODEL = {
-    ModelState.LOADING: ("◐", "load", "yellow"),
+    ModelState.LOADING: ("◐", "load", "warning"),
     ModelState.IDLE: ("○", "idle", ""),
-    ModelState.BUSY: ("●", "busy", "green"),
-    ModelState.STOPPING: ("◌", "stopping", "yellow"),
+    ModelState.BUSY: ("●", "busy", "success"),
+    ModelState.STOPPING: ("◌", "stopping", "warning"),
 }
 _REQUEST = {
-    RequestState.WAITING: ("…", "waiting", "yellow"),
-    RequestState.LOADING: ("◐", "load", "yellow"),
-    RequestState.PREFILL: ("◔", "prefill", "cyan"),
-    RequestState.DECODE: ("⏵", "decode", "green"),
-    RequestState.RUNNING: ("⏵", "running", "green"),
+    RequestState.WAITING: ("…", "waiting", "warning"),
+    RequestState.LOADING: ("◐", "load", "warning"),
+    RequestState.PREFILL: ("◔", "prefill", "accent"),
+    RequestState.DECODE: ("▸", "decode", "success"),
+    RequestState.RUNNING: ("▸", "running", "success"),
     RequestState.DONE: ("✓", "done", ""),
-    RequestState.FAILED: ("✗", "failed", "red"),
-    RequestState.CANCELED: ("⏹", "canceled", "yellow"),
+    RequestState.FAILED: ("✗", "failed", "error"),
+    RequestState.CANCELED: ("■", "canceled", "warning"),
 }
-LEVEL_SIGNS = {"info": ("·", ""), "warning": ("!", "yellow"), "error": ("✗", "red")}
+LEVEL_SIGNS = {"info": ("·", ""), "warning": ("!", "warning"), "error": ("✗", "error")}
 """Sign and style of an event's level."""
 
 IN_FLIGHT = frozenset(
@@ -48,7 +51,7 @@ def request_status(request: RequestView) -> Text:
     sign, _, style = _REQUEST[request.state]
     if request.state in IN_FLIGHT or not request.status:
         return Text(sign, style=style)
-    return Text(str(request.status), style="red" if is_error(request) else "")
+    return Text(str(request.status), style="error" if is_error(request) else "")
 
 
 def is_error(request: RequestView) -> bool:

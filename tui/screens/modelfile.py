@@ -41,7 +41,7 @@ _COLUMNS = (Column("sign", "", 1), Column("place", "", 6), Column("kind", "", 7)
 def finding_row(finding: Finding) -> Row:
     """The cells of a problem."""
     is_error = finding.severity is Severity.ERROR
-    style = "red" if is_error else "yellow"
+    style = "error" if is_error else "warning"
     return {
         "sign": Text("✗" if is_error else "!", style=style),
         "place": Text(f"{finding.line}:{finding.column}"),
@@ -70,6 +70,7 @@ class ModelfileScreen(CallingScreen):
     """The editor above, the problems below. What is typed is never thrown away without asking."""
 
     WHERE: ClassVar[Where] = Where.FILE
+    AUTO_FOCUS = "ModelfileEditor"
     DEFAULT_CSS = """
     #editor-panel { height: 1fr; }
     #editor-note { height: 1; color: $text-muted; }

@@ -16,6 +16,7 @@ from corral.runtime.snapshot import EMPTY, ModelState, Snapshot
 from corral.runtime.verbs import GenerateRequest, ModelSummary
 from corral.store.errors import StoreError
 from corral.tui.actions import Where
+from corral.tui.chats import new_caller
 from corral.tui.dialogs.ask import AskDialog, check_model_name
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.delete import delete_dialog
@@ -41,13 +42,14 @@ class ModelsScreen(CallingScreen):
     """The models on disk. The listing is read again whenever the service says that the store changed."""
 
     WHERE: ClassVar[Where] = Where.MODELS
+    AUTO_FOCUS = "#models-table"
     DEFAULT_CSS = """
     #models-top { height: 1fr; layout: horizontal; }
     #models-panel { width: 2fr; }
     #info-panel { width: 42; display: none; }
     #models-foot { height: 1; color: $text-muted; }
     #models-empty { height: 1fr; content-align: center middle; text-align: center; display: none; }
-    #models-panel.-none KeyedTable { display: none; }
+    #models-panel.-none KeyedTable { height: 1; }
     #models-panel.-none #models-empty { display: block; }
     #transfers-panel { height: auto; max-height: 8; display: none; }
     #transfers-panel.-some { display: block; }
@@ -221,8 +223,9 @@ class ModelsScreen(CallingScreen):
     async def action_load(self) -> None:
         """Load the model under the cursor."""
         if (model := self.highlighted) is not None:
+            request = GenerateRequest(model.name, caller=new_caller("/api/generate"))
             self.tell(f"loading {model.name}")
-            await self.try_verb(lambda client: exhaust(client.generate(GenerateRequest(model.name))))
+            await self.try_verb(lambda client: exhaust(client.generate(request)))
 
     @work(group="load", exit_on_error=False)
     async def action_unload(self) -> None:
@@ -239,7 +242,7 @@ class ModelsScreen(CallingScreen):
 
     @work(group="pull", exit_on_error=False)
     async def _pull(self, what: str) -> None:
-        if await self.try_verb(lambda client: exhaust(client.pull(what))):
+        if await self.try_verb(lambda client: exhaust(client.pull(what, caller=new_caller("/api/pull")))):
             self.tell(f"pulled {what}")
         self._read()
 

@@ -35,6 +35,7 @@ class RunningScreen(CallingScreen):
     """Gauges above, models, the slots of the model under the cursor, and what happened."""
 
     WHERE: ClassVar[Where] = Where.RUNNING
+    AUTO_FOCUS = "#loaded-table"
     DEFAULT_CSS = """
     .gauges { height: 8; layout: horizontal; }
     .gauges Panel { width: 1fr; }
@@ -45,7 +46,7 @@ class RunningScreen(CallingScreen):
     #slots-panel { height: 1fr; min-height: 4; }
     #events-panel { height: 6; }
     #loaded-empty { height: 1fr; content-align: center middle; display: none; color: $text-muted; }
-    #loaded-panel.-none KeyedTable { display: none; }
+    #loaded-panel.-none KeyedTable { height: 1; }
     #loaded-panel.-none #loaded-empty { display: block; }
     RunningScreen.-gpu #gpu-gauges { display: block; }
     RunningScreen.-gpu .gauges { height: 7; }
@@ -148,7 +149,7 @@ class RunningScreen(CallingScreen):
         table.set_columns(slot_table.columns(self.size.width - 4))
         table.sync([(one.id, slot_table.row(one, self._snapshot.at_s)) for one in requests])
         title = f"Slots · {model}" if model else "Slots"
-        self.query_one("#slots-panel", Panel).entitle(title, f"{len(requests)} requests · x cancels")
+        self.query_one("#slots-panel", Panel).entitle(title, f"{len(requests)} in flight · x cancels")
 
     @on(KeyedTable.Highlighted, "#loaded-table")
     def _highlighted(self) -> None:

@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from corral.runtime.snapshot import EMPTY, EventView, RequestView, Snapshot
 from corral.tui.actions import Where
-from corral.tui.curl import curl_command
+from corral.tui.curl import base_url, curl_command
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.details import DetailsDialog
 from corral.tui.screens.calling import CallingScreen
@@ -36,10 +36,11 @@ class ServerScreen(CallingScreen):
     """Requests above, events below them, listener and clients at the bottom."""
 
     WHERE: ClassVar[Where] = Where.SERVER
+    AUTO_FOCUS = "#requests"
     DEFAULT_CSS = """
     #requests-panel { height: 2fr; }
     #requests-empty { height: 1fr; content-align: center middle; text-align: center; display: none; }
-    #requests-panel.-none KeyedTable { display: none; }
+    #requests-panel.-none KeyedTable { height: 1; }
     #requests-panel.-none #requests-empty { display: block; }
     #log-panel { height: 1fr; }
     #server-bottom { height: 6; layout: horizontal; }
@@ -129,7 +130,11 @@ class ServerScreen(CallingScreen):
         if self._snapshot.requests:
             return "No request passes.\n\nEsc clears the filter, ! shows more than errors"
         serving = self._snapshot.serving
-        return f"No request yet.\n\ncurl {fit(serving, 60)}/api/tags" if serving else "No request yet: nothing listens."
+        return (
+            f"No request yet.\n\ncurl {fit(base_url(serving), 60)}/api/tags"
+            if serving
+            else "No request yet: nothing listens."
+        )
 
     def _draw_bottom(self) -> None:
         host = self._snapshot.host

@@ -30,7 +30,10 @@ def event_row(event: EventView) -> Row:
 class EventLog(KeyedTable):
     """A line an event."""
 
-    DEFAULT_CSS = "EventLog { height: 1fr; }"
+    DEFAULT_CSS = """
+    EventLog { height: 1fr; }
+    EventLog:blur > .datatable--cursor { background: transparent; color: $foreground; }
+    """
 
     def __init__(self, *, widget_id: str | None = None) -> None:
         super().__init__(widget_id=widget_id)

@@ -33,7 +33,9 @@ class FilterBar(Horizontal):
     def compose(self) -> ComposeResult:
         """The slash and the line."""
         yield Static("/", markup=False)
-        yield Input(placeholder="letters in order · !not · re:pattern", compact=True, select_on_focus=False)
+        yield Input(
+            placeholder="letters in order · !not · re:pattern", compact=True, select_on_focus=False, disabled=True
+        )
 
     @property
     def line(self) -> str:
@@ -43,11 +45,15 @@ class FilterBar(Horizontal):
     def open(self) -> None:
         """Show the line and let it be typed in."""
         self.add_class("-open")
-        self.query_one(Input).focus()
+        line = self.query_one(Input)
+        line.disabled = False  # a line that is not shown must not get the focus
+        line.focus()
 
     def close(self) -> None:
         """Take filter and line away."""
-        self.query_one(Input).value = ""
+        line = self.query_one(Input)
+        line.value = ""
+        line.disabled = True
         self.remove_class("-open")
 
     @on(Input.Changed)

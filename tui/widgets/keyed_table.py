@@ -10,14 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.color import Color
 from textual.message import Message
+from textual.theme import Theme
 from textual.widgets import DataTable
 
 Row = Mapping[str, Text]
-"""Column key to cell; a column without a cell stays blank."""
+"""Column key to cell; a column without a cell stays blank. A cell's style may be the name of a theme colour."""
+
+_COLOURS = ("success", "warning", "error", "accent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
         self._firsts: dict[str, Text] = {}
         self._order: list[str] = []
         self._widths: tuple[int, ...] = ()
+        self._palette: dict[str, Style] = {}
         self._last_highlighted: str | None = None
 
     @property
@@ -140,8 +146,8 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
 
     def _append(self, key: str, cells: Row) -> None:
         # The sort tells rows apart by the identity of their first cell, so each has its own.
-        self._shown[key] = {column.key: cells.get(column.key, Text()).copy() for column in self._layout}
-        fitted = [self._fitted(column, self._shown[key][column.key]) for column in self._layout]
+        self._shown[key] = {column.key: cells.get(column.key, Text()) for column in self._layout}
+        fitted = [self._fitted(column, self._shown[key][column.key].copy()) for column in self._layout]
         self._firsts[key] = fitted[0]
         self.add_row(*fitted, key=key)
 
@@ -150,13 +156,14 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
         for column in self._layout:
             cell = cells.get(column.key, Text())
             if _differ(cell, shown[column.key]):
-                shown[column.key] = cell.copy()
-                fitted = self._fitted(column, shown[column.key])
+                shown[column.key] = cell
+                fitted = self._fitted(column, cell.copy())
                 if column is self._layout[0]:
                     self._firsts[key] = fitted
                 self.update_cell(key, column.key, fitted)
 
     def _fitted(self, column: Column, cell: Text) -> Text:
+        cell.style = self._palette.get(str(cell.style), cell.style)
         fitted = cell if column.is_right else Text.assemble(" ", cell)
         fitted.no_wrap = True
         fitted.overflow = "ellipsis"
@@ -184,6 +191,16 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
             self._append(key, cells)
         if cursor is not None:
             self.go_to(cursor)
+
+    def on_mount(self) -> None:
+        """Take the colours of the theme, now and whenever there is another."""
+        self.app.theme_changed_signal.subscribe(self, self._take_colours)
+        self._take_colours(self.app.current_theme)
+
+    def _take_colours(self, theme: Theme) -> None:
+        found = {name: self.app.theme_variables.get(name, "") for name in _COLOURS}
+        self._palette = {name: Style(color=Color.parse(value).rich_color) for name, value in found.items() if value}
+        self._rebuild()
 
     def on_resize(self, event: events.Resize) -> None:
         """Give the flexible column what is left."""

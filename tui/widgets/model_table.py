@@ -135,7 +135,7 @@ def row(model: ModelSummary, *, state: ModelState | None, is_marked: bool, now: 
         "memory": _STATE_WORDS[state] if state is not None else "",
     }
     style = "bold" if is_marked else ""
-    return {key: Text(cell, style="green" if key == "memory" else style) for key, cell in cells.items()}
+    return {key: Text(cell, style="success" if key == "memory" else style) for key, cell in cells.items()}
 
 
 def rows(

@@ -34,7 +34,7 @@ class ModelfileEditor(TextArea):
     ModelfileEditor .modelfile--value { color: $foreground; }
     ModelfileEditor .modelfile--string { color: $success; }
     ModelfileEditor .modelfile--action { color: $warning; }
-    ModelfileEditor .modelfile--comment { color: $text-muted; text-style: italic; }
+    ModelfileEditor .modelfile--comment { text-style: dim italic; }
     ModelfileEditor .modelfile--error { color: $error; text-style: italic; }
     ModelfileEditor .modelfile--warning { color: $warning; text-style: italic; }
     """

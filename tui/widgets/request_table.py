@@ -70,7 +70,7 @@ def row(request: RequestView) -> Row:
     """The cells of one request."""
     ttft = request.first_token_s - request.started_s if request.first_token_s is not None else None
     duration = request.ended_s - request.started_s if request.ended_s is not None else None
-    style = "red" if is_error(request) else ""
+    style = "error" if is_error(request) else ""
     cells = {
         "time": time_of_day(request.started_wall_s),
         "client": clean_line(request.client),

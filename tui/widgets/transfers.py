@@ -31,7 +31,7 @@ def transfer_row(transfer: TransferView, *, bar_cells: int, glyphs: Glyphs) -> R
         "eta": clock(eta),
         "status": clean_line(transfer.status),
     }
-    return {key: Text(cell, style="cyan" if key == "bar" else "") for key, cell in cells.items()}
+    return {key: Text(cell, style="accent" if key == "bar" else "") for key, cell in cells.items()}
 
 
 class Transfers(KeyedTable):

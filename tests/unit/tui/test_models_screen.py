@@ -146,7 +146,11 @@ async def test_load_unload_and_copy() -> None:
         await until(pilot, lambda: len(screen.table.keys_shown) == 1)
         await pilot.press("l")
         await until(pilot, lambda: "qwen3:8b" in client.memory)
-        assert client.asked == [GenerateRequest("qwen3:8b")]
+        request = client.asked[0]
+        assert isinstance(request, GenerateRequest)
+        assert (request.model, request.prompt) == ("qwen3:8b", "")
+        assert request.caller is not None
+        assert request.caller.client == "tui"
         await pilot.press("u")
         await until(pilot, lambda: not client.memory)
         await pilot.press("c")
@@ -223,3 +227,31 @@ def test_delete_plan_says_what_stays() -> None:
     assert "frees on disk     1.3G" in lines
     assert "stays (shared)    800M, also used by b:1" in lines
     assert "in memory now     a:1" in lines
+
+
+async def test_keys_reach_the_list_after_it_was_empty_and_on_coming_back() -> None:
+    client = FakeClient()
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: "No models yet" in picture(app))
+        assert screen.table.has_focus
+        await pilot.press("f")
+        await until(pilot, lambda: screen.table.keys_shown == ("smollm2:135m",))
+        await pilot.press("4", "f3")
+        await until(pilot, lambda: screen.table.has_focus)
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+
+
+async def test_cells_take_the_colours_of_the_theme() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.snapshot = moment()
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        table = screen_of(app).table
+        await until(pilot, lambda: "● busy" in picture(app))
+        before = str(table.get_cell("smollm2:135m", "memory").spans[-1].style)
+        app.theme = "dracula"
+        await until(pilot, lambda: str(table.get_cell("smollm2:135m", "memory").spans[-1].style) != before)
+        assert "● busy" in picture(app)

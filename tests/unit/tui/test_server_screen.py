@@ -146,6 +146,7 @@ async def test_an_empty_server_says_how_to_ask_it() -> None:
 def test_curl_quotes_what_came_from_outside() -> None:
     evil = request(1, path="/api/chat'; rm -rf ~ #", model="$(reboot)`id`")
     words = shlex.split(curl_command(evil, "http://h:1"))
+    assert curl_command(evil, "0.0.0.0:9").split()[3].startswith("'http://127.0.0.1:9/")
     assert words[:3] == ["curl", "-X", "POST"]
     assert words[3] == "http://h:1/api/chat'; rm -rf ~ #"
     assert '"model": "$(reboot)`id`"' in words[-1]
