@@ -27,7 +27,7 @@ def workbench_figures(store: Path, home: Path) -> Iterator[Figure]:
     """Percent of a core, megabytes, and the ratio of speeds with and without a screen."""
     with _open(store, home) as (terminal, port):
         _speed(port)
-        terminal.press("\x1bOR")  # F3: Running, where the gauges are
+        terminal.press("\x1bOS")  # F4: Running, where the gauges are
         process = psutil.Process(terminal.process.pid)
         time.sleep(3)  # what the change of screen and the last answer still cost is not idling
         idle = tuple(_cpu_percent(process) for _ in range(IDLE_RUNS))
