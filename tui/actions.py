@@ -131,10 +131,8 @@ _CHAT = (
 )
 
 _PROMPT = (
-    Action("prompt.send", "enter", "send", "Send the prompt", Where.PROMPT, "send", True),
-    Action(
-        "prompt.newline", "ctrl+j,alt+enter,shift+enter", "newline", "Start a new line", Where.PROMPT, "newline", True
-    ),
+    Action("prompt.send", "enter", "send", "Send the prompt", Where.PROMPT, "send"),
+    Action("prompt.newline", "ctrl+j,alt+enter,shift+enter", "newline", "Start a new line", Where.PROMPT, "newline"),
     Action("prompt.leave", "escape", "keys", "Leave the prompt, so that single keys act", Where.PROMPT, "leave"),
     Action("prompt.older", "up", "", "In the first line: the prompt before", Where.PROMPT, "older"),
     Action("prompt.newer", "down", "", "In the last line: the prompt after", Where.PROMPT, "newer"),

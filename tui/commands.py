@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
 
 from corral.runtime.errors import RunError
 from corral.runtime.verbs import ModelSummary
@@ -54,9 +55,9 @@ class WorkbenchCommands(Provider):
                 yield _Command(action.description, shown_keys(action), run)
         for model in self._models:
             name = clean_line(model.name)
-            yield _Command(f"Chat with {name}", "open a chat", partial(self._workbench.open_chat, model.name))
+            yield _Command(f"Chat with {name}", "", partial(self._workbench.open_chat, model.name))
         for name in sorted(self.app.available_themes):
-            yield _Command(f"Theme {name}", "change the colours", partial(self._use_theme, name))
+            yield _Command(f"Theme {name}", "", partial(self._use_theme, name))
 
     def _is_offered(self, action: Action) -> bool:
         """Leave out what has a twin, what cannot be done now, and this palette itself."""
@@ -73,7 +74,8 @@ class WorkbenchCommands(Provider):
     async def discover(self) -> Hits:
         """List what can be done before anything is typed."""
         for command in self._commands():
-            yield DiscoveryHit(command.text, command.run, help=command.about)
+            display = Content.assemble(command.text, (f"  {command.about}", "dim"))
+            yield DiscoveryHit(display, command.run, text=command.text)
 
     async def search(self, query: str) -> Hits:
         """Find commands by their letters."""
@@ -81,4 +83,5 @@ class WorkbenchCommands(Provider):
         for command in self._commands():
             score = matcher.match(command.text)
             if score > 0:
-                yield Hit(score, matcher.highlight(command.text), command.run, help=command.about)
+                display = Content.assemble(matcher.highlight(command.text), (f"  {command.about}", "dim"))
+                yield Hit(score, display, command.run, text=command.text)

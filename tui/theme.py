@@ -27,6 +27,10 @@ CORRAL = Theme(
         "footer-background": "#1C2228",
         "footer-key-foreground": "#E0B05C",
         "footer-description-foreground": "#A9B3BE",
+        "scrollbar-background": "#14181D",
+        "scrollbar-background-hover": "#14181D",
+        "scrollbar-background-active": "#14181D",
+        "scrollbar-corner-color": "#14181D",
         "input-selection-background": "#7AA2D6 35%",
     },
 )

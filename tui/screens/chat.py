@@ -72,6 +72,7 @@ class ChatScreen(WorkbenchScreen):
     def on_mount(self) -> None:
         """Look for models, and start the timer that pulls answers."""
         self._timer = self.set_interval(_FLUSH_S, self._pull, pause=True)
+        self.query_one(PromptBox).cursor_blink = not self.workbench.is_remote
         self.watch(self.query_one(Transcript), "scroll_y", self._note_end, init=False)
         if self.workbench.start_model:
             self.chats.current.model = self.workbench.start_model
@@ -104,8 +105,8 @@ class ChatScreen(WorkbenchScreen):
         if not chat.model and self._models:
             chat.model = self._models[0].name
         if has_none:
-            self.set_focus(None)
-        elif self.focused is None:
+            self.query_one(Welcome).focus()
+        elif self.focused is None or isinstance(self.focused, Welcome):
             self.query_one(PromptBox).focus()
         self._entitle()
         self.refresh_bindings()
@@ -134,8 +135,11 @@ class ChatScreen(WorkbenchScreen):
         if any(not chat.is_live for chat in changed):
             self._show_state()
         welcome = self.query_one(Welcome)
-        if welcome.is_fetching and welcome.poll():
-            self.run_worker(self._open_fetched(), group="models", exclusive=True)
+        if welcome.is_fetching:
+            if welcome.poll():
+                self.run_worker(self._open_fetched(), group="models", exclusive=True)
+            elif not welcome.is_fetching:
+                self.refresh_bindings()
         if not self.chats.live and not welcome.is_fetching and self._timer is not None:
             self._timer.pause()
 
@@ -268,6 +272,7 @@ class ChatScreen(WorkbenchScreen):
         """Go to the prompt."""
         self.query_one(PromptBox).focus()
 
+    @on(Welcome.Wanted)
     def action_fetch_starter(self) -> None:
         """Fetch the starter model and chat with it."""
         self.query_one(Welcome).fetch(self.link, self.workbench.starter)

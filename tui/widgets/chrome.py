@@ -120,6 +120,7 @@ class Header(Widget):
         host = fit(self._host, 16)
         long, short = self._figures(True), self._figures(False)
         yield f"corral {host} {sign} {address}  ", self._tabs(True), f" {long}"
+        yield f"{sign} {address}  ", self._tabs(True), f" {long}"
         yield f"{sign} {address}  ", self._tabs(True), f" {short}"
         yield f"{sign} {address} ", self._tabs(False), f" {short}"
         yield f"{sign} ", self._tabs(False), f" {short}"

