@@ -34,8 +34,8 @@ _SECRET = ("KEY", "TOKEN", "SECRET", "PASSW")
 
 _QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """llama.cpp's threads meet at barriers many times a token. Spinning there is fastest on an idle machine; where anything
-else computes, each barrier waits for a thread that has lost its core (on 2 cores with 2 busy ones: 1.7 tokens/s spinning,
-21.8 sleeping). A user who sets the variable is heard."""
+else computes, each barrier waits for a thread that has lost its core (2 cores with 2 other busy processes: 1.7 tokens/s
+spinning, 21.8 sleeping). A user who sets the variable is heard."""
 
 
 def runner_environment(environ: Mapping[str, str]) -> dict[str, str]:
