@@ -16,7 +16,7 @@ from corral.tui.link import ServiceLink, StreamHandle
 
 __all__ = ["Chat", "Chats", "Turn", "TurnState", "new_caller"]
 
-_TITLE_CHARACTERS = 40
+_TITLE_CHARACTERS = 60
 
 
 def new_caller(path: str) -> Caller:

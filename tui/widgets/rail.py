@@ -38,7 +38,7 @@ def _model_lines(snapshot: Snapshot) -> Iterator[str]:
         size = model.weights_bytes + model.kv_bytes + model.compute_bytes
         used = model.cells_used / model.cells_total if model.cells_total else 0.0
         until = figures.clock(model.expires_in_s) if model.state is ModelState.IDLE else ""
-        yield f"{bar(used, _BAR, Glyphs.BLOCK)} {figures.size(size):>5} {until}"
+        yield f"{bar(used, _BAR, Glyphs.BLOCK)} {figures.size(size) if size else '':>5} {until}"
     slots = sum(model.slots_total for model in snapshot.models)
     if slots:
         yield f"slots {sum(model.slots_used for model in snapshot.models)}/{slots}  queue {snapshot.waiting}"
