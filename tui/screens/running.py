@@ -145,9 +145,10 @@ class RunningScreen(CallingScreen):
     def _draw_slots(self) -> None:
         table = self.slots
         model = self.loaded.highlighted_key
-        requests = slot_table.slots_of(model, self._snapshot.requests)
+        loaded = {one.name for one in self._snapshot.models}
+        requests = slot_table.slots_of(model, self._snapshot.requests, loaded)
         table.set_columns(slot_table.columns(self.size.width - 4))
-        table.sync([(one.id, slot_table.row(one, self._snapshot.at_s)) for one in requests])
+        table.sync([(one.id, slot_table.row(one, model, self._snapshot.at_s)) for one in requests])
         title = f"Slots · {model}" if model else "Slots"
         self.query_one("#slots-panel", Panel).entitle(title, f"{len(requests)} in flight · x cancels")
 

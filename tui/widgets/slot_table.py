@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.text import Text
 
@@ -28,17 +28,25 @@ def columns(width: int) -> tuple[Column, ...]:
     )
 
 
-def slots_of(model: str | None, requests: Sequence[RequestView]) -> list[RequestView]:
-    """Requests in flight on a model, oldest first: the order they were admitted in."""
-    wanted = [one for one in requests if one.model == model and one.state in IN_FLIGHT]
-    return sorted((one for one in wanted if one.state is not RequestState.RUNNING), key=lambda one: one.started_s)
+def slots_of(model: str | None, requests: Sequence[RequestView], loaded: Collection[str]) -> list[RequestView]:
+    """Requests in flight on a model, oldest first: the order they were admitted in.
+
+    Models with the same weights share one place in memory under one of their names, so a request by a name that is
+    not `loaded` may be on any of them: it is shown with each rather than with none.
+    """
+    if model is None:
+        return []
+    wanted = (one for one in requests if one.model == model or one.model not in loaded)
+    running = (one for one in wanted if one.state in IN_FLIGHT and one.state is not RequestState.RUNNING)
+    return sorted(running, key=lambda one: one.started_s)
 
 
-def row(request: RequestView, now_s: float) -> Row:
-    """The cells of one request."""
+def row(request: RequestView, model: str | None, now_s: float) -> Row:
+    """The cells of one request; it says by which name it asked where that is not the model's."""
+    path = request.path if request.model == model else f"{request.path} as {request.model}"
     cells = {
         "client": clean_line(request.client),
-        "path": clean_line(request.path),
+        "path": clean_line(path),
         "prompt": f"{count(request.prompt_done)}/{count(request.prompt_tokens)}" if request.prompt_tokens else NONE,
         "cached": count(request.cached_tokens) if request.prompt_tokens else NONE,
         "out": count(request.output_tokens) if request.output_tokens else NONE,

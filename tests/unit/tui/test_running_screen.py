@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from corral.runtime.snapshot import EMPTY, ModelState, RequestState
+from corral.runtime.snapshot import EMPTY, RequestState
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.dialogs.confirm import ConfirmDialog
@@ -13,9 +13,10 @@ from corral.tui.widgets.glyphs import Glyphs
 from corral.tui.widgets.graph import HistoryGraph
 from corral.tui.widgets.host_panels import heat, memory_parts
 from corral.tui.widgets.loaded_table import where
+from corral.tui.widgets.slot_table import row as slot_row
 from corral.tui.widgets.slot_table import slots_of
 from tests.fakes.client import FakeClient
-from tests.fakes.moment import BARE_GPU, GPU, HOST, model, moment, request
+from tests.fakes.moment import AT_S, BARE_GPU, GPU, HOST, model, moment, request
 from tests.fakes.screen import SIZES, overflows, picture, until, workbench
 
 HOSTILE = "[/x]\x1b]0;t\x07漢字"
@@ -176,6 +177,12 @@ def test_unknown_heat_is_not_zero() -> None:
 def test_slots_are_requests_in_flight_oldest_first() -> None:
     waiting = request(3, state=RequestState.WAITING)
     requests = (waiting, request(2), request(1, state=RequestState.DONE), request(0, model="other"))
-    assert [one.id for one in slots_of("smollm2:135m", requests)] == ["r2", "r3"]
-    assert slots_of(None, requests) == []
-    assert model("a", state=ModelState.IDLE).state is ModelState.IDLE
+    assert [one.id for one in slots_of("smollm2:135m", requests, {"smollm2:135m", "other"})] == ["r2", "r3"]
+    assert slots_of(None, requests, set()) == []
+
+
+def test_a_request_by_another_name_of_the_same_weights_is_shown() -> None:
+    alias = request(1, model="my-smollm2:latest")
+    assert slots_of("smollm2:135m", (alias,), {"smollm2:135m"}) == [alias]
+    assert slots_of("smollm2:135m", (alias,), {"smollm2:135m", "my-smollm2:latest"}) == []
+    assert slot_row(alias, "smollm2:135m", AT_S)["path"].plain == "/api/chat as my-smollm2:latest"
