@@ -70,9 +70,6 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     except asyncio.CancelledError:
         request[NOTE] = request[NOTE] or "client went away"
         raise
-    except ConnectionError:  # the client went away while it was written to; nobody is left to be told
-        request[NOTE] = "client went away"
-        raise
     finally:
         requests.end(who.request_id, status=status, note=request[NOTE])
         activity.handlers.discard(task)
@@ -89,7 +86,7 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
         return await handler(request)
     except web.HTTPException as error:
         return _routing_error(request, error)
-    except (asyncio.CancelledError, ConnectionError):
+    except asyncio.CancelledError:
         raise
     except Exception as error:
         if not is_expected(error):

@@ -48,27 +48,25 @@ async def respond(
     async with aclosing(pieces):
         first = await anext(pieces, None)
         response = web.StreamResponse(headers={"Content-Type": wire.content_type, **wire.headers})
-        await response.prepare(request)
         try:
+            await response.prepare(request)
             if first is not None:
                 await _send(request, response, encode(first))
                 async for piece in pieces:
                     await _send(request, response, encode(piece))
-        except ConnectionError:
-            raise
+            await _send(request, response, (wire.end,))
+        except ConnectionError:  # nobody is left to be told
+            request[NOTE] = request[NOTE] or "client went away"
+            request[CANCELED] = True
         except asyncio.CancelledError:
             if not request.app[ACTIVITY].stopping:
                 raise
             _uncancel()
             await _end_with_error(request, response, wire, Problem(503, "the server is shutting down"))
-            return response
         except Exception as error:
             if not is_expected(error):
                 log.exception("%s %s failed in the middle of its answer", request.method, request.path)
             await _end_with_error(request, response, wire, describe(error))
-            return response
-    await _send(request, response, (wire.end,))
-    await response.write_eof()
     return response
 
 
@@ -92,11 +90,11 @@ async def _end_with_error(request: web.Request, response: web.StreamResponse, wi
     try:
         async with asyncio.timeout(_LAST_WORDS_S):
             await response.write(wire.error(problem))
-            await response.write_eof()
+    except ConnectionError:
+        return
     except TimeoutError:
         if request.transport is not None:
             request.transport.abort()
-        raise ConnectionResetError(problem.message) from None
 
 
 def _uncancel() -> None:

