@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
 
 from corral.api.server import Service
 from corral.runtime.settings import Settings
-from tests.fakes.served import MODEL, Serve, Served, ServedFake
+from tests.fakes.served import MODEL, Serve, Served, ServedFake, Until, wait_until
 
 
 @pytest.fixture
@@ -38,15 +37,6 @@ def served(serve: Serve) -> Served:
 
 
 @pytest.fixture
-def until() -> Callable[[Callable[[], bool]], None]:
+def until() -> Until:
     """Wait for a condition that another thread makes true."""
-
-    def wait(condition: Callable[[], bool], seconds: float = 10) -> None:
-        pause = Event()
-        for _ in range(int(seconds / 0.005)):
-            if condition():
-                return
-            pause.wait(0.005)
-        raise AssertionError("the condition never came true")
-
-    return wait
+    return wait_until

@@ -266,7 +266,7 @@ async def test_a_stream_that_breaks_off(hostile: Answer) -> None:
 
 
 async def test_an_older_server(hostile: Answer) -> None:
-    body = b'{"models":[{"name":"a:latest","modified_at":"2023-11-04T14:56:49.2773025-07:00","details":{"families":null}}]}'
+    body = b'{"models":[{"name":"a:latest","modified_at":"2023-11-04T14:56:49.2773025-07:00","details":{}}]}'
     client = await hostile(OK + body)
     (model,) = await client.list_models()
     assert (model.name, model.details.families, model.capabilities) == ("a:latest", (), ())

@@ -1,0 +1,118 @@
+"""The unmodified `ollama` package against a real service with a real model."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import ollama
+import pytest
+
+from tests.conftest import LiveServer
+from tests.fakes.served import wait_until
+
+pytestmark = pytest.mark.model
+GREEDY = {"temperature": 0, "num_predict": 8}
+
+
+@pytest.fixture
+def client(live_server: LiveServer) -> Iterator[ollama.Client]:
+    with ollama.Client(host=live_server.base_url, trust_env=False) as client:
+        yield client
+
+
+def test_chat(client: ollama.Client, live_server: LiveServer) -> None:
+    messages = [{"role": "user", "content": "Say hello."}]
+    whole = client.chat(live_server.model, messages, options=GREEDY)
+    parts = list(client.chat(live_server.model, messages, stream=True, options=GREEDY))
+    assert whole.message.content
+    assert "".join(part.message.content or "" for part in parts) == whole.message.content
+    assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
+    last = parts[-1]
+    assert last.done_reason in ("stop", "length")
+    assert last.eval_count is not None
+    assert 0 < last.eval_count <= 8
+    assert last.prompt_eval_count
+    assert last.total_duration
+    assert last.model == live_server.model
+
+
+def test_generate_continues_from_its_context(client: ollama.Client, live_server: LiveServer) -> None:
+    first = client.generate(live_server.model, "My name is Ada.", options=GREEDY)
+    assert first.context
+    second = client.generate(live_server.model, "What is my name?", context=first.context, options=GREEDY)
+    assert second.context is not None
+    assert list(second.context)[: len(first.context)] == list(first.context)
+    raw = client.generate(live_server.model, "One, two, three,", raw=True, options=GREEDY)
+    assert raw.response
+    assert raw.context is None
+
+
+def test_listings(client: ollama.Client, live_server: LiveServer) -> None:
+    client.generate(live_server.model, keep_alive=-1)
+    (listed,) = [one for one in client.list().models if one.model == live_server.model]
+    assert listed.size is not None
+    assert listed.size > 50_000_000
+    assert listed.details is not None
+    assert listed.details.family == "llama"
+    (running,) = client.ps().models
+    assert (running.model, running.digest) == (live_server.model, listed.digest)
+    assert running.expires_at is not None
+    assert running.expires_at.year > 2300
+    shown = client.show(live_server.model)
+    assert shown.modelinfo is not None
+    assert shown.modelinfo["general.architecture"] == "llama"
+    assert shown.modelinfo["general.parameter_count"] > 100_000_000
+    assert shown.capabilities == ["completion"]
+
+
+def test_load_and_unload(client: ollama.Client, live_server: LiveServer) -> None:
+    assert client.generate(live_server.model).done_reason == "load"
+    assert len(client.ps().models) == 1
+    assert client.generate(live_server.model, keep_alive=0).done_reason == "unload"
+    wait_until(lambda: not client.ps().models, 30)
+
+
+def test_create_copy_and_delete(client: ollama.Client, live_server: LiveServer, starter_gguf: Path) -> None:
+    digest = client.create_blob(starter_gguf)
+    assert digest == "sha256:" + hashlib.sha256(starter_gguf.read_bytes()).hexdigest()
+    statuses = [
+        step.status
+        for step in client.create(
+            "mine", files={"model.gguf": digest}, system="Be brief.", parameters={"seed": 1}, stream=True
+        )
+    ]
+    assert statuses[-1] == "success"
+    assert client.create("yours", from_="mine", system="Be long.").status == "success"
+    assert "SYSTEM Be long." in (client.show("yours").modelfile or "").splitlines()
+    assert client.copy("mine", "other").status == "success"
+    assert {"mine:latest", "yours:latest", "other:latest"} <= {one.model for one in client.list().models}
+    for name in ("mine", "yours", "other"):
+        assert client.delete(name).status == "success"
+    assert [one.model for one in client.list().models] == [live_server.model]
+
+
+def test_errors(client: ollama.Client, live_server: LiveServer) -> None:
+    with pytest.raises(ollama.ResponseError, match="model 'nope' not found") as missing:
+        client.chat("nope", [{"role": "user", "content": "hi"}])
+    assert missing.value.status_code == 404
+    with pytest.raises(ollama.ResponseError, match="does not support thinking"):
+        client.generate(live_server.model, "x", think=True)
+    with pytest.raises(ollama.ResponseError, match='option "num_ctx" must be of type integer') as wrong:
+        client.generate(live_server.model, "x", options={"num_ctx": "many"})
+    assert wrong.value.status_code == 500
+
+
+async def test_async_streams_at_the_same_time(live_server: LiveServer) -> None:
+    async def one(client: ollama.AsyncClient, word: str) -> str:
+        texts = []
+        messages = [{"role": "user", "content": f"Say {word}."}]
+        async for part in await client.chat(live_server.model, messages, stream=True, options=GREEDY):
+            texts.append(part.message.content or "")
+        return "".join(texts)
+
+    async with ollama.AsyncClient(host=live_server.base_url, trust_env=False) as client:
+        together = await asyncio.gather(*(one(client, word) for word in ("red", "green", "blue")))
+    assert [bool(text) for text in together] == [True] * 3

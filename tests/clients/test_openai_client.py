@@ -1,0 +1,77 @@
+"""The unmodified `openai` package against a real service with a real model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import openai
+import pytest
+from openai.types.chat import ChatCompletionMessageParam
+
+from tests.conftest import LiveServer
+
+pytestmark = pytest.mark.model
+HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello."}]
+
+
+@pytest.fixture
+def client(live_server: LiveServer) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{live_server.base_url}/v1", api_key="unused", max_retries=0) as client:
+        yield client
+
+
+def test_chat(client: openai.OpenAI, live_server: LiveServer) -> None:
+    whole = client.chat.completions.create(model=live_server.model, messages=HELLO, temperature=0, max_tokens=8)
+    chunks = list(
+        client.chat.completions.create(
+            model=live_server.model,
+            messages=HELLO,
+            temperature=0,
+            max_completion_tokens=8,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    (choice,) = whole.choices
+    assert choice.message.role == "assistant"
+    assert choice.message.content
+    assert choice.finish_reason in ("stop", "length")
+    *texts, finish, usage = chunks
+    assert texts[0].choices[0].delta.role == "assistant"
+    assert "".join(one.choices[0].delta.content or "" for one in texts) == choice.message.content
+    assert finish.choices[0].finish_reason == choice.finish_reason
+    assert usage.usage is not None
+    assert whole.usage is not None
+    assert usage.usage.completion_tokens == whole.usage.completion_tokens
+    assert usage.usage.total_tokens == usage.usage.prompt_tokens + usage.usage.completion_tokens
+
+
+def test_text_parts_and_further_fields(client: openai.OpenAI, live_server: LiveServer) -> None:
+    reply = client.chat.completions.create(
+        model=live_server.model,
+        messages=[
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "Count: one, two,"}]},
+        ],
+        seed=1,
+        stop=["\n"],
+        max_tokens=8,
+        extra_body={"num_ctx": 512, "keep_alive": "1m", "options": {"top_k": 1}},
+    )
+    assert "\n" not in (reply.choices[0].message.content or "")
+
+
+def test_models(client: openai.OpenAI, live_server: LiveServer) -> None:
+    assert live_server.model in [model.id for model in client.models.list()]
+    assert client.models.retrieve(live_server.model).owned_by == "library"
+
+
+def test_errors(client: openai.OpenAI, live_server: LiveServer) -> None:
+    with pytest.raises(openai.NotFoundError, match="model 'nope' not found"):
+        client.chat.completions.create(model="nope", messages=HELLO)
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("nope")
+    with pytest.raises(openai.BadRequestError, match="n other than 1"):
+        client.chat.completions.create(model=live_server.model, messages=HELLO, n=2)
+    with pytest.raises(openai.BadRequestError, match="too short"):
+        client.chat.completions.create(model=live_server.model, messages=[])
