@@ -138,6 +138,8 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
 
     def _tick(self) -> None:
         """Feed the visible screen, then wait as long as what runs allows."""
+        if not self.screen_stack:
+            return  # the app is closing
         snapshot = self.link.latest()
         screen = self.screen_stack[0]
         if isinstance(screen, WorkbenchScreen) and screen.is_mounted:

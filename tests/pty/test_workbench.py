@@ -1,0 +1,236 @@
+"""The real program in a real terminal with the real model: what a new user does, and what terminals do to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ollama import Client as OllamaClient
+
+from tests.conftest import STARTER_MODEL
+from tests.programs import CORRAL, answers, environment, free_port, serving
+from tests.terminal import Terminal
+from tests.waiting import block_until
+
+SIZES = [(120, 36), (80, 24)]
+F2, F3, F4, F5, F6 = "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~"
+ESCAPE, ENTER = "\x1b", "\r"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+class ApiStream:
+    """An API client that reads an endless answer in a thread and notes when lines came."""
+
+    def __init__(self, port: int, num_predict: int = 4000) -> None:
+        body = {
+            "model": STARTER_MODEL,
+            "prompt": "Count: 1, 2, 3,",
+            "raw": True,
+            "options": {"temperature": 0.9, "num_predict": num_predict, "repeat_penalty": 1.3},
+        }
+        self._request = urllib.request.Request(f"http://127.0.0.1:{port}/api/generate", json.dumps(body).encode())
+        self.arrived: list[float] = []
+        self.error = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+        block_until(lambda: len(self.arrived) > 3 or bool(self.error), 60)
+
+    def _read(self) -> None:
+        try:
+            with urllib.request.urlopen(self._request, timeout=60) as reply:
+                for line in reply:
+                    self.arrived.append(time.monotonic())
+                    if self._stop.is_set() or json.loads(line).get("done"):
+                        return
+        except Exception as error:
+            self.error = repr(error)
+
+    @property
+    def count(self) -> int:
+        return len(self.arrived)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+
+def children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def chat(port: int, text: str) -> dict[str, Any]:
+    with OllamaClient(host=f"http://127.0.0.1:{port}") as client:
+        reply = client.chat(STARTER_MODEL, [{"role": "user", "content": text}], options={"num_predict": 8})
+    return dict(reply.model_dump())
+
+
+@pytest.fixture(params=SIZES, ids=["120x36", "80x24"])
+def size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    pair: tuple[int, int] = request.param
+    return pair
+
+
+@pytest.mark.timeout(300)
+def test_from_an_empty_store_to_an_answer_seen_by_everybody(size: tuple[int, int], home: Path, tmp_path: Path) -> None:
+    port = free_port()
+    store = tmp_path / "models"
+    with Terminal([CORRAL], environment(store, port, home), columns=size[0], lines=size[1]) as terminal:
+        terminal.wait_for("There is no model here yet", "starter model")
+        terminal.press(ENTER)
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}", patience_s=180)
+        terminal.press("Write one sentence about the sea.")
+        terminal.wait_for("about the sea.")
+        terminal.press(ENTER)
+        terminal.wait_for("you", "tok/s · ttft", patience_s=60)
+        assert chat(port, "Hello")["message"]["content"]
+        body = json.dumps({"model": STARTER_MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": False})
+        curl = ["curl", "-s", f"http://127.0.0.1:{port}/api/chat", "-d", body]
+        assert json.loads(subprocess.run(curl, capture_output=True, check=True, timeout=60).stdout)["done"]
+        terminal.press(F6)
+        shown = terminal.wait_for("Requests", "/api/chat", "tui", "curl")
+        assert STARTER_MODEL in shown
+        terminal.press(F3)
+        terminal.wait_for("Models 1", STARTER_MODEL, "Q4_1")
+        terminal.press(F4)
+        terminal.wait_for(STARTER_MODEL, "idle", "CPU")
+        terminal.press(F5)
+        terminal.wait_for("Modelfile", "FROM")
+        assert "Traceback" not in terminal.text()
+
+
+@pytest.mark.timeout(300)
+def test_escape_stops_an_answer_and_keeps_what_came(own_store: Path, home: Path) -> None:
+    port = free_port()
+    with Terminal([CORRAL], environment(own_store, port, home)) as terminal:
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        terminal.press("Tell me a very long story.")
+        terminal.wait_for("very long story.")
+        terminal.press(ENTER)
+        terminal.wait_for("live", patience_s=60)
+        terminal.press(ESCAPE)
+        terminal.wait_for("stopped")
+        terminal.press(F6)
+        terminal.wait_for("/api/chat", "499")
+
+
+@pytest.mark.timeout(300)
+def test_a_terminal_that_is_not_read_does_not_touch_a_stream(own_store: Path, home: Path) -> None:
+    port = free_port()
+    with Terminal([CORRAL], environment(own_store, port, home)) as terminal:
+        block_until(lambda: answers(port))
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        terminal.press(F4)
+        stream = ApiStream(port)
+        terminal.stall()
+        before = stream.count
+        block_until(lambda: stream.count > before + 200 or bool(stream.error), 90)
+        terminal.go_on()
+        gaps = [later - earlier for earlier, later in zip(stream.arrived, stream.arrived[1:], strict=False)]
+        stream.stop()
+        assert not stream.error
+        assert max(gaps) < 3.0, "the stream stood still while the terminal did"
+        terminal.press(F2)
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+
+
+@pytest.mark.timeout(300)
+def test_a_terminal_that_goes_away_leaves_the_service(own_store: Path, home: Path) -> None:
+    port = free_port()
+    terminal = Terminal([CORRAL], environment(own_store, port, home))
+    try:
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        stream = ApiStream(port)
+        terminal.hang_up()
+        before = stream.count
+        block_until(lambda: stream.count > before + 100 or bool(stream.error), 60)
+        stream.stop()
+        assert not stream.error
+        assert terminal.process.poll() is None
+        assert chat(port, "Still there?")["done"]
+        process = psutil.Process(terminal.process.pid)
+        block_until(lambda: process.cpu_percent(interval=0.5) < 30)
+        runners = children(terminal.process.pid)
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait_exit() == 0
+        block_until(lambda: not any(runner.is_running() for runner in runners), 10)
+    finally:
+        terminal.end()
+
+
+@pytest.mark.timeout(300)
+def test_quitting_leaves_nothing_behind(own_store: Path, home: Path) -> None:
+    port = free_port()
+    with Terminal([CORRAL], environment(own_store, port, home)) as terminal:
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        chat(port, "Load yourself.")
+        runners = children(terminal.process.pid)
+        assert runners
+        terminal.press("\x11")  # Ctrl+Q
+        assert terminal.wait_exit() == 0
+        block_until(lambda: not any(runner.is_running() for runner in runners), 10)
+        assert b"\x1b[?1049l" in terminal.raw, "the terminal was not given back as it was"
+        assert b"Traceback" not in terminal.raw
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_workbench_takes_its_runners_along(own_store: Path, home: Path) -> None:
+    port = free_port()
+    with Terminal([CORRAL], environment(own_store, port, home)) as terminal:
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        chat(port, "Load yourself.")
+        runners = children(terminal.process.pid)
+        os.kill(terminal.process.pid, signal.SIGKILL)
+        block_until(lambda: not any(runner.is_running() for runner in runners), 5)
+
+
+@pytest.mark.timeout(300)
+def test_a_taken_port_is_said_by_whom_and_another_offered(own_store: Path, home: Path) -> None:
+    with serving(own_store, home) as port, Terminal([CORRAL], environment(own_store, port, home)) as terminal:
+        terminal.wait_for(str(port), "corral", str(port + 1))
+        terminal.press(ENTER)
+        terminal.wait_for(f"127.0.0.1:{port + 1}")
+        block_until(lambda: answers(port + 1))
+
+
+@pytest.mark.timeout(300)
+def test_text_from_a_model_cannot_command_the_terminal(own_store: Path, home: Path) -> None:
+    port = free_port()
+    hostile = "\x1b]52;c;aGFja2Vk\x07\x1b[2J\x1b]0;owned\x07[@click=app.exit]x[/] [/nope]"
+    with Terminal([CORRAL], environment(own_store, port, home)) as terminal:
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        with OllamaClient(host=f"http://127.0.0.1:{port}") as client:
+            client.create("hostile", from_=STARTER_MODEL, system=hostile, template=hostile + "{{ .Prompt }}")
+            with pytest.raises(Exception, match="not found"):
+                client.generate(model="nosuch", prompt=hostile)
+        terminal.press(F3)
+        terminal.wait_for("hostile", "Models 2")
+        terminal.press("j")
+        terminal.press("k")
+        terminal.press(F5)
+        terminal.wait_for("Modelfile")
+        terminal.press(F6)
+        terminal.wait_for("Requests", "nosuch")
+        drawn = bytes(terminal.raw)
+        assert b"owned" in drawn, "the text was to be shown"
+        assert b"\x1b]52;c;aGFja2Vk" not in drawn
+        assert b"\x1b]0;owned" not in drawn
+        assert b"\x1b[2J]0;" not in drawn
