@@ -13,7 +13,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from corral.runtime.engine.process import harden
+from corral.runtime.engine.process import harden, yield_early
 from corral.runtime.engine.protocol import Cancel, Hello, Load, LoadRefused, Pause, Ping, Refused, Submit
 from corral.runtime.engine.wire import FrameReader, FrameWriter, take_standard_streams
 
@@ -28,6 +28,7 @@ def main() -> NoReturn:
     """Serve one parent until it goes."""
     reader, writer = take_standard_streams()
     harden()
+    yield_early()
     code = 0
     try:
         _serve(reader, writer)

@@ -13,6 +13,8 @@ import psutil
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
+_SPIN_VARIABLES: Final = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+_SHORT_SPIN: Final = "300"
 _CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -48,6 +50,18 @@ def default_threads() -> int:
     if quota:
         limits.append(quota)
     return max(1, min(limits))
+
+
+def yield_early() -> None:
+    """Have OpenMP's threads wait for each other asleep where they would spin on all processors there are.
+
+    A thread that spins for one whose processor is taken keeps both from getting on: on two cores with one other busy
+    process this is 45 tokens a second against 7, and costs some percent on a machine that does nothing else. To be
+    called before llama.cpp is loaded.
+    """
+    logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    if default_threads() >= logical and not any(name in os.environ for name in _SPIN_VARIABLES):
+        os.environ["GOMP_SPINCOUNT"] = _SHORT_SPIN
 
 
 def _quota_cores() -> int:

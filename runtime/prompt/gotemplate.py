@@ -66,6 +66,8 @@ def render_go(source: str, turns: Sequence[Turn]) -> str:
         raise TemplateFailed(f"the template failed: {str(error).splitlines()[0]}") from None
     except (MemoryError, RecursionError) as error:
         raise TemplateFailed(f"the template failed: {type(error).__name__}") from None
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise TemplateFailed(f"the template failed: {error}") from None  # a stranger's expression on our data
 
 
 @lru_cache(maxsize=4)

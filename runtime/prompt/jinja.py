@@ -95,9 +95,10 @@ class _Environment(ImmutableSandboxedEnvironment):
         return result
 
     def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        owner = getattr(function, "__self__", None)
+        method = getattr(function, "__wrapped__", function)  # the sandbox wraps str.format
+        owner = getattr(method, "__self__", None)
         if isinstance(owner, str | bytes):
-            _check_method(self.meter, owner, getattr(function, "__name__", ""), args)
+            _check_method(self.meter, owner, getattr(method, "__name__", ""), args)
         result = super().call(context, function, *args, **kwargs)
         self.meter.charge_value(result)
         return result

@@ -3,6 +3,8 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from corral.runtime.engine.protocol import Turn
 from corral.runtime.errors import TemplateFailed
@@ -67,3 +69,22 @@ def test_functions() -> None:
 def test_broken_and_hostile_templates_are_refused(source: str) -> None:
     with pytest.raises(TemplateFailed):
         render_go(source, CHAT)
+
+
+WORDS = """
+{{ }} {{- -}} if end range with else .Messages .Prompt .Role $x := 1 and or eq len slice index printf json "%d" ( ) |
+text . -7 toTypeScriptType define template "a" break not
+"""
+PARTS = st.sampled_from([*WORDS.split(), "\n"])
+
+
+@given(
+    st.lists(PARTS, max_size=12).map(" ".join) | st.lists(PARTS, max_size=6).map(lambda p: "{{" + " ".join(p) + "}}")
+)
+def test_no_template_breaks_anything_else(source: str) -> None:
+    message = ""
+    try:
+        render_go(source, CHAT)
+    except TemplateFailed as error:
+        message = str(error)
+    assert "\n" not in message
