@@ -18,6 +18,7 @@ from aiohttp.typedefs import Middleware
 from corral.api.errors import Problem, RequestRefused, describe, is_expected, ollama_body, openai_body
 from corral.api.keys import ACTIVITY, ALLOWED_ORIGIN, CALLER, CANCELED, NOTE, WORKBENCH
 from corral.api.origins import HostPolicy, OriginPolicy
+from corral.api.stream import SHUTTING_DOWN, take_back_cancellation
 from corral.api.version import SERVER
 from corral.runtime.verbs import Caller
 
@@ -87,7 +88,11 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
     except web.HTTPException as error:
         return _routing_error(request, error)
     except asyncio.CancelledError:
-        raise
+        if not request.app[ACTIVITY].stopping:
+            raise
+        take_back_cancellation()
+        request[NOTE] = SHUTTING_DOWN.message
+        return error_response(request, SHUTTING_DOWN)
     except Exception as error:
         if not is_expected(error):
             log.exception("%s %s failed", request.method, request.path)

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 WRITE_TIMEOUT_S = 60.0
 """How long a reader may take nothing at all before it is cut."""
 _LAST_WORDS_S = 2.0
+SHUTTING_DOWN = Problem(503, "the server is shutting down")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ async def respond(
         except asyncio.CancelledError:
             if not request.app[ACTIVITY].stopping:
                 raise
-            _uncancel()
-            await _end_with_error(request, response, wire, Problem(503, "the server is shutting down"))
+            take_back_cancellation()
+            await _end_with_error(request, response, wire, SHUTTING_DOWN)
         except Exception as error:
             if not is_expected(error):
                 log.exception("%s %s failed in the middle of its answer", request.method, request.path)
@@ -97,7 +98,7 @@ async def _end_with_error(request: web.Request, response: web.StreamResponse, wi
             request.transport.abort()
 
 
-def _uncancel() -> None:
+def take_back_cancellation() -> None:
     """Take a cancellation back, so that the last words can be sent."""
     task = asyncio.current_task()
     while task is not None and task.cancelling():

@@ -166,6 +166,18 @@ def test_stop_ends_what_takes_too_long_with_an_error(gated: Served, path: str) -
     assert (gated.fake.closed, gated.fake.ended) == (1, True)
 
 
+def test_stop_answers_those_who_have_heard_nothing_yet(gated: Served, until: Until) -> None:
+    with gated.connect() as connection:
+        connection.sendall(request_for("/api/chat"))
+        until(lambda: len(gated.fake.asked) == 1)
+        gated.service.stop(drain_s=0.05)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert answer.endswith(b'{"error": "the server is shutting down"}')
+
+
 def test_a_second_stop_does_not_wait(gated: Served) -> None:
     with gated.connect() as connection:
         connection.sendall(request_for("/api/chat"))

@@ -1,0 +1,33 @@
+"""A client that goes away stops the real engine's work on its request."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from corral.runtime.snapshot import RequestState
+from tests.conftest import LiveServer
+from tests.fakes.served import wait_until
+
+pytestmark = pytest.mark.model
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+def test_disconnect_stops_the_work(live_server: LiveServer, path: str) -> None:
+    requests = live_server.service.client.requests
+    body = {
+        "model": live_server.model,
+        "messages": [{"role": "user", "content": "Write a very long story."}],
+        "stream": True,
+        "options": {"num_predict": 4000, "temperature": 0},
+    }
+    with (
+        httpx.Client(base_url=live_server.base_url, trust_env=False, timeout=60) as client,
+        client.stream("POST", path, json=body) as response,
+    ):
+        assert response.status_code == 200
+        next(response.iter_lines())
+    wait_until(lambda: requests.in_flight == 0, 5)
+    row = requests.rows()[0]
+    assert (row.path, row.state, row.status) == (path, RequestState.CANCELED, 499)
+    wait_until(lambda: all(model.slots_used == 0 for model in live_server.service.client.latest().models), 5)
