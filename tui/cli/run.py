@@ -82,15 +82,16 @@ def find(session: Session, model: str) -> ModelDetails:
     except RemoteFailed as error:
         if error.status != _NOT_FOUND:
             raise
+    starter = f"The starter model comes with: corral run {STARTER_SOURCE}"
+    if session.own and not model.startswith(_SOURCES):  # a plain name is a registry's, which only a server may know
+        raise CommandError(f"model '{model}' not found", hint=starter)
     try:
         return session.run(session.client.show(_fetch(session, model)))
     except (RunError, StoreError) as error:
         if model.startswith(_SOURCES):
             raise
-        raise CommandError(
-            f"model '{model}' not found",
-            hint=f"It could not be fetched either: {error}\nThe starter model comes with: corral run {STARTER_SOURCE}",
-        ) from None
+        hint = f"It could not be fetched either: {error}\n{starter}"
+        raise CommandError(f"model '{model}' not found", hint=hint) from None
 
 
 def _fetch(session: Session, model: str) -> str:

@@ -162,6 +162,14 @@ def open_session(settings: Settings) -> Session:
         raise ServerUnreachable("could not connect to corral server, run 'corral serve' to start it")
     from corral.api.server import Service
 
+    keep_log_quiet()
     service = Service(settings, serving=False)
     service.start()
     return OwnSession(service)
+
+
+def keep_log_quiet() -> None:
+    """Keep the log of a service in this process off the terminal: a command says itself what went wrong."""
+    import logging
+
+    logging.getLogger("corral").addHandler(logging.NullHandler())

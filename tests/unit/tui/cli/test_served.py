@@ -106,3 +106,4 @@ def test_an_unknown_model(
 def test_version_finds_the_server(served: Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert served("--version") == 0
     assert "Warning" not in capsys.readouterr().out
+    assert served("list") == 0  # answered after the first connection, so that is closed before the server ends
