@@ -89,9 +89,11 @@ class Service:
 
         async def live() -> None:
             try:
-                from corral.api.http import HttpServer
+                server = None
+                if listener is not None:
+                    from corral.api.http import HttpServer
 
-                server = HttpServer(settings, listener, self.address) if listener is not None else None
+                    server = HttpServer(settings, listener, self.address)
                 await self._live(server, ready)
             except BaseException as error:
                 if ready.done():

@@ -10,10 +10,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from corral.runtime.counts import human_number
 from corral.runtime.errors import BadRequest, InvalidParameter, TemplateFailed
 from corral.runtime.library import Library
 from corral.runtime.options import parse_options, parse_parameters
-from corral.runtime.verbs import Client, CreateRequest, Message, Progress
+from corral.runtime.verbs import Caller, Client, CreateRequest, Message, Progress
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog
 from corral.store.errors import BlobNotFound, ModelfileError, ModelNotFound, NotGguf, StoreError
@@ -157,16 +158,6 @@ def _check(request: CreateRequest) -> None:
             raise BadRequest(str(error)) from None
 
 
-def human_number(count: int) -> str:
-    """A parameter count as Ollama writes it: `8.0B`, `134.52M`, `512K` (spec d.2)."""
-    if count >= 1_000_000_000:
-        billions = count / 1e9
-        return f"{billions:.0f}B" if count % 1_000_000_000 == 0 else f"{billions:.1f}B"
-    if count >= 1_000_000:
-        return f"{count // 1_000_000}M" if count % 1_000_000 == 0 else f"{count / 1e6:.2f}M"
-    return f"{round(count / 1000)}K" if count >= 1000 else str(count)
-
-
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """A Modelfile as a request. `weights` is the GGUF file it is made from; None where it names a model."""
@@ -188,7 +179,7 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
         match command.name:
             case "from":
                 if request.base is not None or weights is not None:
-                    raise _at(command, "only one FROM is supported")
+                    raise ModelfileError("only one FROM is supported", command.line)
                 weights = _weights(command, folder)
                 if weights is None:
                     request = replace(request, base=command.value)
@@ -205,21 +196,17 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
                 lines.append((command.key, command.value))
                 _check_parameter(command)
             case _:
-                raise _at(command, f"{command.name.upper()} is not supported")
+                raise ModelfileError(f"{command.name.upper()} is not supported", command.line)
     if request.base is None and weights is None:
         raise ModelfileError("no FROM line")
     return Recipe(replace(request, parameters=parse_parameters(lines)), weights)
-
-
-def _at(command: Command, message: str) -> ModelfileError:
-    return ModelfileError(f"(line {command.line}): {message}" if command.line else message, command.line)
 
 
 def _check_parameter(command: Command) -> None:
     try:
         parse_parameters([(command.key, command.value)])
     except InvalidParameter as error:
-        raise _at(command, str(error)) from None
+        raise ModelfileError(str(error), command.line) from None
 
 
 def _weights(command: Command, folder: Path) -> Path | None:
@@ -232,15 +219,15 @@ def _weights(command: Command, folder: Path) -> Path | None:
     if stat.S_ISDIR(mode):
         found = sorted(path.glob("*.gguf"))
         if len(found) != 1:
-            raise _at(command, f"{len(found)} GGUF files in {command.value}: name one")
+            raise ModelfileError(f"{len(found)} GGUF files in {command.value}: name one", command.line)
         return found[0]
     if not stat.S_ISREG(mode):
-        raise _at(command, f"{command.value} is not a regular file")
+        raise ModelfileError(f"{command.value} is not a regular file", command.line)
     return path
 
 
 async def create_from_modelfile(
-    client: Client, name: str, modelfile: Modelfile, folder: Path
+    client: Client, name: str, modelfile: Modelfile, folder: Path, *, caller: Caller | None = None
 ) -> AsyncGenerator[Progress, None]:
     """Make a model from a Modelfile: hash and upload its file where it has one, then create.
 
@@ -249,7 +236,7 @@ async def create_from_modelfile(
         StoreError, RunError: as the verbs.
     """
     recipe = request_from_modelfile(name, modelfile, folder)
-    request = recipe.request
+    request = replace(recipe.request, caller=caller)
     if recipe.weights is not None:
         yield Progress("gathering model components")
         path = recipe.weights

@@ -95,6 +95,7 @@ class Publisher:
             tokens_per_s=decode,
             prompt_tokens_per_s=prompt,
             expires_in_s=max(0.0, remaining) if idle else None,
+            aliases=tuple(name for name in resident.names if name != resident.wanted.name),
         )
 
 

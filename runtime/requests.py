@@ -15,7 +15,8 @@ _ENDED = (RequestState.DONE, RequestState.FAILED, RequestState.CANCELED)
 class RequestLog:
     """Rows of requests in flight and of the last that ended. Owned by the service loop.
 
-    A request in flight is never dropped; of those that ended the newest `KEPT` stay.
+    A request in flight is never dropped; of those that ended the newest `KEPT` stay. `on_change` is called when one
+    begins or ends.
     """
 
     def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
@@ -23,7 +24,7 @@ class RequestLog:
         self._wall_clock = wall_clock
         self._rows: dict[str, RequestView] = {}
         self._cancels: dict[str, Callable[[], None]] = {}
-        self.total = 0
+        self.on_change: Callable[[], None] = lambda: None
 
     def begin(self, caller: Caller, model: str = "", cancel: Callable[[], None] | None = None) -> None:
         """Open a row. A second call for the same id adds the model and the way to cancel."""
@@ -33,7 +34,6 @@ class RequestLog:
             if model:
                 self.update(caller.request_id, model=model)
             return
-        self.total += 1
         self._rows[caller.request_id] = RequestView(
             id=caller.request_id,
             client=caller.client,
@@ -45,6 +45,7 @@ class RequestLog:
             started_s=self._clock(),
         )
         self._forget_oldest()
+        self.on_change()
 
     def update(self, request_id: str, **fields: object) -> None:
         """Change fields of a row that is still open; a request that ended stays as it was."""
@@ -64,6 +65,7 @@ class RequestLog:
         elif status >= 400 or note:
             state = RequestState.FAILED
         self._rows[request_id] = replace(row, state=state, status=status, ended_s=self._clock(), note=note or row.note)
+        self.on_change()
 
     def cancel(self, request_id: str) -> bool:
         """Stop a request in flight; False where there is none of that id that can be stopped."""

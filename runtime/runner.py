@@ -28,14 +28,21 @@ MAX_UNREAD_CHARS = 64 * 1024
 STDERR_LINES = 40
 
 _PASSED_ON = ("PATH", "HOME", "USERPROFILE", "LANG", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "VIRTUAL_ENV", "TZ")
-_PASSED_ON_PREFIXES = ("LC_", "LD_LIBRARY", "DYLD_", "CUDA", "NVIDIA", "GGML_", "LLAMA_", "HIP_", "ROC", "HSA_", "OMP_")
+_PASSED_ON_PREFIXES = (
+    "LC_",
+    "LD_LIBRARY",
+    "DYLD_",
+    "CUDA",
+    "NVIDIA",
+    "GGML_",
+    "LLAMA_",
+    "HIP_",
+    "ROC",
+    "HSA_",
+    "OMP_",
+    "GOMP_",
+)
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSW")
-
-
-_QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""llama.cpp's threads meet at barriers many times a token. Spinning there is fastest on an idle machine; where anything
-else computes, each barrier waits for a thread that has lost its core (2 cores with 2 other busy processes: 1.7 tokens/s
-spinning, 21.8 sleeping). A user who sets the variable is heard."""
 
 
 def runner_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -45,7 +52,7 @@ def runner_environment(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if (name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)) and not any(word in name for word in _SECRET)
     }
-    return {**_QUIET_THREADS, **passed, "PYTHONUNBUFFERED": "1"}
+    return {**passed, "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,10 +32,13 @@ class Wanted:
 
 @dataclass(eq=False)
 class Resident:
-    """A model in memory or on its way there. `users` counts requests on it; `ready` resolves when it can serve."""
+    """A model in memory or on its way there. `users` counts requests on it, `names` are those it was
+    asked for by, `ready` resolves when it can serve.
+    """
 
     wanted: Wanted
     ready: asyncio.Future[Runner]
+    names: dict[str, None] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
     runner: Runner | None = None
     users: int = 0
@@ -146,6 +149,7 @@ class Scheduler:
                 resident = self._join_or_make(wanted, ticket)
                 if resident is not None:
                     resident.users += 1
+                    resident.names[wanted.name] = None
                     self._cancel_timer(resident)
                     return resident
                 if ticket not in self._queue:

@@ -60,7 +60,10 @@ class ModelState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """One model in memory. Sizes in bytes, `cpu_percent` 100 per core, `expires_in_s` inf for ever, None while busy."""
+    """One model in memory. Sizes in bytes, `cpu_percent` 100 per core, `expires_in_s` inf for ever, None while busy.
+
+    `aliases` are further names of the same weights that were asked for while it was in memory.
+    """
 
     name: str
     digest: str
@@ -82,6 +85,7 @@ class ModelView:
     tokens_per_s: float
     prompt_tokens_per_s: float
     expires_in_s: float | None
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

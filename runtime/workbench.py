@@ -6,6 +6,7 @@ One workbench per process, on one loop (the service's). It puts the parts togeth
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
@@ -56,6 +57,7 @@ OLLAMA_LEVEL = "0.33.0"
 
 SAMPLE_S = 1.0
 BUSY_PUBLISH_S = 0.25
+LEAST_PUBLISH_S = 0.05
 UNWATCHED_SAMPLE_S = 10.0
 WATCHED_FOR_S = 5.0
 
@@ -110,6 +112,8 @@ class Workbench:
         self._snapshot = EMPTY
         self._looked_at = clock()
         self._sampler: asyncio.Task[None] | None = None
+        self._stirred = asyncio.Event()
+        self.requests.on_change = self._stirred.set
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -145,7 +149,15 @@ class Workbench:
             if watched:
                 self._snapshot = self._publisher.snapshot()
             busy = self.requests.in_flight or any(r.state is not ModelState.IDLE for r in self._scheduler.residents)
-            await asyncio.sleep(BUSY_PUBLISH_S if busy and watched else SAMPLE_S)
+            await self._pause(BUSY_PUBLISH_S if busy and watched else SAMPLE_S)
+
+    async def _pause(self, longest_s: float) -> None:
+        """Wait; a request that begins or ends cuts it short, so that a screen need not guess for a second."""
+        self._stirred.clear()
+        await asyncio.sleep(LEAST_PUBLISH_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest_s - LEAST_PUBLISH_S):
+                await self._stirred.wait()
 
     def latest(self) -> Snapshot:
         """The newest snapshot; that somebody looks is what makes it be renewed."""

@@ -64,7 +64,7 @@ def starter_gguf() -> Path:
 
 def store_with_starter(gguf: Path, root: Path) -> Path:
     """Make a store at `root` that holds the starter model as `smollm2:135m`."""
-    from corral.runtime.create import human_number
+    from corral.runtime.counts import human_number
     from corral.store.blobs import BlobStore
     from corral.store.gguf import read_header
     from corral.store.manifests import Layer, ManifestStore, MediaType, ModelConfig

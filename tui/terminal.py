@@ -41,19 +41,21 @@ def is_remote(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("SSH_TTY") or environ.get("SSH_CONNECTION"))
 
 
-def run_workbench(app: WorkbenchApp) -> ExitReason:
+def run_workbench(app: WorkbenchApp, *, mouse: bool = True) -> ExitReason:
     """Run the workbench on this process's terminal until it is left. To be called on the main thread.
+
+    Without `mouse` the terminal keeps it for its own selection.
 
     Raises:
         SystemExit: the app failed; what there is to say has been printed.
     """
-    reason = run_on_terminal(app)
+    reason = run_on_terminal(app, mouse=mouse)
     if app.return_code:
         raise SystemExit(app.return_code)
     return reason if reason is not None else ExitReason.QUIT
 
 
-def run_on_terminal(app: App[R]) -> R | ExitReason | None:
+def run_on_terminal(app: App[R], *, mouse: bool = True) -> R | ExitReason | None:
     """Run an app and return its result, or `HANGUP` where its terminal went away, `QUIT` for SIGTERM."""
 
     async def main() -> R | ExitReason | None:
@@ -65,7 +67,7 @@ def run_on_terminal(app: App[R]) -> R | ExitReason | None:
         if os.name == "posix":
             app.driver_class = _driver_class(partial(leave, ExitReason.HANGUP))
         with _signals(leave):
-            return await app.run_async()
+            return await app.run_async(mouse=mouse)
 
     result = asyncio.run(main())
     if result is ExitReason.HANGUP:

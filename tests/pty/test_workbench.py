@@ -184,6 +184,7 @@ def test_quitting_leaves_nothing_behind(own_store: Path, home: Path) -> None:
         chat(port, "Load yourself.")
         runners = children(terminal.process.pid)
         assert runners
+        terminal.wait_for("idle", "q0")
         terminal.press("\x11")  # Ctrl+Q
         assert terminal.wait_exit() == 0
         block_until(lambda: not any(runner.is_running() for runner in runners), 10)

@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from corral.runtime.counts import human_number
 from corral.tui.cli.errors import UsageError
-from corral.tui.cli.human import human_number
 from corral.tui.cli.session import Cli
 from corral.tui.cli.table import section
 from corral.tui.control_chars import visible

@@ -8,7 +8,6 @@ import sys
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from corral.runtime.settings import Settings, parse_host
@@ -42,9 +41,7 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
         if service is None:
             return 0
         app = WorkbenchApp(ServiceLink(service.client, service.loop), environ=cli.environ)
-        if flags.no_mouse:
-            app.run_async = partial(app.run_async, mouse=False)  # type: ignore[method-assign]
-        if run_workbench(app) is ExitReason.HANGUP:
+        if run_workbench(app, mouse=not flags.no_mouse) is ExitReason.HANGUP:
             _wait_for_the_end()
     finally:
         launch.stop()

@@ -20,6 +20,7 @@ from corral.store.errors import ModelfileError
 from corral.store.lint import Finding, Severity
 from corral.store.modelfile import decode, parse
 from corral.tui.actions import Where
+from corral.tui.chats import new_caller
 from corral.tui.dialogs.ask import AskDialog, check_model_name
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.link import StreamHandle
@@ -276,9 +277,11 @@ class ModelfileScreen(CallingScreen):
         except ModelfileError as error:
             self.tell_error(str(error))
             return
-        folder = self.folder
+        folder, caller = self.folder, new_caller("/api/create")
         self._creating = name
-        self._creation = self.link.stream(lambda client: create_from_modelfile(client, name, modelfile, folder))
+        self._creation = self.link.stream(
+            lambda client: create_from_modelfile(client, name, modelfile, folder, caller=caller)
+        )
         self._status = f"creating {name}"
         self._draw_note()
 

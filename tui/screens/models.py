@@ -132,7 +132,7 @@ class ModelsScreen(CallingScreen):
             self._draw()
 
     def _states(self) -> dict[str, ModelState]:
-        return {model.name: model.state for model in self._snapshot.models}
+        return {name: model.state for model in self._snapshot.models for name in (model.name, *model.aliases)}
 
     def _draw(self) -> None:
         if not self.is_mounted:

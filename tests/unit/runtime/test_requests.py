@@ -88,5 +88,4 @@ def test_a_runner_learns_no_secrets() -> None:
     passed = runner_environment(
         {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0", "OPENAI_API_KEY": "x", "LLAMA_TOKEN": "x", "CORRAL_API_KEY": "x"}
     )
-    assert set(passed) == {"PATH", "CUDA_VISIBLE_DEVICES", "PYTHONUNBUFFERED", "OMP_WAIT_POLICY"}
-    assert runner_environment({"OMP_WAIT_POLICY": "ACTIVE"})["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert passed == {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0", "PYTHONUNBUFFERED": "1"}

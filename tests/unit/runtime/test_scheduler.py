@@ -42,6 +42,10 @@ class House:
         return runner
 
     @property
+    def states(self) -> list[ModelState]:
+        return [one.state for one in self.scheduler.residents]
+
+    @property
     def names(self) -> set[str]:
         return {one.wanted.name for one in self.scheduler.residents}
 
@@ -50,8 +54,8 @@ async def test_a_loaded_model_is_shared_and_stays() -> None:
     house = House()
     async with house.scheduler.lease(wanted("a"), 60) as one, house.scheduler.lease(wanted("a"), 60) as two:
         assert one.runner is two.runner
-        assert house.scheduler.residents[0].state is ModelState.BUSY
-    assert house.scheduler.residents[0].state is ModelState.IDLE
+        assert house.states == [ModelState.BUSY]
+    assert house.states == [ModelState.IDLE]
     await house.scheduler.close()
     assert house.runners[0].closed == 1
     assert not house.scheduler.residents

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from corral.tui.cli.human import go_duration, human_bytes, human_duration, human_number, human_time
+from corral.runtime.counts import human_number
+from corral.tui.cli.human import go_duration, human_bytes, human_duration, human_time
 
 NOW = datetime(2026, 6, 2, 12, 0, tzinfo=UTC)
 
