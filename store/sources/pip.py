@@ -56,7 +56,7 @@ class PipDownload:
         """
         self._into.mkdir()
         self._temp.mkdir()
-        process = await self._start()
+        process = await self._started()
         readers = [
             asyncio.create_task(self._read(stream)) for stream in (process.stdout, process.stderr) if stream is not None
         ]
@@ -89,6 +89,18 @@ class PipDownload:
         if len(found) != 1:
             raise SourceError(f"pip brought no wheel for {self._requirement}")
         return found[0]
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        starting = asyncio.create_task(self._start())
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Cancelled in its midst, asyncio kills pip alone and then waits for the pipes its children hold open.
+            with contextlib.suppress(SourceError):
+                process = await starting
+                await _kill(process)
+                await process.communicate()
+            raise
 
     async def _start(self) -> asyncio.subprocess.Process:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]

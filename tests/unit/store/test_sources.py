@@ -21,7 +21,7 @@ from corral.store.progress import Progress
 from corral.store.scratch import scratch_folder, sweep
 from corral.store.sources import Fetched, PathSource, PypiSource, Source, source_for
 from corral.store.sources import pip as pip_module
-from corral.store.sources.pip import last_words
+from corral.store.sources.pip import PipDownload, last_words
 from corral.store.sources.pypi import parse_spec
 from corral.store.sources.source import Job, Stopped, plain_name
 from tests.unit.store.handmade import Gguf, string_pair
@@ -132,10 +132,42 @@ def fake_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePip:
 
 def alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    return state not in "ZX"
+
+
+async def all_dead(pids: list[int]) -> None:
+    """Wait for what has been killed: the kernel may need a moment."""
+    while any(alive(pid) for pid in pids):
+        await asyncio.sleep(0.01)
+
+
+async def test_cancelling_in_the_midst_of_a_start_kills_pip_too(
+    store: Stocked, fake_pip: FakePip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pip_module, "_GRACE_S", 0.2)
+    fake_pip.says(f"trap '' TERM\nsleep 600 & echo $$ $! > {fake_pip.log}\nwait; wait")
+    real = PipDownload._start
+    cancelled = asyncio.Event()
+
+    async def slow_start(self: PipDownload) -> asyncio.subprocess.Process:
+        process = await real(self)
+        await cancelled.wait()
+        return process
+
+    monkeypatch.setattr(PipDownload, "_start", slow_start)
+    task = asyncio.create_task(run(PypiSource(), "pypi:tiny-model", store.blobs))
+    while len(fake_pip.pids()) < 2:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    asyncio.get_running_loop().call_soon(cancelled.set)
+    with suppress(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+    await all_dead(fake_pip.pids())
+    assert list(store.paths.root.glob(".corral-fetch-*")) == []
 
 
 @pytest.mark.parametrize("polite", [True, False])
@@ -146,10 +178,7 @@ async def test_cancelling_kills_pip_and_its_children_and_leaves_nothing(
     trap = "" if polite else "trap '' TERM\n"
     fake_pip.says(f"{trap}sleep 600 & echo $$ $! > {fake_pip.log}\necho 'Downloading x.whl (1.5 MB)'\nwait; wait")
 
-    async def consume() -> None:
-        await run(PypiSource(), "pypi:tiny-model", store.blobs)
-
-    task = asyncio.create_task(consume())
+    task = asyncio.create_task(run(PypiSource(), "pypi:tiny-model", store.blobs))
     while len(fake_pip.pids()) < 2:
         await asyncio.sleep(0.01)
     assert list(store.paths.root.glob(".corral-fetch-*"))
@@ -157,7 +186,7 @@ async def test_cancelling_kills_pip_and_its_children_and_leaves_nothing(
     with suppress(asyncio.CancelledError):
         await task
     assert task.cancelled()
-    assert not any(alive(pid) for pid in fake_pip.pids())
+    await all_dead(fake_pip.pids())
     assert store.files() == set()
     assert list(store.paths.root.glob(".corral-fetch-*")) == []
 
