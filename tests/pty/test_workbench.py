@@ -34,9 +34,9 @@ def home(tmp_path: Path) -> Path:
 
 
 class ApiStream:
-    """An API client that reads an endless answer in a thread and notes when lines came."""
+    """An API client that reads one answer after another in a thread and notes when lines came."""
 
-    def __init__(self, port: int, num_predict: int = 4000) -> None:
+    def __init__(self, port: int, num_predict: int = 1000) -> None:
         body = {
             "model": STARTER_MODEL,
             "prompt": "Count: 1, 2, 3,",
@@ -53,11 +53,13 @@ class ApiStream:
 
     def _read(self) -> None:
         try:
-            with urllib.request.urlopen(self._request, timeout=60) as reply:
-                for line in reply:
-                    self.arrived.append(time.monotonic())
-                    if self._stop.is_set() or json.loads(line).get("done"):
-                        return
+            while not self._stop.is_set():
+                with urllib.request.urlopen(self._request, timeout=60) as reply:
+                    for line in reply:
+                        self.arrived.append(time.monotonic())
+                        if self._stop.is_set():
+                            return
+                        self.error = json.loads(line).get("error", "")
         except Exception as error:
             self.error = repr(error)
 
