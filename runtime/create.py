@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from corral.runtime.counts import human_number
 from corral.runtime.errors import BadRequest, InvalidParameter, TemplateFailed
 from corral.runtime.library import Library
 from corral.runtime.options import parse_options, parse_parameters
@@ -103,7 +102,7 @@ class Creator:
             model_format="gguf",
             model_family=header.architecture,
             model_families=(header.architecture,),
-            model_type=human_number(header.parameter_count),
+            model_type=header.parameter_size,
             file_type=header.quantization,
         )
         return _Parts(config, (Layer(MediaType.MODEL, digest, self._blobs.size(digest)),), {})

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
+from corral.store.counts import human_count
 from corral.store.errors import NotGguf
 from corral.store.gguf_types import (
     ARRAY,
@@ -157,14 +158,6 @@ class GgufHeader:
     def license(self) -> str:
         """The licence's short name."""
         return self.text("general.license")
-
-
-def human_count(count: int) -> str:
-    """A count of weights in Ollama's spelling."""
-    for unit, factor, digits in (("B", 10**9, 1), ("M", 10**6, 2), ("K", 10**3, 0)):
-        if count >= factor:
-            return f"{count // factor}{unit}" if count % factor == 0 else f"{count / factor:.{digits}f}{unit}"
-    return str(count)
 
 
 def read_header(path: Path, *, arrays: bool = False) -> GgufHeader:

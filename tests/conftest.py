@@ -64,7 +64,6 @@ def starter_gguf() -> Path:
 
 def store_with_starter(gguf: Path, root: Path) -> Path:
     """Make a store at `root` that holds the starter model as `smollm2:135m`."""
-    from corral.runtime.counts import human_number
     from corral.store.blobs import BlobStore
     from corral.store.gguf import read_header
     from corral.store.manifests import Layer, ManifestStore, MediaType, ModelConfig
@@ -79,7 +78,7 @@ def store_with_starter(gguf: Path, root: Path) -> Path:
         model_format="gguf",
         model_family=header.architecture,
         model_families=(header.architecture,),
-        model_type=human_number(header.parameter_count),
+        model_type=header.parameter_size,
         file_type=header.quantization,
     )
     layer = Layer(MediaType.MODEL, blob.digest, blob.size)

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from corral.runtime.counts import human_number
+from corral.store.counts import human_count
 from corral.tui.cli.errors import UsageError
 from corral.tui.cli.session import Cli
 from corral.tui.cli.table import section
@@ -79,7 +79,7 @@ def _model_rows(details: ModelDetails) -> list[tuple[str, str]]:
     architecture = str(info.get("general.architecture") or details.details.family)
     rows = [("architecture", architecture)] if architecture else []
     count = info.get("general.parameter_count")
-    size = details.details.parameter_size or (human_number(count) if isinstance(count, int) else "")
+    size = details.details.parameter_size or (human_count(count) if isinstance(count, int) else "")
     if size:
         rows.append(("parameters", size))
     for label, key, fallback in (

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corral.store.errors import NotGguf
-from corral.store.gguf import GgufArray, GgufHeader, human_count, read_header
+from corral.store.gguf import GgufArray, GgufHeader, read_header
 from corral.store.gguf_types import FILE_TYPES, TENSOR_TYPES
 from tests.unit.store.handmade import (
     ARRAY,
@@ -105,14 +105,6 @@ def test_without_a_file_type_the_heaviest_tensor_type_counts(file: Path) -> None
     bare = replace(Gguf(), pairs=(string_pair("general.architecture", "llama"),))
     assert read(file, bare).quantization == "Q4_K"
     assert read(file, replace(bare, tensors=(), data=b"")).quantization == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("count", "shown"),
-    [(134_515_008, "134.52M"), (8_030_261_248, "8.0B"), (7_000_000_000, "7B"), (1500, "2K"), (12, "12")],
-)
-def test_counts_are_spelled_as_ollama_does(count: int, shown: str) -> None:
-    assert human_count(count) == shown
 
 
 def test_tables_agree_with_the_reference() -> None:

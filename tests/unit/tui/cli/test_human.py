@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from corral.runtime.counts import human_number
 from corral.tui.cli.human import go_duration, human_bytes, human_duration, human_time
 
 NOW = datetime(2026, 6, 2, 12, 0, tzinfo=UTC)
@@ -28,24 +27,6 @@ NOW = datetime(2026, 6, 2, 12, 0, tzinfo=UTC)
 )
 def test_bytes_are_decimal(num_bytes: int, text: str) -> None:
     assert human_bytes(num_bytes) == text
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (999, "999"),
-        (512_000, "512K"),
-        (1_234, "1K"),
-        (137_000_000, "137M"),
-        (494_030_000, "494.03M"),
-        (134_515_008, "134.52M"),
-        (7_000_000_000, "7B"),
-        (8_030_000_000, "8.0B"),
-        (70_600_000_000, "70.6B"),
-    ],
-)
-def test_counts_of_parameters(number: int, text: str) -> None:
-    assert human_number(number) == text
 
 
 @pytest.mark.parametrize(
