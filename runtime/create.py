@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from corral.runtime.options import parse_options, parse_parameters
 from corral.runtime.verbs import Caller, Client, CreateRequest, Message, Progress
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog
-from corral.store.errors import BlobNotFound, ModelfileError, ModelNotFound, NotGguf, StoreError
+from corral.store.errors import BlobNotFound, ModelfileError, NotGguf, StoreError
 from corral.store.gguf import read_header
 from corral.store.manifests import Layer, Manifest, ManifestStore, MediaType, ModelConfig
 from corral.store.modelfile import Command, Modelfile
@@ -132,14 +133,28 @@ class Creator:
         blob = self._blobs.put_bytes(text.encode("utf-8", errors="replace"))
         return Layer(kind, blob.digest, blob.size)
 
+    def copy(self, source: ModelName, target: ModelName) -> None:
+        """Give a model a second name, which may be another model's so far; blocks its thread.
+
+        Raises:
+            ModelNotFound, StoreError: there is no `source`, or the disk refuses.
+        """
+        stored = self._catalog.find(source)
+        with self._replacing(target):
+            self._manifests.copy(stored.name, target)
+
     def _write(self, name: ModelName, parts: _Parts) -> None:
+        with self._replacing(name):
+            self._manifests.write(name, parts.config, parts.layers)
+
+    @contextlib.contextmanager
+    def _replacing(self, name: ModelName) -> Iterator[None]:
+        """Frame the writing of a manifest: what only the one before it needed goes afterwards."""
         old: Manifest | None = None
-        try:
+        with contextlib.suppress(StoreError):
             old = self._catalog.find(name).manifest
-        except (ModelNotFound, StoreError):
-            old = None
-        self._manifests.write(name, parts.config, parts.layers)
-        if self._prune and old is not None:
+        yield
+        if self._prune:
             prune_after_replace(self._blobs.paths, old)
 
 

@@ -42,6 +42,7 @@ _PASSED_ON_PREFIXES = (
     "OMP_",
     "GOMP_",
 )
+_KILLED = (-signal.SIGTERM, *([] if sys.platform == "win32" else [-signal.SIGKILL]))
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSW")
 
 
@@ -140,6 +141,7 @@ class Runner:
         self._streams: dict[int, RunnerStream] = {}
         self._next_id = 1
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        self._cause = ""
         self._hello: asyncio.Future[protocol.Hello] = asyncio.get_running_loop().create_future()
         self._load: asyncio.Future[protocol.Loaded] | None = None
         self._stirred = asyncio.Event()
@@ -199,7 +201,10 @@ class Runner:
         return len(self._streams)
 
     def last_words(self) -> str:
-        """The last line the child wrote to its stderr."""
+        """Why the child ended; as long as it lives, the last line it wrote to its stderr."""
+        return self._cause or self._last_line()
+
+    def _last_line(self) -> str:
         return self._stderr[-1][:400] if self._stderr else ""
 
     async def load(self, message: protocol.Load, stall_s: float) -> protocol.Loaded:
@@ -289,14 +294,15 @@ class Runner:
             async with asyncio.timeout(1):
                 await asyncio.gather(self._tasks[1], return_exceptions=True)
         self.exited.set()
-        error = RunnerDied(cause or self._describe(code))
+        self._cause = cause or self._describe(code)
+        error = RunnerDied(self._cause)
         for stream in self._streams.values():
             stream.fail(error)
         if not self._hello.done():
             self._hello.set_exception(error)
             self._hello.exception()  # read, so that a start that was given up says nothing
         if self._load is not None and not self._load.done():
-            self._load.set_exception(LoadFailed(f"the model runner stopped while loading: {self._describe(code)}"))
+            self._load.set_exception(LoadFailed(f"the model runner stopped while loading: {self._cause}"))
             self._load.exception()
             self._stirred.set()
 
@@ -308,7 +314,8 @@ class Runner:
                 how = f"signal {-code}"
         else:
             how = f"exit status {code}"
-        words = self.last_words()
+        # Who is killed has no last words: what it wrote before was about something else.
+        words = "" if code in _KILLED else self._last_line()
         return f"{how}: {words}" if words else how
 
     async def _read_stderr(self) -> None:

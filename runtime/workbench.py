@@ -21,6 +21,7 @@ from corral.runtime.create import Creator
 from corral.runtime.errors import RequestCanceled, RunError
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges, HostProbe, SystemProbe
+from corral.runtime.housekeeping import tidy
 from corral.runtime.library import Library, details
 from corral.runtime.publish import Publisher
 from corral.runtime.pull import Puller
@@ -112,6 +113,7 @@ class Workbench:
         self._snapshot = EMPTY
         self._looked_at = clock()
         self._sampler: asyncio.Task[None] | None = None
+        self._tidying: asyncio.Task[None] | None = None
         self._stirred = asyncio.Event()
         self.requests.on_change = self._stirred.set
 
@@ -124,6 +126,9 @@ class Workbench:
             self.events.add("server", warning, "warning")
         if serving:
             self.events.add("server", f"serving on {serving}")
+        # Not where a command works by itself: it is gone before the folder is read.
+        if serving and not self._settings.no_prune:
+            self._tidying = asyncio.create_task(tidy(self._paths, self._catalog, self.events))
         self._snapshot = self._publisher.snapshot()
         self._sampler = asyncio.create_task(self._sample_for_ever())
         if self._warm:
@@ -134,6 +139,8 @@ class Workbench:
         if self._sampler is not None:
             self._sampler.cancel()
             await asyncio.gather(self._sampler, return_exceptions=True)
+        if self._tidying is not None:
+            await asyncio.gather(self._tidying, return_exceptions=True)
         await asyncio.gather(self._scheduler.close(), self._spares.close())
 
     async def _sample_for_ever(self) -> None:
@@ -180,9 +187,7 @@ class Workbench:
 
     async def copy(self, source: str, destination: str) -> None:
         """See `verbs.Client`."""
-        old, new = ModelName.parse(source), ModelName.parse(destination)
-        stored = await asyncio.to_thread(self._catalog.find, old)
-        await asyncio.to_thread(self._manifests.copy, stored.name, new)
+        await asyncio.to_thread(self._creator.copy, ModelName.parse(source), ModelName.parse(destination))
 
     async def plan_delete(self, models: Sequence[str]) -> DeletePlan:
         """See `verbs.Client`."""

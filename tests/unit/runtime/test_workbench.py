@@ -150,9 +150,12 @@ async def test_a_dead_runner_fails_its_requests_and_the_next_one_loads_again(wor
         runner = workbench._scheduler.residents[0].runner
         assert runner is not None
         os.kill(runner.pid, signal.SIGKILL)
-        with pytest.raises(RunnerDied, match="SIGKILL"):
+        # llama.cpp warns while it loads; who is killed says nothing, and no warning of then is the reason.
+        with pytest.raises(RunnerDied, match=r"details: SIGKILL$"):
             async for _ in stream:
                 pass
+    await until(lambda: workbench.events.newest()[0].kind == "unload")
+    assert f"{STARTER_MODEL}: SIGKILL" in [event.text for event in workbench.events.newest() if event.kind == "crash"]
     text, _ = await answer(workbench, question())
     assert text
     assert not psutil.pid_exists(runner.pid)
@@ -219,6 +222,28 @@ async def test_copies_are_equal_and_deleting_the_last_name_frees_the_bytes(
     assert (await answer(workbench, ChatRequest("mine", (Message("user", "hi"),), GREEDY)))[0]
     await workbench.delete("mine")
     assert not [path for path in (own_store / "blobs").iterdir() if path.name.startswith("sha256-")]
+
+
+async def test_a_copy_over_a_model_frees_what_only_that_had(workbench: Workbench, own_store: Path) -> None:
+    def blobs() -> set[str]:
+        return {path.name for path in (own_store / "blobs").iterdir()}
+
+    before = blobs()
+    await run(workbench.create(CreateRequest("pirate", base=STARTER_MODEL, system="You are a pirate.")))
+    assert blobs() > before
+    await workbench.copy("pirate", "PIRATE")
+    assert (await workbench.show("pirate")).system == "You are a pirate."
+    await workbench.copy(STARTER_MODEL, "pirate")
+    assert blobs() == before
+    assert await answer(workbench, ChatRequest("pirate", (Message("user", "hi"),), GREEDY))
+
+
+async def test_noprune_keeps_what_a_copy_replaces(own_store: Path) -> None:
+    bench = Workbench(Settings(models=own_store, no_prune=True), warm=False)
+    await run(bench.create(CreateRequest("pirate", base=STARTER_MODEL, system="You are a pirate.")))
+    before = {path.name for path in (own_store / "blobs").iterdir()}
+    await bench.copy(STARTER_MODEL, "pirate")
+    assert {path.name for path in (own_store / "blobs").iterdir()} == before
 
 
 async def test_creating_refuses_what_cannot_be_made_and_leaves_nothing(workbench: Workbench, own_store: Path) -> None:
