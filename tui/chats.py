@@ -61,7 +61,9 @@ class Chat:
         """The beginning of the first question."""
         first = next((turn.text for turn in self.turns if turn.role == "user"), "")
         line = " ".join(first[: _TITLE_CHARACTERS * 2].split())
-        return line[:_TITLE_CHARACTERS] or "new chat"
+        if len(line) > _TITLE_CHARACTERS:
+            line = line[: _TITLE_CHARACTERS - 1].rstrip() + "…"
+        return line or "new chat"
 
     @property
     def is_live(self) -> bool:
@@ -126,14 +128,18 @@ class Chat:
             turn.state = TurnState.DONE
         self.handle = None
 
-    def stop(self) -> bool:
-        """Stop the answer that is coming in and keep its text; False where there is none."""
+    def stop(self, so_far: Stats | None = None) -> bool:
+        """Stop the answer that is coming in and keep its text; False where there is none.
+
+        `so_far` are its figures: a stream that is cancelled does not send them any more.
+        """
         if self.handle is None:
             return False
         self.poll()
         if self.handle is not None:
             self.handle.cancel()
             self.turns[-1].state = TurnState.STOPPED
+            self.turns[-1].stats = so_far or Stats()
             self.handle = None
         return True
 

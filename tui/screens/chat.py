@@ -25,7 +25,7 @@ from corral.tui.text import clean, clean_line, fit
 from corral.tui.widgets.glyphs import Glyphs, bar
 from corral.tui.widgets.prompt_box import PromptBox
 from corral.tui.widgets.rail import Rail
-from corral.tui.widgets.transcript import Transcript
+from corral.tui.widgets.transcript import Transcript, stats_so_far
 from corral.tui.widgets.welcome import Welcome
 
 __all__ = ["ChatScreen"]
@@ -263,7 +263,9 @@ class ChatScreen(WorkbenchScreen):
 
     def action_stop(self) -> None:
         """Stop the answer of this chat and keep what has come."""
-        if self.chats.current.stop():
+        chat = self.chats.current
+        request = self._requests.get(chat.turns[-1].request_id) if chat.turns else None
+        if chat.stop(stats_so_far(request) if request is not None else None):
             transcript = self.query_one(Transcript)
             transcript.grow()
             self._show_state()

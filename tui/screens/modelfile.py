@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
-from corral.runtime.create import create_from_modelfile
+from corral.runtime.recipe import create_from_modelfile
 from corral.runtime.snapshot import Snapshot
 from corral.runtime.verbs import Progress
 from corral.store.errors import ModelfileError
@@ -202,7 +202,9 @@ class ModelfileScreen(CallingScreen):
         sign = "● modified" if self.is_dirty else "○ unchanged"
         errors = sum(finding.severity is Severity.ERROR for finding in self._findings)
         warnings = len(self._findings) - errors
-        self.query_one("#editor-panel", Panel).entitle(f"Modelfile · {title}  {sign}", f"✗ {errors}  ! {warnings}")
+        self.query_one("#editor-panel", Panel).entitle(
+            f"Modelfile · {title}  {sign}", f"F1 keys · F2-F6 screens · ✗ {errors}  ! {warnings}"
+        )
         hint = "F8 next" if self._findings else "none: F9 creates the model"
         self.query_one("#problems-panel", Panel).entitle(f"Problems {len(self._findings)}", hint)
         self._draw_note()

@@ -122,7 +122,7 @@ class HistoryGraph(Widget):
         seen = self._in_view(cells)
         newest = self._figure(self._values[-1] if self._values else None)
         right = f"now {newest}  peak {self._figure(max(seen, default=None))}"
-        left = " " * indent + f"{cells * samples_per_cell(self._glyphs)} s"
+        left = " " * indent + f"{cells * samples_per_cell(self._glyphs)} s ago"
         room = indent + cells - len(left) - len(right)
         if room < 1:
             return right[: indent + cells].rjust(indent + cells)

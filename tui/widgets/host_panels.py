@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.widgets import Static
 
@@ -99,9 +100,12 @@ class MemoryPanel(Panel):
         self.query_one(StackedBar).show(memory_parts(host, snapshot.models))
         rss = sum(model.rss_bytes for model in snapshot.models)
         cpu = sum(model.cpu_percent for model in snapshot.models)
-        note = f"workbench {size(host.process_rss)} {percent(host.process_cpu_percent)}"
-        note += f" · runners {size(rss)} {percent(cpu)}" if snapshot.models else ""
         static = self.query_one(".panel-note", Static)
+        note = f"workbench {size(host.process_rss)} {percent(host.process_cpu_percent)}"
+        if snapshot.models:
+            note += f" · runners {size(rss)} {percent(cpu)}"
+            if cell_len(note) > static.size.width:
+                note = f"workbench {size(host.process_rss)} · runners {size(rss)}"
         if static.content != note:
             static.update(note, layout=False)
 

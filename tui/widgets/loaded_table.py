@@ -60,18 +60,23 @@ def _state(model: ModelView, bar_cells: int, glyphs: Glyphs) -> Text:
 
 def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
     """The cells of one model."""
+    is_loading = model.state is ModelState.LOADING
+    weights, kv, compute, memory = (
+        NONE if is_loading and not part else size(part)
+        for part in (model.weights_bytes, model.kv_bytes, model.compute_bytes, memory_bytes(model))
+    )
     cells = {
         "name": clean_line(model.name),
-        "where": where(model),
-        "weights": size(model.weights_bytes),
-        "kv": size(model.kv_bytes),
-        "compute": size(model.compute_bytes),
-        "memory": size(memory_bytes(model)),
+        "where": NONE if is_loading and not memory_bytes(model) else where(model),
+        "weights": weights,
+        "kv": kv,
+        "compute": compute,
+        "memory": memory,
         "ctx": context(model.num_ctx),
         "slots": f"{model.slots_used}/{model.slots_total}",
         "queue": str(model.waiting),
         "rate": rate(model.tokens_per_s),
-        "until": NONE if model.state is ModelState.LOADING else clock(model.expires_in_s),
+        "until": NONE if is_loading else clock(model.expires_in_s),
     }
     return {
         **{key: Text(cell) for key, cell in cells.items()},

@@ -31,7 +31,7 @@ def _chat_line(chat: Chat) -> str:
 def _model_lines(snapshot: Snapshot) -> Iterator[str]:
     for model in snapshot.models:
         doing = {
-            ModelState.BUSY: f"{figures.rate(model.tokens_per_s)} tok/s",
+            ModelState.BUSY: f"{figures.rate(model.tokens_per_s)} t/s",
             ModelState.LOADING: f"load {model.load_fraction * 100:.0f}%",
         }.get(model.state, model.state.value)
         yield f"{fit(model.name, _WIDTH - len(doing) - 3, pad=True)} {doing}"

@@ -16,10 +16,14 @@ from corral.tui.chats import Chat, Turn, TurnState
 from corral.tui.text import clean, clean_line
 from corral.tui.widgets.markdown import render, settled_length
 
-__all__ = ["LiveAnswer", "Transcript", "figures_line"]
+__all__ = ["LiveAnswer", "Transcript", "figures_line", "stats_so_far"]
 
 _WINDOW = 60
 _SEPARATOR = " · "
+_HINT = """Ask something below.
+
+⏎ sends it, ^J starts a new line, Esc stops the answer.
+Esc again leaves the prompt: m other model, a other chat, ? all keys."""
 
 
 def figures_line(stats: Stats) -> str:
@@ -52,11 +56,25 @@ def live_line(request: RequestView | None) -> str:
             return f"◔ reading the prompt {figures.count(request.prompt_done)}/{figures.count(request.prompt_tokens)}"
         case _:
             pass
-    parts = [f"{figures.rate(request.tokens_per_s)} tok/s"]
+    parts = ["⏵ live", f"{figures.rate(request.tokens_per_s)} tok/s", f"{figures.count(request.output_tokens)} tok"]
     if request.first_token_s is not None:
         parts.append(f"ttft {figures.span(request.first_token_s - request.started_s)}")
     parts += [f"prompt {figures.count(request.prompt_tokens)}", f"cached {figures.count(request.cached_tokens)}"]
-    return _SEPARATOR.join([*parts, f"{figures.count(request.output_tokens)} tok", "⏵ live"])
+    return _SEPARATOR.join(parts)
+
+
+def stats_so_far(request: RequestView) -> Stats:
+    """What is known of an answer that is stopped now."""
+    output_ns = int(request.output_tokens / request.tokens_per_s * 1e9) if request.tokens_per_s > 0 else 0
+    first_s = request.first_token_s
+    waited_ns = 0 if first_s is None else int((first_s - request.started_s) * 1e9)
+    return Stats(
+        total_ns=output_ns + waited_ns,
+        prompt_tokens=request.prompt_tokens,
+        cached_tokens=request.cached_tokens,
+        output_tokens=request.output_tokens,
+        output_ns=output_ns,
+    )
 
 
 def _heading(turn: Turn) -> Content:
@@ -92,7 +110,7 @@ class LiveAnswer(Vertical):
     DEFAULT_CSS = """
     LiveAnswer { height: auto; margin-bottom: 1; }
     LiveAnswer Static { height: auto; }
-    LiveAnswer .live-figures { height: 1; color: $text-muted; }
+    LiveAnswer .live-figures { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, turn: Turn) -> None:
@@ -144,8 +162,12 @@ class Transcript(VerticalScroll, can_focus=True):
 
     DEFAULT_CSS = """
     Transcript { height: 1fr; scrollbar-size-vertical: 1; }
-    Transcript > .message { height: auto; margin-bottom: 1; }
-    Transcript > .earlier { color: $text-muted; }
+    Transcript .messages { height: auto; min-height: 100%; }
+    Transcript .message { height: auto; margin-bottom: 1; }
+    Transcript .earlier { color: $text-muted; }
+    Transcript .hint { height: 100%; content-align: center middle; color: $text-muted; display: none; }
+    Transcript.-empty .hint { display: block; }
+    Transcript.-empty .messages { display: none; }
     """
     BINDINGS = []  # noqa: RUF012 -- the screen's own keys scroll, so that the registry knows them
 
@@ -154,14 +176,27 @@ class Transcript(VerticalScroll, can_focus=True):
         self._chat: Chat | None = None
         self._shown: list[Turn] = []
 
+    def compose(self) -> ComposeResult:
+        """Yield what an empty chat says, and the messages.
+
+        The messages fill the view at least: Textual hangs an anchored view's content from its lower edge.
+        """
+        yield Static(Content(_HINT), classes="hint")
+        yield Vertical(classes="messages")
+
     def on_mount(self) -> None:
         """Follow the end."""
         self.anchor()
 
     @property
+    def messages(self) -> Vertical:
+        """What holds the messages."""
+        return self.query_one(".messages", Vertical)
+
+    @property
     def live(self) -> LiveAnswer | None:
         """The answer that is coming in, where there is one."""
-        return next(iter(self.query_children(LiveAnswer)), None)
+        return next(iter(self.messages.query_children(LiveAnswer)), None)
 
     def show(self, chat: Chat) -> None:
         """Show a chat, or what has changed in it."""
@@ -171,15 +206,17 @@ class Transcript(VerticalScroll, can_focus=True):
             while same < min(len(turns), len(self._shown)) and turns[same] is self._shown[same]:
                 same += 1
         is_append = chat is self._chat and same == len(self._shown)
+        messages = self.messages
         with self.app.batch_update():
+            self.set_class(not turns, "-empty")
             if not is_append:
-                self.remove_children()
+                messages.remove_children()
                 same = 0
                 hidden = len(chat.turns) - len(turns)
                 if hidden:
-                    self.mount(Static(Content(f"… {hidden} earlier messages"), classes="message earlier"))
+                    messages.mount(Static(Content(f"… {hidden} earlier messages"), classes="message earlier"))
             for turn in turns[same:]:
-                self.mount(self._widget(turn))
+                messages.mount(self._widget(turn))
         if chat is not self._chat or same < len(turns):
             self.follow()
         self._chat, self._shown = chat, list(turns)
@@ -193,7 +230,7 @@ class Transcript(VerticalScroll, can_focus=True):
             live.grow()
             return
         with self.app.batch_update():
-            self.mount(self._widget(live.turn), after=live)
+            self.messages.mount(self._widget(live.turn), after=live)
             live.remove()
 
     def follow(self) -> None:

@@ -46,7 +46,7 @@ async def test_an_answer_streams_in_as_markdown(size: tuple[int, int]) -> None:
         assert "▏ x = 1" in drawn
         assert "6.0 tok/s · ttft 1.00s · prompt 12 @ 80.0/s · cached 4 · 6 tok" in drawn
         assert "ctx 18" in drawn
-        assert len(app.screen.query_one(Transcript).children) == 2
+        assert len(app.screen.query_one(Transcript).messages.children) == 2
         assert app.screen.query_one(PromptBox).text == ""
 
 
@@ -214,11 +214,32 @@ async def test_live_figures_come_from_the_snapshot() -> None:
         client.snapshot = replace(EMPTY, requests=(request,), serving="127.0.0.1:11434")
         app.refresh_now()
         await until(
-            pilot, lambda: "61.2 tok/s · ttft 0.24s · prompt 812 · cached 740 · 396 tok · ⏵ live" in picture(app)
+            pilot, lambda: "⏵ live · 61.2 tok/s · 396 tok · ttft 0.24s · prompt 812 · cached 740" in picture(app)
         )
         assert "ctx 1208" in picture(app)
-        client.release(9)
+        await pilot.press("escape")
         client.snapshot = EMPTY
+        app.refresh_now()
+        await until(pilot, lambda: "⏹ stopped" in picture(app))
+        assert "61.2 tok/s · ttft 0.24s · prompt 812 · cached 740 · 396 tok" in picture(app)
+        assert "ctx 1208" in picture(app)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_short_chat_starts_at_the_top_and_an_empty_one_says_what_to_do(size: tuple[int, int]) -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.words = ANSWER
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: bool(chat_screen(app).chats.current.model))
+        assert "Ask something below." in picture(app)
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: "Done." in picture(app) and "6 tok" in picture(app))
+        await pilot.pause()
+        assert "you " in picture(app).split("\n")[2]
+        assert "Ask something below." not in picture(app)
+        await pilot.press("escape", "a")
+        await until(pilot, lambda: "Ask something below." in picture(app))
 
 
 async def test_models_are_chosen_by_name() -> None:

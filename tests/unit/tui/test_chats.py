@@ -4,7 +4,7 @@ import asyncio
 
 from corral.runtime.errors import RunnerDied
 from corral.runtime.verbs import ChatRequest, Message
-from corral.tui.chats import Chat, Chats, TurnState
+from corral.tui.chats import Chat, Chats, Turn, TurnState
 from corral.tui.link import ServiceLink
 from tests.fakes.client import FakeClient
 
@@ -78,6 +78,15 @@ async def test_an_error_ends_the_answer_with_its_reason() -> None:
     await finish(chat)
     assert [turn.role for turn in chat.turns] == ["user", "assistant"]
     assert asked(client)[1] == (Message("user", "why?"),)
+
+
+def test_a_long_title_says_that_it_goes_on() -> None:
+    chat = Chat(1)
+    chat.turns.append(Turn("user", 0.0, "word " * 30))
+    assert len(chat.title) <= 60
+    assert chat.title.endswith("word…")
+    chat.turns[0].text = "short"
+    assert chat.title == "short"
 
 
 async def test_nothing_to_answer_again() -> None:

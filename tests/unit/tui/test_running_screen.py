@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from corral.runtime.snapshot import EMPTY, RequestState
+from corral.runtime.snapshot import EMPTY, ModelState, RequestState
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.dialogs.confirm import ConfirmDialog
@@ -12,6 +12,7 @@ from corral.tui.screens.running import RunningScreen
 from corral.tui.widgets.glyphs import Glyphs
 from corral.tui.widgets.graph import HistoryGraph
 from corral.tui.widgets.host_panels import heat, memory_parts
+from corral.tui.widgets.loaded_table import row as loaded_row
 from corral.tui.widgets.loaded_table import where
 from corral.tui.widgets.slot_table import row as slot_row
 from corral.tui.widgets.slot_table import slots_of
@@ -155,6 +156,20 @@ async def test_survives_being_resized() -> None:
             await pilot.resize_terminal(*size)
         await until(pilot, lambda: "CPU 2 cores" in picture(app))
         assert not overflows(app)
+
+
+async def test_own_memory_is_never_cut_off() -> None:
+    busy = replace(model("smollm2:135m"), rss_bytes=552_000_000, cpu_percent=164.0)
+    host = replace(HOST, process_rss=84_000_000, process_cpu_percent=16.0)
+    app = workbench(client_at(host=host, models=(busy,)), Where.RUNNING)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "workbench 84.0M · runners 552M │" in picture(app).replace("  ", ""))
+
+
+def test_a_model_that_still_loads_has_no_figures_yet() -> None:
+    loading = replace(model("big"), state=ModelState.LOADING, weights_bytes=0, kv_bytes=0, compute_bytes=0)
+    cells = loaded_row(loading, is_wide=True, glyphs=Glyphs.BRAILLE)
+    assert [cells[key].plain for key in ("where", "weights", "kv", "compute", "memory", "until")] == ["—"] * 6
 
 
 def test_memory_adds_up_to_all_there_is() -> None:
