@@ -27,7 +27,19 @@ CLOSE_TIMEOUT_S = 3.0
 MAX_UNREAD_CHARS = 64 * 1024
 STDERR_LINES = 40
 
-_PASSED_ON = ("PATH", "HOME", "USERPROFILE", "LANG", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "VIRTUAL_ENV", "TZ")
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "USERPROFILE",
+    "LANG",
+    "TMPDIR",
+    "TEMP",
+    "TMP",
+    "SYSTEMROOT",
+    "VIRTUAL_ENV",
+    "TZ",
+    "PYTHONPATH",
+)
 _PASSED_ON_PREFIXES = (
     "LC_",
     "LD_LIBRARY",
