@@ -187,7 +187,11 @@ class Workbench:
 
     async def copy(self, source: str, destination: str) -> None:
         """See `verbs.Client`."""
-        await asyncio.to_thread(self._creator.copy, ModelName.parse(source), ModelName.parse(destination))
+        old, new = ModelName.parse(source), ModelName.parse(destination)
+        try:
+            await asyncio.to_thread(self._creator.copy, old, new)
+        except ModelNotFound:
+            raise ModelNotFound(source) from None
 
     async def plan_delete(self, models: Sequence[str]) -> DeletePlan:
         """See `verbs.Client`."""

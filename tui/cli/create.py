@@ -24,7 +24,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     """Read the Modelfile, send what it names, and make the model."""
-    from corral.runtime.create import create_from_modelfile, request_from_modelfile
+    from corral.runtime.recipe import create_from_modelfile, request_from_modelfile
     from corral.store.modelfile import parse
 
     path = Path(flags.file or "Modelfile").expanduser()
@@ -44,13 +44,17 @@ def read(path: Path, *, required: bool) -> bytes:
     """
     try:
         # Opened before it is looked at, so that what was looked at is what is read; a pipe must not block the opening.
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            status = os.fstat(file.fileno())
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        try:
+            status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 raise CommandError(f"{path} is not a regular file")
             if status.st_size > _LARGEST:
                 raise CommandError(f"{path} is too large for a Modelfile")
-            return file.read(_LARGEST)
+            with open(handle, "rb", closefd=False) as file:
+                return file.read(_LARGEST)
+        finally:
+            os.close(handle)
     except FileNotFoundError:
         if required:
             raise CommandError("specified Modelfile wasn't found") from None

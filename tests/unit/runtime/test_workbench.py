@@ -221,6 +221,8 @@ async def test_copies_are_equal_and_deleting_the_last_name_frees_the_bytes(
     await workbench.delete(STARTER_MODEL)
     assert (await answer(workbench, ChatRequest("mine", (Message("user", "hi"),), GREEDY)))[0]
     await workbench.delete("mine")
+    with pytest.raises(ModelNotFound, match="model 'mine' not found"):
+        await workbench.copy("mine", "yours")
     assert not [path for path in (own_store / "blobs").iterdir() if path.name.startswith("sha256-")]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from corral.runtime.verbs import CreateRequest, Message
 from corral.store.names import Digest
+from tests.unit.store.handmade import Gguf
 from tests.unit.tui.cli.driving import Driver
 
 
@@ -28,18 +29,19 @@ def test_a_model_from_another(corral: Driver, tmp_path: Path, capsys: pytest.Cap
 
 def test_a_model_from_a_file_beside_the_modelfile(corral: Driver, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "model.gguf").write_bytes(b"GGUF and so on")
+    weights = bytes(Gguf())
+    (tmp_path / "sub" / "model.gguf").write_bytes(weights)
     (tmp_path / "sub" / "Recipe").write_text("FROM ./model.gguf\n")
     assert corral("create", "mine", "--file", str(tmp_path / "sub" / "Recipe")) == 0
     ((name, digest),) = request_of(corral).files.items()
     assert name == "model.gguf"
-    assert corral.fake.blobs[str(Digest.parse(digest))] == b"GGUF and so on"
+    assert corral.fake.blobs[str(Digest.parse(digest))] == weights
 
 
 def test_without_a_modelfile_the_folder_is_the_model(
     corral: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    (tmp_path / "model.gguf").write_bytes(bytes(Gguf()))
     monkeypatch.chdir(tmp_path)
     assert corral("create", "mine") == 0
     assert list(request_of(corral).files) == ["model.gguf"]
@@ -55,6 +57,7 @@ def test_without_a_modelfile_the_folder_is_the_model(
             '(line 3): command must be one of "from", "license", "template", "system", "adapter", "draft", '
             '"renderer", "parser", "parameter", "message", or "requires"',
         ),
+        ("SYSTEM x\nFROM ./nope.gguf\n", "(line 2): ./nope.gguf is neither a file nor a model's name"),
         ("FROM a\nMESSAGE robot hi\n", '(line 2): message role must be one of "system", "user", or "assistant"'),
     ],
 )
@@ -93,3 +96,34 @@ def test_weights_that_are_no_file_are_refused_at_once(
     (tmp_path / "Modelfile").write_text("FROM /dev/zero\n")
     assert corral("create", "mine", "-f", str(tmp_path / "Modelfile")) == 1
     assert capsys.readouterr().err == "Error: (line 1): /dev/zero is not a regular file\n"
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (b"import this\n" * 9, "not a GGUF file"),
+        (bytes(Gguf())[:-1], "this GGUF file is cut off: it is shorter than its tensors"),
+    ],
+)
+def test_weights_that_are_no_gguf_are_refused_before_they_are_sent(
+    corral: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str], weights: bytes, message: str
+) -> None:
+    (tmp_path / "model.gguf").write_bytes(weights)
+    (tmp_path / "Modelfile").write_text("# ours\nFROM ./model.gguf\n")
+    assert corral("create", "mine", "-f", str(tmp_path / "Modelfile")) == 1
+    assert capsys.readouterr().err == f"Error: (line 2): ./model.gguf: {message}\n"
+    assert not corral.sessions
+
+
+def test_a_name_that_is_none_is_told_before_the_file_is_sent(
+    corral: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Modelfile").write_text("FROM smollm2:135m\n")
+    assert corral("create", "a//b", "-f", str(tmp_path / "Modelfile")) == 1
+    assert capsys.readouterr().err == "Error: invalid model name\n"
+    assert not corral.sessions
+
+
+def test_a_folder_is_named_as_such(corral: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert corral("create", "mine", "-f", str(tmp_path)) == 1
+    assert capsys.readouterr().err == f"Error: {tmp_path} is not a regular file\n"
