@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from corral.api.app import build
 from corral.api.keys import ACTIVITY, Activity
@@ -17,6 +19,23 @@ HEADER_TIMEOUT_S = 10.0
 """How long a new connection may take until its first request is there."""
 KEEPALIVE_S = 75.0
 _LAST_WORDS_S = 3.0
+
+log = logging.getLogger("corral.http")
+
+
+class _NoStrangersTraces(logging.Filter):
+    """Makes one quiet line of what aiohttp logs as an error with its trace: that somebody sent what is no HTTP."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
+            return True
+        reason = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), type(error).__name__)
+        log.debug("a request was no HTTP: %s", reason)
+        return False
+
+
+log.addFilter(_NoStrangersTraces())
 
 
 class HttpServer:
@@ -42,7 +61,12 @@ class HttpServer:
         app = build(self._settings, workbench)
         self._activity = app[ACTIVITY]
         self._runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=0.1
+            app,
+            access_log=None,
+            logger=log,
+            handler_cancellation=True,
+            keepalive_timeout=KEEPALIVE_S,
+            shutdown_timeout=0.1,
         )
         await self._runner.setup()
         loop = asyncio.get_running_loop()

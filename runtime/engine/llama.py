@@ -12,7 +12,7 @@ from typing import Any, Final
 import llama_cpp.llama_cpp as c
 
 from corral.runtime.engine.llamalog import EngineLog
-from corral.runtime.engine.process import default_threads
+from corral.runtime.engine.process import decoding_threads
 from corral.runtime.engine.protocol import Load
 
 KV_TYPES: Final = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
@@ -352,7 +352,7 @@ def _new_context(model: Model, load: Load, num_slots: int, whole_window: bool, l
     params.n_seq_max = num_slots
     params.kv_unified = True
     params.swa_full = whole_window
-    params.n_threads = params.n_threads_batch = load.num_threads or default_threads()
+    params.n_threads = params.n_threads_batch = decoding_threads(load.num_threads)
     if load.flash_attention is not None:
         wanted = load.flash_attention
         params.flash_attn_type = c.LLAMA_FLASH_ATTN_TYPE_ENABLED if wanted else c.LLAMA_FLASH_ATTN_TYPE_DISABLED

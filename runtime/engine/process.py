@@ -52,6 +52,20 @@ def default_threads() -> int:
     return max(1, min(limits))
 
 
+def decoding_threads(wanted: int) -> int:
+    """Return how many threads to decode with where `wanted` are asked for, 0 for as many as are good.
+
+    Never more than there are processors: llama.cpp's threads wait for each other after every step, and with more of
+    them than can run at a time one careless request would take all who share the model down to a token in seconds.
+    """
+    return min(wanted, _processors()) if wanted > 0 else default_threads()
+
+
+def _processors() -> int:
+    """Return the logical processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+
+
 def yield_early() -> None:
     """Have OpenMP's threads wait for each other asleep where they would spin on all processors there are.
 
@@ -59,8 +73,7 @@ def yield_early() -> None:
     process this is 45 tokens a second against 7, and costs some percent on a machine that does nothing else. To be
     called before llama.cpp is loaded.
     """
-    logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
-    if default_threads() >= logical and not any(name in os.environ for name in _SPIN_VARIABLES):
+    if default_threads() >= _processors() and not any(name in os.environ for name in _SPIN_VARIABLES):
         os.environ["GOMP_SPINCOUNT"] = _SHORT_SPIN
 
 

@@ -85,6 +85,29 @@ def test_a_gzip_bomb_is_refused(served: Served, monkeypatch: pytest.MonkeyPatch)
     assert served.post(GENERATE, bomb, **{"Content-Encoding": "gzip"}).status_code == 413
 
 
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+        b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc",
+        b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: abc\r\n\r\n{}",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    ],
+    ids=["gzip", "chunk", "length", "header", "host", "tls"],
+)
+def test_what_is_no_http_is_refused_and_fills_no_log(
+    served: Served, caplog: pytest.LogCaptureFixture, request_bytes: bytes
+) -> None:
+    with caplog.at_level("DEBUG", logger="corral"):
+        assert b" 400 " in served.raw(request_bytes).split(b"\r\n")[0]
+        assert served.status_of("Host: localhost") == 200
+        served.service.stop(drain_s=0)
+    assert [record.levelname for record in caplog.records if record.name == "corral.http"] == ["DEBUG"]
+    assert not [record for record in caplog.records if record.exc_info or "\n" in record.getMessage()]
+
+
 def test_a_body_that_does_not_come_is_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("corral.api.body.READ_TIMEOUT_S", 0.05)
     head = b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{"

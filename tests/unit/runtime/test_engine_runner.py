@@ -150,6 +150,13 @@ def test_an_idle_runner_uses_no_processor(runner: RunnerProcess, tiny: Callable[
     assert after == before
 
 
+def test_more_threads_than_processors_are_not_taken(runner: RunnerProcess, tiny: Callable[[str], Path]) -> None:
+    assert isinstance(runner.load(tiny("full"), num_threads=4096), Loaded)
+    assert runner.ask(1, STORY).finished is not None
+    # One decodes for each, and a few more read, write and wait.
+    assert psutil.Process(runner.process.pid).num_threads() <= (psutil.cpu_count() or 1) + 8
+
+
 @pytest.mark.parametrize(("kind", "whole"), MEMORIES)
 def test_several_streams_say_what_each_says_alone(
     runner: RunnerProcess, tiny: Callable[[str], Path], kind: str, whole: bool | None
