@@ -18,6 +18,7 @@ from aiohttp.typedefs import Middleware
 from corral.api.errors import Problem, RequestRefused, describe, is_expected, ollama_body, openai_body
 from corral.api.keys import ACTIVITY, ALLOWED_ORIGIN, CALLER, CANCELED, NOTE, WORKBENCH
 from corral.api.origins import HostPolicy, OriginPolicy
+from corral.api.reply import json_reply
 from corral.api.stream import SHUTTING_DOWN, take_back_cancellation
 from corral.api.version import SERVER
 from corral.runtime.verbs import Caller
@@ -107,7 +108,9 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
 def error_response(request: web.Request, problem: Problem) -> web.Response:
     """Build the reply to a request that failed before anything was sent."""
     body = openai_body(problem) if request.path.startswith("/v1/") else ollama_body(problem)
-    return web.json_response(body, status=problem.status, headers=dict(problem.headers))
+    response = json_reply(body, status=problem.status)
+    response.headers.update(problem.headers)
+    return response
 
 
 def _routing_error(request: web.Request, error: web.HTTPException) -> web.Response:

@@ -49,6 +49,7 @@ class Service:
         self._stop: asyncio.Event | None = None
         self._hurry: asyncio.Event | None = None
         self._drain_s = DRAIN_S
+        self._given_up = False
         self.address = ""
 
     @property
@@ -108,12 +109,17 @@ class Service:
         try:
             ready.result()
         except BaseException:
+            # It failed, or Ctrl-C came while we waited; then the thread has yet to be told.
+            self._given_up = True
+            self._signal(self._stop)
             self._thread.join(_JOIN_S)
             raise
 
     async def _live(self, server: HttpServer | None, ready: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
+        if self._given_up:
+            self._stop.set()
         workbench = self._make_workbench(self._settings)
         await workbench.start(self.address)
         try:

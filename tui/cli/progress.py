@@ -11,13 +11,14 @@ from typing import TextIO
 
 from corral.store.progress import Progress
 from corral.tui.cli.human import human_bytes
-from corral.tui.cli.table import cells
+from corral.tui.cli.table import cells, char_cells
 from corral.tui.control_chars import one_line
 
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _FRAME_S = 0.1
 _HIDE_CURSOR, _SHOW_CURSOR, _TO_END_OF_LINE = "\x1b[?25l", "\x1b[?25h", "\x1b[K"
 _MAX_LINES = 200
+_LEAST_BAR = 8
 
 
 def terminal_width(stream: TextIO) -> int:
@@ -50,11 +51,15 @@ class Bar:
     def line(self, width: int, now_s: float) -> str:
         """Draw into `width` columns."""
         fraction = self._completed / self._total if self._total else 1.0
-        before = f"{self._message} {fraction * 100:3.0f}%"
+        share = f" {fraction * 100:3.0f}%"
         after = self._figures(now_s)
-        room = width - cells(before) - len(after) - 5
-        filled = int(max(room, 0) * fraction)
-        return f"{before} ▕{'█' * filled}{' ' * (room - filled)}▏ {after}"
+        rest = width - len(share) - len(after) - 5
+        message = self._message
+        if cells(message) + _LEAST_BAR > rest:
+            message = _cut(message, max(rest - _LEAST_BAR - 2, 0)) + "…:"
+        room = max(rest - cells(message), 0)
+        filled = int(room * fraction)
+        return _cut(f"{message}{share} ▕{'█' * filled}{' ' * (room - filled)}▏ {after}", width - 1)
 
     def _figures(self, now_s: float) -> str:
         total = human_bytes(self._total)
@@ -88,7 +93,20 @@ class Spinner:
     def line(self, width: int, now_s: float) -> str:
         """Draw into `width` columns."""
         frame = "" if self.done else FRAMES[int((now_s - self._started_s) / _FRAME_S) % len(FRAMES)] + " "
-        return f"{self._message} {frame}".lstrip(" ")[:width]
+        return _cut(f"{self._message} {frame}".lstrip(" "), width - 1)
+
+
+def _cut(text: str, width: int) -> str:
+    """As much of `text` as fits: a line that wraps is two, and the next drawing would begin on the wrong one."""
+    if cells(text) <= width:
+        return text
+    used, kept = 0, 0
+    for char in text:
+        used += char_cells(char)
+        if used > width:
+            break
+        kept += 1
+    return text[:kept]
 
 
 class Display:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,41 @@ def test_a_port_somebody_else_has() -> None:
         other_port = free_port("127.0.0.1", port)
         assert port < other_port
         bind("127.0.0.1", other_port).close()
+
+
+class SlowFake(ServedFake):
+    """A workbench that takes its time to start; `starting` and `may_start` are the beginning and the end of that."""
+
+    starting = threading.Event()
+    may_start = threading.Event()
+
+    async def start(self, serving: str = "") -> None:
+        self.starting.set()
+        while not self.may_start.is_set():
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("waits_for", ["loop", "start"])
+def test_an_interrupt_while_it_starts_ends_it(waits_for: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = SlowFake.with_models(MODEL)
+    assert isinstance(fake, SlowFake)
+    fake.starting.clear()
+    fake.may_start.clear()
+    service = Service(Settings(models=Path("/nonexistent"), listen_port=0), workbench=lambda _: fake)
+
+    def interrupted(self: Future[None], timeout: float | None = None) -> None:
+        if waits_for == "start":
+            fake.starting.wait(10)
+        fake.may_start.set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Future, "result", interrupted)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        service.start()
+    assert time.monotonic() - began < 5
+    assert fake.ended
+    assert not [thread for thread in threading.enumerate() if thread.name == "corral-service"]
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])

@@ -175,7 +175,7 @@ def test_stop_answers_those_who_have_heard_nothing_yet(gated: Served, until: Unt
         while piece := connection.recv(65536):
             answer += piece
     assert answer.startswith(b"HTTP/1.1 503 ")
-    assert answer.endswith(b'{"error": "the server is shutting down"}')
+    assert answer.endswith(b'{"error":"the server is shutting down"}')
 
 
 def test_a_second_stop_does_not_wait(gated: Served) -> None:

@@ -61,7 +61,18 @@ def test_a_full_bar_tells_the_size_alone() -> None:
 
 
 def test_a_bar_on_a_narrow_terminal_does_not_fail() -> None:
-    assert "37%" in Bar("pulling x:", 100, 37, 0.0).line(10, 1.0)
+    assert len(Bar("pulling x:", 100, 37, 0.0).line(10, 1.0)) == 9
+
+
+def test_a_long_name_is_cut_so_that_its_line_does_not_wrap() -> None:
+    bar = Bar(f"copying file {DIGEST}:", 98_000_000, 0, 0.0)
+    bar.set(49_000_000)
+    line = bar.line(100, 1.0)
+    assert len(line) == 99
+    assert line.startswith("copying file sha256:8eeb52dfb3bb")
+    assert "…:  50% ▕" in line
+    assert line.endswith("▏  49 MB/ 98 MB   49 MB/s      1s")
+    assert len(Spinner("作" * 80, 0.0).line(80, 0.0)) <= 41
 
 
 def test_a_spinner_turns_until_it_is_done() -> None:
