@@ -13,6 +13,11 @@ from corral.runtime.engine.sequence import Request, Sequence
 _WORTH_WAITING: Final = 32
 """Tokens a prompt must still share with one being computed to wait for it instead of computing them again."""
 
+_COMPUTED_TAIL: Final = 2
+"""How many of a prompt's tokens are always computed. The last one's logits are needed; and llama.cpp computes a batch
+of one token with other kernels than a larger one (logits of SmolLM2 at Q4_1 differ by 0.5), so that a lone last token
+would make a cached prompt answer otherwise than a fresh one."""
+
 
 class Slots:
     """Which llama.cpp sequence serves whom; belongs to the loop's thread."""
@@ -38,7 +43,7 @@ class Slots:
         Returns the slot, how many tokens it already holds, and the running sequence that is computing more of the
         same beginning with how much of it is shared.
         """
-        usable = len(request.tokens) - 1  # the last one is always computed: its logits are needed
+        usable = len(request.tokens) - _COMPUTED_TAIL
         cached = self.cache.best(request.tokens[:usable])
         leader, shared = self._leader(request.tokens[:usable], running)
         if leader is not None and (

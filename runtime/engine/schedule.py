@@ -45,7 +45,8 @@ def plan(wanted: Sequence[int], capacity: int, budget: int) -> list[int]:
     """Say how many of its wanted tokens each sequence gets, at most `capacity` in all.
 
     A sequence that wants one token gets it first. The others share `budget` evenly, and what a short one leaves
-    goes to the longer ones, the oldest first. With `budget` above 0 and room left, some prompt always advances.
+    goes to the longer ones, the oldest first. With `budget` above 0 and room left, some prompt always advances. No
+    prompt is left with a single token to come.
     """
     counts = [0] * len(wanted)
     prompts = []
@@ -66,4 +67,7 @@ def plan(wanted: Sequence[int], capacity: int, budget: int) -> list[int]:
             if counts[index] < wanted[index]:
                 hungry.append(index)
         prompts = hungry
+    for index, want in enumerate(wanted):
+        if counts[index] > 1 and want - counts[index] == 1:
+            counts[index] -= 1  # a lone last token would be computed by other kernels than the rest of its prompt
     return counts

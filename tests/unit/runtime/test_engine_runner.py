@@ -207,13 +207,13 @@ def test_a_conversation_that_forks_is_exact(
         assert fork.finished.cached_tokens == 0  # its window has moved on, or it cannot be cut at all
 
 
-def test_the_same_prompt_again_computes_one_token(runner: RunnerProcess, tiny: Callable[[str], Path]) -> None:
+def test_the_same_prompt_again_computes_its_tail(runner: RunnerProcess, tiny: Callable[[str], Path]) -> None:
     runner.load(tiny("full"))
     first = runner.ask(1, STORY, want_context=True)
     again = runner.ask(2, STORY, want_context=True)
     assert tokens_of(first) == tokens_of(again)
     assert again.finished is not None
-    assert again.finished.cached_tokens == again.finished.prompt_tokens - 1
+    assert again.finished.cached_tokens == again.finished.prompt_tokens - 2
 
 
 def test_prompts_that_begin_alike_are_computed_once(runner: RunnerProcess, tiny: Callable[[str], Path]) -> None:

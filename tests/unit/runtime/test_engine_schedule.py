@@ -34,7 +34,15 @@ def test_prompts_stay_within_their_budget(wanted: list[int], budget: int) -> Non
 def test_what_can_be_given_is_given(wanted: list[int], capacity: int, budget: int) -> None:
     counts = plan(wanted, capacity, budget)
     prompts = sum(want for want in wanted if want > 1)
-    assert sum(counts) == wanted.count(1) + min(prompts, budget, capacity - wanted.count(1))
+    given = wanted.count(1) + min(prompts, budget, capacity - wanted.count(1))
+    assert given - len(wanted) <= sum(counts) <= given
+    assert (sum(counts) > wanted.count(1)) == (given > wanted.count(1))
+
+
+@given(WANTED, st.integers(2, 600), st.integers(0, 600))
+def test_no_prompt_is_left_with_a_lone_last_token(wanted: list[int], capacity: int, budget: int) -> None:
+    counts = plan(wanted, capacity, budget)
+    assert not [want for count, want in zip(counts, wanted, strict=True) if count > 1 and want - count == 1]
 
 
 def test_a_short_prompt_gets_by_beside_a_long_one() -> None:
