@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -104,11 +105,8 @@ def test_from_an_empty_store_to_an_answer_seen_by_everybody(size: tuple[int, int
         terminal.press(ENTER)
         terminal.wait_for("you", "tok/s · ttft", patience_s=60)
         assert chat(port, "Hello")["message"]["content"]
-        body = json.dumps({"model": STARTER_MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": False})
-        curl = ["curl", "-s", f"http://127.0.0.1:{port}/api/chat", "-d", body]
-        assert json.loads(subprocess.run(curl, capture_output=True, check=True, timeout=60).stdout)["done"]
         terminal.press(F6)
-        shown = terminal.wait_for("Requests", "/api/chat", "tui", "curl")
+        shown = terminal.wait_for("Requests", "/api/chat", "tui", "ollama")
         assert STARTER_MODEL in shown
         terminal.press(F3)
         terminal.wait_for("Models 1", STARTER_MODEL, "Q4_1")
@@ -117,6 +115,19 @@ def test_from_an_empty_store_to_an_answer_seen_by_everybody(size: tuple[int, int
         terminal.press(F5)
         terminal.wait_for("Modelfile", "FROM")
         assert "Traceback" not in terminal.text()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.timeout(300)
+def test_what_curl_asks_is_answered_and_shown(own_store: Path, home: Path) -> None:
+    port = free_port()
+    body = json.dumps({"model": STARTER_MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": False})
+    with Terminal([CORRAL], environment(own_store, port, home)) as terminal:
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        terminal.press(F6)
+        curl = ["curl", "-s", f"http://127.0.0.1:{port}/api/chat", "-d", body]
+        assert json.loads(subprocess.run(curl, capture_output=True, check=True, timeout=60).stdout)["done"]
+        terminal.wait_for("curl", "/api/chat", "200")
 
 
 @pytest.mark.timeout(300)
