@@ -52,18 +52,20 @@ def _dispatch(
 
         print(describe_all(), end="")
         return 0
-    from corral.tui.cli.registry import WORKBENCH, find, load, parse, parser_of
+    from corral.tui.cli.interrupts import held_back
 
-    command = WORKBENCH if not words or words[0].startswith("-") else find(words.pop(0))
-    module = load(command)
+    with held_back():
+        from corral.tui.cli.registry import WORKBENCH, find, load, parse, parser_of
+        from corral.tui.cli.session import Cli
+
+        command = WORKBENCH if not words or words[0].startswith("-") else find(words.pop(0))
+        module = load(command)
     flags = parse(command, parser_of(command, module), words)
     if flags.help:
         from corral.tui.cli.help import describe, describe_all
 
         print(describe(command) if command.name else describe_all(), end="")
         return 0
-    from corral.tui.cli.session import Cli
-
     return module.run(Cli.from_environment(environ, connect), flags.arguments, flags)
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from corral.runtime.errors import ServerUnreachable
 from corral.runtime.settings import Settings, is_loopback, load
+from corral.tui.cli.interrupts import held_back
 from corral.tui.cli.probe import answers
 
 if TYPE_CHECKING:
@@ -155,13 +156,13 @@ def open_session(settings: Settings) -> Session:
     """
     here = is_loopback(urlsplit(settings.base_url).hostname or "")
     if answers(settings.base_url, _CONNECT_S[here]):
-        from corral.api.client import HttpClient
-
+        with held_back():
+            from corral.api.client import HttpClient
         return RemoteSession(HttpClient(settings.base_url, settings.api_key))
     if not here:
         raise ServerUnreachable("could not connect to corral server, run 'corral serve' to start it")
-    from corral.api.server import Service
-
+    with held_back():
+        from corral.api.server import Service
     keep_log_quiet()
     service = Service(settings, serving=False)
     service.start()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from corral.runtime.settings import Settings, parse_host
 from corral.tui.cli.errors import CommandError
+from corral.tui.cli.interrupts import held_back
 from corral.tui.cli.session import Cli, keep_log_quiet
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     launch.begin()
     try:
         # Imported here, while the service starts on its own thread.
-        from corral.tui.app import WorkbenchApp
-        from corral.tui.link import ServiceLink
-        from corral.tui.terminal import ExitReason, run_workbench
+        with held_back():
+            from corral.tui.app import WorkbenchApp
+            from corral.tui.link import ServiceLink
+            from corral.tui.terminal import ExitReason, run_workbench
 
         service = launch.settle()
         if service is None:

@@ -82,10 +82,10 @@ def test_fetching_copying_and_removing(served: Server, capsys: pytest.CaptureFix
 
 
 def test_creating_from_a_file_uploads_it(served: Server, tmp_path: Path) -> None:
-    (tmp_path / "model.gguf").write_bytes(b"GGUF and so on")
+    (tmp_path / "model.gguf").write_bytes(bytes(Gguf()))
     (tmp_path / "Modelfile").write_text("FROM ./model.gguf\nSYSTEM Be brief\n")
     assert served("create", "mine", "-f", str(tmp_path / "Modelfile")) == 0
-    assert list(served.fake.blobs.values()) == [b"GGUF and so on"]
+    assert list(served.fake.blobs.values()) == [bytes(Gguf())]
 
 
 @pytest.mark.parametrize(
