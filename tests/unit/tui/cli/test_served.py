@@ -16,6 +16,7 @@ from corral.runtime.requests import RequestLog
 from corral.runtime.settings import Settings, load
 from corral.tui.cli import main
 from tests.fakes.client import FakeClient
+from tests.unit.store.handmade import Gguf
 
 
 @dataclass
