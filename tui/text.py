@@ -48,7 +48,7 @@ def fit(text: str, cells: int, *, pad: bool = False) -> str:
     line = clean_line(text[:longest])
     width = cell_len(line)
     if width > cells or len(text) > longest:
-        line = set_cell_size(line, min(cells - 1, width)).rstrip() + "…"
+        line = set_cell_size(line, min(cells - 1, width)).rstrip(" …") + "…"
     return set_cell_size(line, cells) if pad else line
 
 

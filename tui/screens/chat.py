@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from rich.cells import cell_len
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -23,14 +24,16 @@ from corral.tui.chats import Chats
 from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.text import clean, clean_line, fit
 from corral.tui.widgets.glyphs import Glyphs, bar
+from corral.tui.widgets.live_answer import stats_so_far
 from corral.tui.widgets.prompt_box import PromptBox
 from corral.tui.widgets.rail import Rail
-from corral.tui.widgets.transcript import Transcript, stats_so_far
+from corral.tui.widgets.transcript import Transcript
 from corral.tui.widgets.welcome import Welcome
 
 __all__ = ["ChatScreen"]
 
-_FLUSH_S = 0.08
+_FLUSH_S = 0.1
+_REST = 4  # how much longer than a drawing the pause after it is: a block is drawn whole however long it is
 _METER = 10
 _ALMOST_FULL = 0.8
 
@@ -59,6 +62,8 @@ class ChatScreen(WorkbenchScreen):
         self._contexts: dict[str, int] = {}
         self._transfers: tuple[str, ...] = ()
         self._timer: Timer | None = None
+        self._is_behind = False
+        self._next_draw_s = 0.0
 
     def compose_body(self) -> ComposeResult:
         """Yield rail, transcript and prompt."""
@@ -130,8 +135,9 @@ class ChatScreen(WorkbenchScreen):
         changed = [chat for chat in self.chats.live if chat.poll()]
         current = self.chats.current
         if current in changed:
-            self.query_one(Transcript).grow()
-            self._entitle()
+            self._is_behind = True
+        if self._is_behind and (time.monotonic() >= self._next_draw_s or not current.is_live):
+            self._draw_growth()
         if any(not chat.is_live for chat in changed):
             self._show_state()
         welcome = self.query_one(Welcome)
@@ -142,6 +148,19 @@ class ChatScreen(WorkbenchScreen):
                 self.refresh_bindings()
         if not self.chats.live and not welcome.is_fetching and self._timer is not None:
             self._timer.pause()
+
+    def _draw_growth(self) -> None:
+        """Draw what came in, then rest as long as a long block's drawing asks for."""
+        self._is_behind = False
+        began_s = time.monotonic()
+
+        def drawn() -> None:
+            now_s = time.monotonic()
+            self._next_draw_s = now_s + (now_s - began_s) * _REST
+
+        self.query_one(Transcript).grow()
+        self._entitle()
+        self.call_after_refresh(drawn)
 
     async def _open_fetched(self) -> None:
         await self._find_models()
@@ -190,7 +209,10 @@ class ChatScreen(WorkbenchScreen):
         meter, is_tight = self._meter()
         room = max(pane.outer_size.width - 6, 10)
         model = clean_line(chat.model) or "no model"
-        title = fit(f"{clean_line(chat.title)} · {model}", max(room - len(meter) - 3, 8))
+        # the title gives way before the model's name does
+        model_part = f" · {model}"
+        title = fit(clean_line(chat.title), max(room - len(meter) - 3 - cell_len(model_part), 8)) + model_part
+        title = fit(title, max(room - len(meter) - 3, 8))
         gap = room - len(Content(title)) - len(meter) - 2
         line, style = ("━", "$border") if pane.has_focus else ("─", "$border-blurred")
         text = Content.assemble(
@@ -198,18 +220,16 @@ class ChatScreen(WorkbenchScreen):
             (f" {line * max(gap, 1)} " if meter else "", style),
             (meter, "$warning" if is_tight else "$text-muted"),
         )
-        shown = pane.border_title
-        if shown != text.markup:
-            pane.border_title = text
+        pane.entitle(text)
         prompt = self.query_one(PromptBox)
-        prompt.border_title = Content(f"Prompt to {model}" if chat.model else "Prompt")
+        to_whom = Content(f"Prompt to {model}" if chat.model else "Prompt")
+        if prompt.border_title != to_whom.markup:
+            prompt.border_title = to_whom
         self._note_end()
 
     def _note_end(self) -> None:
         pane = self.query_one(Transcript)
-        subtitle = f"↓ {pane.lines_below} lines below — End to follow" if pane.lines_below else ""
-        if (pane.border_subtitle or "") != subtitle:
-            pane.border_subtitle = subtitle
+        pane.note(f"↓ {pane.lines_below} lines below — End to follow" if pane.lines_below else "")
 
     # What the user does
 

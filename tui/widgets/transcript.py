@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.geometry import Region
 from textual.widgets import Static
 
-from corral.runtime.snapshot import RequestState, RequestView
 from corral.runtime.verbs import Stats
 from corral.tui import figures
 from corral.tui.chats import Chat, Turn, TurnState
 from corral.tui.text import clean, clean_line
-from corral.tui.widgets.markdown import render, settled_length
+from corral.tui.widgets.live_answer import LiveAnswer, heading
+from corral.tui.widgets.markdown import render
+from corral.tui.widgets.repaint import PartialRepaint
 
-__all__ = ["LiveAnswer", "Transcript", "figures_line", "stats_so_far"]
+__all__ = ["Transcript", "figures_line"]
 
 _WINDOW = 60
 _SEPARATOR = " · "
@@ -43,50 +43,10 @@ def figures_line(stats: Stats) -> str:
     return _SEPARATOR.join(parts)
 
 
-def live_line(request: RequestView | None) -> str:
-    """What is known of an answer that is still coming in."""
-    if request is None:
-        return "… waiting"
-    match request.state:
-        case RequestState.WAITING:
-            return _SEPARATOR.join(part for part in ("… waiting in the queue", request.note) if part)
-        case RequestState.LOADING:
-            return _SEPARATOR.join(part for part in ("◐ loading the model", request.note) if part)
-        case RequestState.PREFILL:
-            return f"◔ reading the prompt {figures.count(request.prompt_done)}/{figures.count(request.prompt_tokens)}"
-        case _:
-            pass
-    parts = ["⏵ live", f"{figures.rate(request.tokens_per_s)} tok/s", f"{figures.count(request.output_tokens)} tok"]
-    if request.first_token_s is not None:
-        parts.append(f"ttft {figures.span(request.first_token_s - request.started_s)}")
-    parts += [f"prompt {figures.count(request.prompt_tokens)}", f"cached {figures.count(request.cached_tokens)}"]
-    return _SEPARATOR.join(parts)
-
-
-def stats_so_far(request: RequestView) -> Stats:
-    """What is known of an answer that is stopped now."""
-    output_ns = int(request.output_tokens / request.tokens_per_s * 1e9) if request.tokens_per_s > 0 else 0
-    first_s = request.first_token_s
-    waited_ns = 0 if first_s is None else int((first_s - request.started_s) * 1e9)
-    return Stats(
-        total_ns=output_ns + waited_ns,
-        prompt_tokens=request.prompt_tokens,
-        cached_tokens=request.cached_tokens,
-        output_tokens=request.output_tokens,
-        output_ns=output_ns,
-    )
-
-
-def _heading(turn: Turn) -> Content:
-    name, style = ("you", "bold $primary") if turn.role == "user" else (clean_line(turn.model), "bold $success")
-    at = datetime.fromtimestamp(turn.wall_s).strftime("%H:%M")
-    return Content.assemble((name, style), (f"  {at}", "dim"))
-
-
 def frozen(turn: Turn) -> Content:
     """Draw a finished turn."""
     body = Content(clean(turn.text)) if turn.role == "user" else render(turn.text)
-    lines = [_heading(turn)]
+    lines = [heading(turn)]
     if body.plain:
         lines.append(body)
     if turn.state is TurnState.STOPPED:
@@ -101,63 +61,7 @@ def frozen(turn: Turn) -> Content:
     return Content("\n").join(lines)
 
 
-class LiveAnswer(Vertical):
-    """An answer that is coming in: whole blocks above, the last block below, figures under both.
-
-    Only the last block is parsed and wrapped again when text comes in.
-    """
-
-    DEFAULT_CSS = """
-    LiveAnswer { height: auto; margin-bottom: 1; }
-    LiveAnswer Static { height: auto; }
-    LiveAnswer .live-figures { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
-    """
-
-    def __init__(self, turn: Turn) -> None:
-        super().__init__()
-        self.turn = turn
-        self._taken = 0
-        self._whole = ""
-        self._tail = ""
-        self._note = ""
-
-    def compose(self) -> ComposeResult:
-        """Yield the parts."""
-        yield Static(_heading(self.turn))
-        yield Static(Content(""), classes="live-whole")
-        yield Static(Content(""), classes="live-tail")
-        yield Static(Content(live_line(None)), classes="live-figures")
-
-    def on_mount(self) -> None:
-        """Show what had come in before."""
-        self.query_one(".live-whole").display = False
-        self.grow()
-
-    def grow(self) -> None:
-        """Draw what has come in since the last time."""
-        new = self.turn.text[self._taken :]
-        if not new or not self.is_mounted:
-            return
-        self._taken += len(new)
-        self._tail += new.replace("\r", "")
-        settled = settled_length(self._tail)
-        if settled:
-            self._whole += self._tail[:settled]
-            self._tail = self._tail[settled:]
-            whole = self.query_one(".live-whole", Static)
-            whole.display = True
-            whole.update(render(self._whole) + "\n")
-        self.query_one(".live-tail", Static).update(render(self._tail, is_growing=True))
-
-    def note(self, request: RequestView | None) -> None:
-        """Show the figures so far."""
-        line = live_line(request)
-        if line != self._note and self.is_mounted:
-            self._note = line
-            self.query_one(".live-figures", Static).update(Content(line), layout=False)
-
-
-class Transcript(VerticalScroll, can_focus=True):
+class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
     """The messages of one chat, following the end unless somebody scrolled away from it."""
 
     DEFAULT_CSS = """
@@ -175,6 +79,8 @@ class Transcript(VerticalScroll, can_focus=True):
         super().__init__(id="transcript", classes="pane")
         self._chat: Chat | None = None
         self._shown: list[Turn] = []
+        self._title = Content("")
+        self._note = ""
 
     def compose(self) -> ComposeResult:
         """Yield what an empty chat says, and the messages.
@@ -232,6 +138,25 @@ class Transcript(VerticalScroll, can_focus=True):
         with self.app.batch_update():
             self.messages.mount(self._widget(live.turn), after=live)
             live.remove()
+
+    def entitle(self, title: Content) -> None:
+        """Write into the upper edge of the frame."""
+        if not self._title.is_same(title):
+            self._title = title
+            with self.repainting(self._edge(0)):
+                self.border_title = title
+
+    def note(self, text: str) -> None:
+        """Write into the lower edge of the frame."""
+        if self._note != text:
+            self._note = text
+            with self.repainting(self._edge(self.outer_size.height - 1)):
+                self.border_subtitle = Content(text)
+
+    def _edge(self, row: int) -> Region:
+        """A row of the whole widget, counted from where its content begins."""
+        left, top = self.content_offset
+        return Region(-left, row - top, self.outer_size.width, 1)
 
     def follow(self) -> None:
         """Go to the end and stay there."""

@@ -68,3 +68,8 @@ def test_the_net_keeps_escapes_from_every_text(attack: str) -> None:
     for text in (Content(attack).plain, drawn.getvalue()):
         assert "\x1b" not in text
         assert not re.search("[\x00-\x08\x0e-\x1f\x7f-\x9f]", text)
+
+
+def test_what_was_cut_before_has_one_ellipsis() -> None:
+    assert fit("one two…  three", 11) == "one two…"
+    assert fit("one two… three", 9) == "one two…"

@@ -1,0 +1,142 @@
+"""An answer that is coming in. What is sent to the terminal for it is what changed, not what stands there."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.geometry import Region
+from textual.widgets import Static
+
+from corral.runtime.snapshot import RequestState, RequestView
+from corral.runtime.verbs import Stats
+from corral.tui import figures
+from corral.tui.chats import Turn
+from corral.tui.text import clean_line
+from corral.tui.widgets.markdown import render, settled_length
+from corral.tui.widgets.repaint import PartialRepaint
+
+__all__ = ["LiveAnswer", "heading", "live_line", "stats_so_far"]
+
+_SEPARATOR = " · "
+
+
+def live_line(request: RequestView | None) -> str:
+    """What is known of an answer that is still coming in."""
+    if request is None:
+        return "… waiting"
+    match request.state:
+        case RequestState.WAITING:
+            return _SEPARATOR.join(part for part in ("… waiting in the queue", request.note) if part)
+        case RequestState.LOADING:
+            return _SEPARATOR.join(part for part in ("◐ loading the model", request.note) if part)
+        case RequestState.PREFILL:
+            return f"◔ reading the prompt {figures.count(request.prompt_done)}/{figures.count(request.prompt_tokens)}"
+        case _:
+            pass
+    parts = ["⏵ live", f"{figures.rate(request.tokens_per_s)} tok/s", f"{figures.count(request.output_tokens)} tok"]
+    if request.first_token_s is not None:
+        parts.append(f"ttft {figures.span(request.first_token_s - request.started_s)}")
+    parts += [f"prompt {figures.count(request.prompt_tokens)}", f"cached {figures.count(request.cached_tokens)}"]
+    return _SEPARATOR.join(parts)
+
+
+def stats_so_far(request: RequestView) -> Stats:
+    """What is known of an answer that is stopped now."""
+    output_ns = int(request.output_tokens / request.tokens_per_s * 1e9) if request.tokens_per_s > 0 else 0
+    first_s = request.first_token_s
+    waited_ns = 0 if first_s is None else int((first_s - request.started_s) * 1e9)
+    return Stats(
+        total_ns=output_ns + waited_ns,
+        prompt_tokens=request.prompt_tokens,
+        cached_tokens=request.cached_tokens,
+        output_tokens=request.output_tokens,
+        output_ns=output_ns,
+    )
+
+
+def heading(turn: Turn) -> Content:
+    """Who said it, and when."""
+    name, style = ("you", "bold $primary") if turn.role == "user" else (clean_line(turn.model), "bold $success")
+    at = datetime.fromtimestamp(turn.wall_s).strftime("%H:%M")
+    return Content.assemble((name, style), (f"  {at}", "dim"))
+
+
+class LiveTail(PartialRepaint, Static):
+    """The block that still grows. Rows that stay as they are are not painted again."""
+
+    def __init__(self) -> None:
+        super().__init__(Content(""))
+        self._rows: list[Content] = []
+        self._rows_width = 0
+
+    def show(self, content: Content) -> None:
+        """Draw `content`; most often its last row alone is new."""
+        width = self.content_size.width
+        rows = content.wrap(width) if width > 0 else []
+        if not rows or width != self._rows_width or len(rows) != len(self._rows):
+            self.update(content)
+        else:
+            pairs = zip(rows, self._rows, strict=True)
+            first = next((number for number, (new, old) in enumerate(pairs) if not new.is_same(old)), len(rows) - 1)
+            with self.repainting(Region(0, first, width, len(rows) - first)):
+                self.update(content, layout=False)
+        self._rows, self._rows_width = rows, width
+
+
+class LiveAnswer(Vertical):
+    """An answer that is coming in: whole blocks above, the last block below, figures under both.
+
+    Only the last block is parsed and wrapped again when text comes in.
+    """
+
+    DEFAULT_CSS = """
+    LiveAnswer { height: auto; margin-bottom: 1; }
+    LiveAnswer Static { height: auto; }
+    LiveAnswer .live-figures { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__()
+        self.turn = turn
+        self._taken = 0
+        self._whole = ""
+        self._tail = ""
+        self._note = ""
+
+    def compose(self) -> ComposeResult:
+        """Yield the parts."""
+        yield Static(heading(self.turn))
+        yield Static(Content(""), classes="live-whole")
+        yield LiveTail()
+        yield Static(Content(live_line(None)), classes="live-figures")
+
+    def on_mount(self) -> None:
+        """Show what had come in before."""
+        self.query_one(".live-whole").display = False
+        self.grow()
+
+    def grow(self) -> None:
+        """Draw what has come in since the last time."""
+        new = self.turn.text[self._taken :]
+        if not new or not self.is_mounted:
+            return
+        self._taken += len(new)
+        self._tail += new.replace("\r", "")
+        settled = settled_length(self._tail)
+        if settled:
+            self._whole += self._tail[:settled]
+            self._tail = self._tail[settled:]
+            whole = self.query_one(".live-whole", Static)
+            whole.display = True
+            whole.update(render(self._whole) + "\n")
+        self.query_one(LiveTail).show(render(self._tail, is_growing=True))
+
+    def note(self, request: RequestView | None) -> None:
+        """Show the figures so far."""
+        line = live_line(request)
+        if line != self._note and self.is_mounted:
+            self._note = line
+            self.query_one(".live-figures", Static).update(Content(line), layout=False)
