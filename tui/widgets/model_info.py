@@ -24,9 +24,9 @@ def _excerpt(heading: str, text: str) -> list[Text]:
     if not text.strip():
         return []
     lines = clean(text[:_LONGEST_EXCERPT]).strip().split("\n")
-    shown = [Text(f"  {line}") for line in lines[:_EXCERPT_LINES]]
+    shown = [Text(line) for line in lines[:_EXCERPT_LINES]]
     if len(lines) > _EXCERPT_LINES or len(text) > _LONGEST_EXCERPT:
-        shown.append(Text("  …", style="dim"))
+        shown.append(Text("…", style="dim"))
     return [Text(), Text(heading, style="bold"), *shown]
 
 
