@@ -33,6 +33,7 @@ from corral.tui.widgets.welcome import Welcome
 __all__ = ["ChatScreen"]
 
 _FLUSH_S = 0.1
+_REMOTE_FLUSH_S = 0.25  # every new row of a full view sends the whole view, 7 kB of it
 _REST = 4  # how much longer than a drawing the pause after it is: a block is drawn whole however long it is
 _METER = 10
 _ALMOST_FULL = 0.8
@@ -76,7 +77,8 @@ class ChatScreen(WorkbenchScreen):
 
     def on_mount(self) -> None:
         """Look for models, and start the timer that pulls answers."""
-        self._timer = self.set_interval(_FLUSH_S, self._pull, pause=True)
+        flush_s = _REMOTE_FLUSH_S if self.workbench.is_remote else _FLUSH_S
+        self._timer = self.set_interval(flush_s, self._pull, pause=True)
         self.query_one(PromptBox).cursor_blink = not self.workbench.is_remote
         self.watch(self.query_one(Transcript), "scroll_y", self._note_end, init=False)
         if self.workbench.start_model:
