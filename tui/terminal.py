@@ -27,6 +27,9 @@ __all__ = ["ExitReason", "is_remote", "run_on_terminal", "run_workbench"]
 R = TypeVar("R")
 
 
+_NOT_DRAWN_S = 0.02
+
+
 class ExitReason(StrEnum):
     """Why the workbench left the terminal."""
 
@@ -62,7 +65,15 @@ def run_on_terminal(app: App[R], *, mouse: bool = True) -> R | ExitReason | None
         loop = asyncio.get_running_loop()
 
         def leave(reason: ExitReason) -> None:
-            loop.call_soon_threadsafe(partial(app.exit, reason))  # type: ignore[arg-type]
+            loop.call_soon_threadsafe(exit_once_drawn, reason)
+
+        def exit_once_drawn(reason: ExitReason) -> None:
+            # An app that is told to leave while it composes its first screen fails over the missing parts. Textual has
+            # no public word for being past that: `is_running` is true before.
+            if app._is_mounted and app.screen_stack and app.screen.is_mounted:
+                app.exit(reason)  # type: ignore[arg-type]
+            else:
+                loop.call_later(_NOT_DRAWN_S, exit_once_drawn, reason)
 
         if os.name == "posix":
             app.driver_class = _driver_class(partial(leave, ExitReason.HANGUP))

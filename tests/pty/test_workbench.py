@@ -216,6 +216,16 @@ def test_a_killed_workbench_takes_its_runners_along(own_store: Path, home: Path)
         block_until(lambda: not any(runner.is_running() for runner in runners), 5)
 
 
+@pytest.mark.parametrize("after_s", [0.1, 0.3, 0.45, 0.6, 0.75, 0.9])
+def test_an_interrupt_while_it_starts_ends_it_quietly(own_store: Path, home: Path, after_s: float) -> None:
+    with Terminal([CORRAL], environment(own_store, free_port(), home)) as terminal:
+        block_until(lambda: time.monotonic() - terminal.started > after_s)
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait_exit() in (0, 130)
+        assert b"Traceback" not in terminal.raw
+        assert b"Error" not in terminal.raw
+
+
 @pytest.mark.timeout(300)
 def test_a_taken_port_is_said_by_whom_and_another_offered(own_store: Path, home: Path) -> None:
     with serving(own_store, home) as port, Terminal([CORRAL], environment(own_store, port, home)) as terminal:
