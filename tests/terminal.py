@@ -27,6 +27,11 @@ from tests.waiting import PATIENCE_S, block_until
 _UNKNOWN = re.compile(rb"\x1b\[[<>=?][0-9;]*[a-ln-zA-Z$]+|\x1b\[[0-9;?]*\$p|\x1bP.*?\x1b\\", re.DOTALL)
 
 
+def _without_size(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment but for a size that somebody exported: it would win over the pty's own."""
+    return {name: value for name, value in environ.items() if name not in {"COLUMNS", "LINES"}}
+
+
 class Terminal:
     """Runs a program on a pty. A thread reads what it writes; `stall` makes that thread stop, as a slow link would."""
 
@@ -54,7 +59,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+            env={**_without_size(environ), "TERM": "xterm-256color", "COLORTERM": "truecolor"},
             cwd=folder,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
