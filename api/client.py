@@ -183,4 +183,8 @@ def _sampling(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
         body["options"] = dict(request.options)
     if request.keep_alive_s is not None:
         body["keep_alive"] = -1 if math.isinf(request.keep_alive_s) else request.keep_alive_s
+    if not request.truncate:
+        body["truncate"] = False
+    if request.shift is not None:
+        body["shift"] = request.shift
     return body

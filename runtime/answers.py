@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 DEFAULT_CONTEXT = 4096
 SMALLEST_CONTEXT = 4
+_NOT_SHIFTED = frozenset({"deepseek2"})
+"""Architectures whose answers end where the context is full, unless a request says otherwise (spec a.7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class _Job:
     keep_alive_s: float
     prefix: tuple[int, ...] = ()
     want_context: bool = False
+    truncate: bool = True
+    shift: bool = True
     warnings: tuple[str, ...] = ()
 
 
@@ -148,6 +152,8 @@ class Answers:
             keep_alive_s=self._settings.keep_alive_s if request.keep_alive_s is None else request.keep_alive_s,
             prefix=generate.context if generate and not generate.raw else (),
             want_context=generate is not None and not generate.raw,
+            truncate=request.truncate,
+            shift=request.shift if request.shift is not None else model.header.architecture not in _NOT_SHIFTED,
             warnings=tuple(f"option {name!r} is not known and was ignored" for name in unknown),
         )
 
@@ -300,17 +306,26 @@ def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], pr
             stop=list(options.stop),
             prefix=list(job.prefix),
             want_context=job.want_context,
+            truncate=job.truncate,
+            shift=job.shift,
         )
 
     return make
 
 
 def _cut(output: Output) -> tuple[str, ...]:
-    """A warning where messages were left out to make the prompt fit."""
-    dropped = output.started.dropped if output.started is not None else 0
-    if not dropped:
-        return ()
-    return (f"the conversation is longer than the context: its {dropped} oldest messages were left out",)
+    """Warnings where something was left out to make the conversation fit."""
+    warnings = []
+    if output.started is not None and output.started.dropped:
+        count = output.started.dropped
+        warnings.append(f"the conversation is longer than the context: its {count} oldest messages were left out")
+    if output.started is not None and output.started.cut:
+        count = output.started.cut
+        warnings.append(f"the prompt is longer than the context: {count} tokens were cut from its middle")
+    if output.finished is not None and output.finished.shifted:
+        count = output.finished.shifted
+        warnings.append(f"the context was full: its {count} oldest tokens were dropped to go on")
+    return tuple(warnings)
 
 
 def _last(done: protocol.Finished, total_ns: int, load_ns: int, warnings: tuple[str, ...]) -> Chunk:

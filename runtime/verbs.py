@@ -68,12 +68,18 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A conversation to be continued. Without messages: load, or unload where `keep_alive_s` is 0."""
+    """A conversation to be continued. Without messages: load, or unload where `keep_alive_s` is 0.
+
+    `truncate` lets a prompt that is longer than the context be cut, `shift` lets an answer go on when the context is
+    full; None leaves that to the model.
+    """
 
     model: str
     messages: tuple[Message, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
     keep_alive_s: float | None = None
+    truncate: bool = True
+    shift: bool | None = None
     caller: Caller | None = None
 
 
@@ -81,7 +87,8 @@ class ChatRequest:
 class GenerateRequest:
     """A prompt to be completed. An empty prompt loads, or unloads where `keep_alive_s` is 0.
 
-    `context` holds the token ids of an earlier answer; `raw` sends the prompt without any template.
+    `context` holds the token ids of an earlier answer; `raw` sends the prompt without any template. `truncate` and
+    `shift` as for a chat.
     """
 
     model: str
@@ -92,6 +99,8 @@ class GenerateRequest:
     context: tuple[int, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
     keep_alive_s: float | None = None
+    truncate: bool = True
+    shift: bool | None = None
     caller: Caller | None = None
 
 

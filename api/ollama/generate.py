@@ -42,6 +42,8 @@ async def generate(request: web.Request) -> web.StreamResponse:
         context=tuple(body.context),
         options=body.options,
         keep_alive_s=keep_alive_s,
+        truncate=body.truncate,
+        shift=body.shift,
         caller=caller(request, body.model),
     )
     one_object = not body.stream or not body.prompt
@@ -62,6 +64,8 @@ async def chat(request: web.Request) -> web.StreamResponse:
         messages=tuple(message.to_message() for message in body.messages),
         options=body.options,
         keep_alive_s=keep_alive_s,
+        truncate=body.truncate,
+        shift=body.shift,
         caller=caller(request, body.model),
     )
     one_object = not body.stream or not body.messages

@@ -45,7 +45,7 @@ class InferenceBody(NamedModel):
     format: Any = None
     think: Any = None
     truncate: bool = True
-    shift: bool = True
+    shift: bool | None = None
     logprobs: bool = False
     top_logprobs: int = 0
     debug_render_only: bool = Field(default=False, alias="_debug_render_only")

@@ -59,8 +59,8 @@ class Slots:
         return self._empty_slot(request.cells), 0, None, 0
 
     def finish(self, sequence: Sequence) -> None:
-        """Keep a sequence's computed tokens as cache."""
-        if sequence.computed:
+        """Keep a sequence's computed tokens as cache, where they are what anybody would compute."""
+        if sequence.computed and not sequence.shifted:
             self.cells.hold(sequence.slot, sequence.computed)
             self.cache.keep(sequence.slot, sequence.tokens[: sequence.computed])
         else:
@@ -85,7 +85,7 @@ class Slots:
         if self._context.copies:
             for sequence in running:
                 shared = common_length(sequence.tokens, prompt)
-                if sequence.leader is None and shared > length:
+                if sequence.leader is None and not sequence.shifted and shared > length:
                     best, length = sequence, shared
         return best, length
 

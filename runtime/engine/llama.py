@@ -90,6 +90,7 @@ class Model:
         self.window = int(c.llama_model_n_swa(pointer))
         self.size_bytes = int(c.llama_model_size(pointer))
         self._bos = int(c.llama_vocab_bos(vocab)) if c.llama_vocab_get_add_bos(vocab) else -1
+        self.begins = self._bos >= 0
 
     @property
     def memory_kind(self) -> MemoryKind:
@@ -225,10 +226,16 @@ class Context:
         if not memory:
             raise LoadError("the model keeps no memory of a text; it cannot be used to generate text")
         self._memory = memory
+        # Which of the tokens to keep a sliding window still has depends on the other sequences; they'd move unseen.
+        self.can_shift = bool(c.llama_memory_can_shift(memory)) and not self.window
+        self._shifts = False
         self.num_cells = int(c.llama_n_ctx(self.pointer))
         self.num_batch = int(c.llama_n_batch(self.pointer))
         self._abort_flag = ctypes.create_string_buffer(2)
         self._abort_callback = _flag_reader()
+        self._set_abort_callback()
+
+    def _set_abort_callback(self) -> None:
         c.llama_set_abort_callback(self.pointer, self._abort_callback, ctypes.cast(self._abort_flag, ctypes.c_void_p))
 
     def abort(self) -> None:
@@ -244,7 +251,13 @@ class Context:
     def decode(self, batch: Batch) -> Decoded:
         """Compute a batch; the interpreter is free meanwhile."""
         batch.struct.n_tokens = batch.size
+        if self._shifts:
+            # llama.cpp turns the moved keys first; broken off in between, some layers would be turned twice.
+            c.llama_set_abort_callback(self.pointer, c.ggml_abort_callback(), None)
         code = c.llama_decode(self.pointer, batch.struct)
+        if self._shifts:
+            self._shifts = False
+            self._set_abort_callback()
         if code == 0:
             return Decoded.OK
         if code == 1:
@@ -270,6 +283,27 @@ class Context:
             return True
         oldest = int(c.llama_memory_seq_pos_min(self._memory, slot))
         return oldest <= max(0, length - self.window) if self.window else oldest == 0
+
+    def shift(self, slot: int, start: int, count: int) -> bool:
+        """Drop `count` tokens from `start` on and move what follows there; False where that cannot be done.
+
+        Ask `can_shift` before. Cells that move must not be shared, see `own`. A recurrent memory still knows what was
+        dropped.
+        """
+        if not c.llama_memory_seq_rm(self._memory, slot, start, start + count):
+            return False
+        c.llama_memory_seq_add(self._memory, slot, start + count, -1, -count)
+        self._shifts = True
+        return True
+
+    def own(self, slot: int) -> bool:
+        """Give a sequence cells that no other shares; False, and it perhaps empty, where there is no room for them."""
+        size = int(c.llama_state_seq_get_size(self.pointer, slot))
+        buffer = (ctypes.c_uint8 * size)()
+        if c.llama_state_seq_get_data(self.pointer, buffer, size, slot) != size:
+            return False
+        self.forget(slot)
+        return int(c.llama_state_seq_set_data(self.pointer, buffer, size, slot)) == size
 
     def copy(self, source: int, target: int, length: int) -> bool:
         """Let an empty sequence share another's first `length` cells; False, and it empty, where that is not exact."""

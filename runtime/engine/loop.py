@@ -25,6 +25,7 @@ from corral.runtime.engine.protocol import (
 from corral.runtime.engine.sampling import new_sampler
 from corral.runtime.engine.schedule import PromptBudget, plan
 from corral.runtime.engine.sequence import Request, Sequence
+from corral.runtime.engine.shift import shift
 
 Command = Request | Cancel | Pause | Ping
 
@@ -108,9 +109,12 @@ class Loop:
             sequence.leader, sequence.shared = leader, shared
             sequence.cached = shared if leader else held
             self._running.append(sequence)
-            self._send(Started(request.id, sequence.prompt_tokens, sequence.cached, request.dropped))
+            self._send(Started(request.id, sequence.prompt_tokens, sequence.cached, request.dropped, request.cut))
 
     def _step(self) -> None:
+        for sequence in self._running:
+            if sequence.wanted and sequence.overflows:
+                self._shift(sequence)
         wanted = [sequence.wanted for sequence in self._running]
         budget = self._budget.tokens(generating=1 in wanted)
         counts = plan(wanted, self._context.num_batch, budget)
@@ -163,7 +167,7 @@ class Loop:
             if not count:
                 continue
             sequence.computed += count
-            if sequence.computed <= sequence.prompt_tokens:
+            if not sequence.first_ns:
                 progress.append(PromptProgress(sequence.request.id, sequence.computed, sequence.prompt_tokens))
             if output >= 0:
                 end = self._draw(sequence, output, pieces, now)
@@ -210,11 +214,20 @@ class Loop:
             sequence.computed = length if self._context.copy(leader.slot, sequence.slot, length) else 0
         sequence.cached = sequence.computed
 
-    def _end(self, sequence: Sequence) -> None:
-        """Take a sequence out of the running; what it computed stays as cache."""
+    def _release_followers(self, sequence: Sequence) -> None:
         for other in self._running:
             if other.leader is sequence:
                 self._join(other, sequence)
+
+    def _shift(self, sequence: Sequence) -> None:
+        """Make room in a full window."""
+        self._release_followers(sequence)
+        others = [other.tokens for other in self._running if other is not sequence]
+        shift(sequence, self._context, [*others, *self._slots.cache.kept()])
+
+    def _end(self, sequence: Sequence) -> None:
+        """Take a sequence out of the running; what it computed stays as cache."""
+        self._release_followers(sequence)
         self._running.remove(sequence)
         sequence.sampler.close()
         self._slots.finish(sequence)
@@ -225,7 +238,7 @@ class Loop:
             self._refuse(outcome, counts)
         for sequence in self._running:
             if sequence.computed and not self._context.cut(sequence.slot, sequence.computed):
-                sequence.computed = 0
+                sequence.restart()
             elif not sequence.computed:
                 self._context.forget(sequence.slot)
 
@@ -248,6 +261,7 @@ class Loop:
 def _end_of(sequence: Sequence, reason: str, now: int, unsaid: int = 0) -> Finished:
     """Describe an end; the last `unsaid` tokens stay out of the context that is handed on."""
     request = sequence.request
+    history = sequence.history if request.want_context else []
     return Finished(
         id=request.id,
         reason=reason,
@@ -256,5 +270,6 @@ def _end_of(sequence: Sequence, reason: str, now: int, unsaid: int = 0) -> Finis
         output_tokens=sequence.output_tokens,
         prompt_ns=sequence.first_ns - sequence.started_ns,
         output_ns=now - sequence.first_ns,
-        context=sequence.tokens[: len(sequence.tokens) - unsaid] if request.want_context else [],
+        context=history[: len(history) - unsaid],
+        shifted=len(sequence.lost),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def common_length(left: Sequence[int], right: Sequence[int]) -> int:
@@ -31,6 +31,10 @@ class PrefixCache:
     def tokens(self) -> int:
         """Return how many tokens are kept in all."""
         return sum(map(len, self._entries.values()))
+
+    def kept(self) -> Iterable[list[int]]:
+        """Return the tokens of every slot."""
+        return self._entries.values()
 
     def keep(self, slot: int, tokens: list[int]) -> None:
         """Remember that a slot's cells hold these tokens."""

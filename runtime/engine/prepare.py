@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from corral.runtime.engine.llama import Model
-from corral.runtime.engine.protocol import ChatPrompt, Refused, Submit
+from corral.runtime.engine.protocol import RawPrompt, Refused, Submit
 from corral.runtime.engine.sequence import Request
+from corral.runtime.engine.shift import SMALLEST_WINDOW, tokens_to_keep
 from corral.runtime.errors import PromptTooLong, TemplateFailed
-from corral.runtime.prompt.fit import fit
+from corral.runtime.prompt.fit import Fitted, cut_middle, fit
 from corral.runtime.prompt.render import ModelTemplate, renderer_for
 
 
@@ -25,24 +26,22 @@ class Preparer:
         bad = next((token for token in submit.prefix if not self._model.is_token(token)), None)
         if bad is not None:
             return Refused(submit.id, "bad_request", f"context holds {bad}, which is no token of this model")
-        dropped = 0
         try:
-            if isinstance(submit.prompt, ChatPrompt):
-                render = renderer_for(submit.prompt.go_template, self._template)
-                room = num_ctx - len(submit.prefix)
-                begin = not submit.prefix
-                fitted = fit(submit.prompt.turns, render, lambda text: self._model.tokenize(text, begin=begin), room)
-                tokens, dropped = submit.prefix + fitted.tokens, fitted.dropped
-            else:
-                tokens = submit.prefix + self._model.tokenize(submit.prompt.text, begin=not submit.prefix)
+            fitted = self._tokens(submit, num_ctx)
         except TemplateFailed as error:
             return Refused(submit.id, "template", str(error))
         except ValueError as error:
             return Refused(submit.id, "bad_request", str(error))
-        if len(tokens) > num_ctx:
-            return Refused(submit.id, "too_long", str(PromptTooLong(len(tokens), num_ctx)), len(tokens))
+        tokens = submit.prefix + fitted.tokens
         if not tokens:
             return Refused(submit.id, "bad_request", "the prompt is empty")
+        cut = 0
+        keep = tokens_to_keep(submit.num_keep, len(tokens), num_ctx, begins=self._model.begins)
+        if len(tokens) > num_ctx:
+            if not submit.truncate:
+                return Refused(submit.id, "too_long", str(PromptTooLong(len(tokens), num_ctx)), len(tokens))
+            short = cut_middle(tokens, keep, max(keep + 1, num_ctx - _room(submit.num_predict, num_ctx)))
+            tokens, cut = short, len(tokens) - len(short)
         return Request(
             id=submit.id,
             tokens=tokens,
@@ -51,5 +50,28 @@ class Preparer:
             num_predict=submit.num_predict,
             stop=tuple(submit.stop),
             want_context=submit.want_context,
-            dropped=dropped,
+            dropped=fitted.dropped,
+            cut=cut,
+            shift=submit.shift and num_ctx >= SMALLEST_WINDOW,
+            keep=min(keep, len(tokens)),
         )
+
+    def _tokens(self, submit: Submit, num_ctx: int) -> Fitted:
+        """Render and tokenise. Raises TemplateFailed, and ValueError for what cannot be tokenised."""
+        begin = not submit.prefix
+
+        def tokenize(text: str) -> list[int]:
+            return self._model.tokenize(text, begin=begin)
+
+        if isinstance(submit.prompt, RawPrompt):
+            return Fitted(tokenize(submit.prompt.text), 0)
+        render = renderer_for(submit.prompt.go_template, self._template)
+        if not submit.truncate:
+            return Fitted(tokenize(render(submit.prompt.turns)), 0)
+        return fit(submit.prompt.turns, render, tokenize, num_ctx - len(submit.prefix))
+
+
+def _room(num_predict: int, num_ctx: int) -> int:
+    """Return how many tokens a prompt that is cut leaves to its answer: what it may take, a quarter at most."""
+    most = num_ctx // 4
+    return min(num_predict, most) if num_predict >= 0 else most

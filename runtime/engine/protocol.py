@@ -73,7 +73,11 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
-    """A request. `prefix` are token ids put before the prompt; `want_context` asks for the ids of the whole."""
+    """A request. `prefix` are token ids put before the prompt; `want_context` asks for the ids of the whole.
+
+    `truncate` lets a prompt that is too long be cut, `shift` lets an answer go on when the window is full; both keep
+    `num_keep` tokens of the beginning.
+    """
 
     id: int
     prompt: RawPrompt | ChatPrompt
@@ -84,6 +88,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     stop: list[str] = []
     prefix: list[int] = []
     want_context: bool = False
+    truncate: bool = True
+    shift: bool = True
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -143,12 +149,16 @@ class LoadRefused(msgspec.Struct, frozen=True, tag="load_refused"):
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
-    """A request's prompt is rendered and counted; `dropped` is how many old messages were cut to make it fit."""
+    """A request's prompt is rendered and counted.
+
+    To make it fit, `dropped` old messages were left out and `cut` tokens taken from its middle.
+    """
 
     id: int
     prompt_tokens: int
     cached_tokens: int
     dropped: int = 0
+    cut: int = 0
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
@@ -177,7 +187,10 @@ class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Finished(msgspec.Struct, frozen=True, array_like=True):
-    """The end of a request; `reason` is "stop" or "length". Durations in nanoseconds."""
+    """The end of a request; `reason` is "stop" or "length". Durations in nanoseconds.
+
+    `shifted` is how many tokens were dropped to go on when the window was full.
+    """
 
     id: int
     reason: str
@@ -187,6 +200,7 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
     prompt_ns: int
     output_ns: int
     context: list[int] = []
+    shifted: int = 0
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):

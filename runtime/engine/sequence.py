@@ -17,7 +17,11 @@ _ENDLESS_FACTOR: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A prompt in tokens and what is wanted of it, as the loop gets it. `num_predict` may be negative: no limit."""
+    """A prompt in tokens and what is wanted of it, as the loop gets it. `num_predict` may be negative: no limit.
+
+    `cut` tokens were taken from the prompt's middle; `shift` lets the answer go on when the window is full, with the
+    first `keep` tokens kept.
+    """
 
     id: int
     tokens: list[int]
@@ -27,6 +31,9 @@ class Request:
     stop: tuple[str, ...]
     want_context: bool
     dropped: int
+    cut: int = 0
+    shift: bool = False
+    keep: int = 0
 
     @property
     def most_output(self) -> int:
@@ -44,7 +51,9 @@ class Sequence:
     """A running request; belongs to the loop's thread.
 
     `tokens` are the prompt and what was generated, `computed` how many of them are in the cache. While `leader` is
-    set, that sequence is computing the beginning both have (`shared` tokens), and this one waits for it.
+    set, that sequence is computing the beginning both have (`shared` tokens), and this one waits for it. `lost` are
+    tokens that were dropped to go on; what the cache holds of a `shifted` sequence was computed with some of them in
+    view, so it is nobody else's beginning.
     """
 
     __slots__ = (
@@ -52,12 +61,14 @@ class Sequence:
         "computed",
         "first_ns",
         "leader",
+        "lost",
         "paused",
         "prompt_tokens",
         "repeats",
         "request",
         "sampler",
         "shared",
+        "shifted",
         "slot",
         "started_ns",
         "text",
@@ -74,6 +85,8 @@ class Sequence:
         self.cached = 0
         self.leader: Sequence | None = None
         self.shared = 0
+        self.shifted = False
+        self.lost: list[int] = []
         self.paused = False
         self.repeats = 1
         self.text = TextStream(request.stop)
@@ -88,17 +101,40 @@ class Sequence:
     @property
     def output_tokens(self) -> int:
         """Return how many tokens were generated."""
-        return len(self.tokens) - self.prompt_tokens
+        return len(self.lost) + len(self.tokens) - self.prompt_tokens
+
+    @property
+    def overflows(self) -> bool:
+        """Say whether the window has to be shifted before more is computed."""
+        return len(self.tokens) >= self.request.num_ctx and bool(self.first_ns)
+
+    @property
+    def history(self) -> list[int]:
+        """Return the prompt and the answer with all that was dropped."""
+        keep = self.request.keep
+        return self.tokens[:keep] + self.lost + self.tokens[keep:]
 
     def take(self, token: int) -> None:
         """Append a generated token."""
         self.repeats = self.repeats + 1 if self.output_tokens and token == self.tokens[-1] else 1
         self.tokens.append(token)
 
+    def lose(self, start: int, count: int) -> None:
+        """Drop tokens that are computed."""
+        self.lost += self.tokens[start : start + count]
+        del self.tokens[start : start + count]
+        self.computed -= count
+        self.shifted = True
+
+    def restart(self) -> None:
+        """Have everything computed again."""
+        self.computed = 0
+        self.shifted = False
+
     def is_full(self) -> bool:
         """Say whether the answer has reached one of its bounds."""
         return (
             self.output_tokens >= self.request.most_output
-            or len(self.tokens) >= self.request.num_ctx
+            or (len(self.tokens) >= self.request.num_ctx and not self.request.shift)
             or self.repeats > MOST_REPEATS
         )

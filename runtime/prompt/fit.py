@@ -16,6 +16,11 @@ class Fitted:
     dropped: int
 
 
+def cut_middle(tokens: list[int], keep: int, length: int) -> list[int]:
+    """Return `length` of a prompt's tokens: the first `keep` and the last ones."""
+    return tokens[:keep] + tokens[len(tokens) - (length - keep) :]
+
+
 def fit(
     turns: Sequence[Turn],
     render: Callable[[Sequence[Turn]], str],

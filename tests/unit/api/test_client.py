@@ -53,7 +53,7 @@ async def test_show(client: HttpClient, served: Served) -> None:
 
 
 async def test_chat(client: HttpClient, served: Served) -> None:
-    request = ChatRequest(MODEL, HI, {"seed": 1}, keep_alive_s=FOREVER)
+    request = ChatRequest(MODEL, HI, {"seed": 1}, keep_alive_s=FOREVER, truncate=False, shift=False)
     chunks = [chunk async for chunk in client.chat(request)]
     assert [chunk.text for chunk in chunks] == ["t0 ", "t1 ", "t2 ", ""]
     last = chunks[-1]
@@ -61,6 +61,7 @@ async def test_chat(client: HttpClient, served: Served) -> None:
     (asked,) = served.fake.asked
     assert isinstance(asked, ChatRequest)
     assert (asked.messages, asked.options, asked.keep_alive_s) == (HI, {"seed": 1}, FOREVER)
+    assert (asked.truncate, asked.shift) == (False, False)
 
 
 async def test_generate(client: HttpClient, served: Served) -> None:

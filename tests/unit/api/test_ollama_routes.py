@@ -193,7 +193,6 @@ UNSERVED = [
     ("/api/generate", {"format": "xml"}, 500, 'invalid format: "xml"; expected "json" or a valid JSON Schema object'),
     ("/api/generate", {"logprobs": True}, 400, "logprobs is not supported by this server yet"),
     ("/api/generate", {"top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
-    ("/api/generate", {"truncate": False}, 400, "truncate: false is not supported by this server yet"),
     ("/api/generate", {"raw": True, "system": "s"}, 400, "raw mode does not support template, system, or context"),
     ("/api/chat", {"tools": [{"type": "function"}]}, 400, f"{FULL} does not support tools"),
     ("/api/chat", {"messages": [{"role": "user", "images": ["aGk="]}]}, 400, f"{FULL} does not support vision"),

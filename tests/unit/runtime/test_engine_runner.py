@@ -260,7 +260,7 @@ def test_a_full_window_ends_with_length(runner: RunnerProcess, tiny: Callable[[s
     runner.load(tiny("full"), num_ctx=64, num_cells=256)
     for seed in range(20):  # a random model may end by itself
         drawn = Sampling(seed=seed, temperature=5.0, top_k=0, top_p=1.0)
-        answer = runner.ask(seed, STORY[:20], num_predict=-1, num_ctx=64, sampling=drawn)
+        answer = runner.ask(seed, STORY[:20], num_predict=-1, num_ctx=64, sampling=drawn, shift=False)
         assert answer.finished is not None
         if answer.finished.reason == "length":
             assert answer.finished.prompt_tokens + answer.finished.output_tokens == 64
@@ -270,7 +270,7 @@ def test_a_full_window_ends_with_length(runner: RunnerProcess, tiny: Callable[[s
 
 def test_a_prompt_beyond_the_window_is_refused(runner: RunnerProcess, tiny: Callable[[str], Path]) -> None:
     runner.load(tiny("full"), num_ctx=64, num_cells=256)
-    answer = runner.ask(1, STORY * 10)
+    answer = runner.ask(1, STORY * 10, truncate=False)
     assert answer.refused is not None
     assert answer.refused.kind == "too_long"
     assert answer.refused.num_tokens > 64

@@ -7,12 +7,13 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from corral.runtime.errors import BadRequest, InvalidOption, RequestCanceled, RunnerDied
+from corral.runtime.errors import BadRequest, InvalidOption, PromptTooLong, RequestCanceled, RunnerDied
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import ModelState, RequestState
 from corral.runtime.verbs import (
@@ -280,3 +281,32 @@ async def test_the_snapshot_shows_what_runs(workbench: Workbench) -> None:
         assert snapshot.host is not None
         assert snapshot.host.memory_total > 0
         assert snapshot.models[0].state is ModelState.BUSY
+
+
+LONG = "Tell me a very long story about a fox. " * 60
+
+
+async def test_an_answer_goes_on_beyond_its_context_and_says_so(workbench: Workbench) -> None:
+    small = {"temperature": 0, "seed": 1, "num_ctx": 256, "num_predict": 400}
+    raw = GenerateRequest(STARTER_MODEL, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,", raw=True, options=small)
+    text, last = await answer(workbench, raw)
+    assert last.stats.output_tokens > 256
+    assert len(text) > 256
+    assert "oldest tokens were dropped" in last.warnings[0]
+    _, stopped = await answer(workbench, replace(raw, shift=False))
+    assert stopped.done_reason is DoneReason.LENGTH
+    assert stopped.stats.prompt_tokens + stopped.stats.output_tokens == 256
+    assert stopped.warnings == ()
+
+
+async def test_what_is_too_long_is_cut_and_says_so_or_is_refused(workbench: Workbench) -> None:
+    small = {"temperature": 0, "num_ctx": 256, "num_predict": 8}
+    chat = ChatRequest(STARTER_MODEL, (Message("user", LONG), Message("user", LONG)), small)
+    raw = GenerateRequest(STARTER_MODEL, LONG, raw=True, options=small)
+    for request in (chat, raw):
+        text, last = await answer(workbench, request)
+        assert text
+        assert last.stats.prompt_tokens == 248
+        assert "tokens were cut from its middle" in last.warnings[-1]
+        with pytest.raises(PromptTooLong, match="longer than the context length"):
+            await answer(workbench, replace(request, truncate=False))

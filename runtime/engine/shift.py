@@ -1,0 +1,44 @@
+"""Going on when a window is full: the oldest tokens behind those to keep are dropped, and the rest moves up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from corral.runtime.engine.llama import Context
+from corral.runtime.engine.prefix import common_length
+from corral.runtime.engine.sequence import Sequence
+
+SMALLEST_WINDOW: Final = 4
+"""Tokens; in a smaller one nothing would be left to go on from."""
+
+_ROOM: Final = 16
+
+
+def tokens_to_keep(num_keep: int, num_prompt: int, num_ctx: int, *, begins: bool) -> int:
+    """Return how many tokens at the beginning are never dropped (spec a.9).
+
+    `num_keep` below 0 keeps the whole prompt; `begins` says that a BOS comes on top. A sixteenth of the window can
+    always be dropped, so that not every token costs a shift.
+    """
+    wanted = num_prompt if num_keep < 0 else num_keep + begins
+    return max(0, min(wanted, num_prompt, num_ctx - max(SMALLEST_WINDOW, num_ctx // _ROOM)))
+
+
+def shift(sequence: Sequence, context: Context, others: Iterable[list[int]]) -> None:
+    """Drop half of what a full sequence may lose.
+
+    `others` are the tokens of every sequence, running or cached, that may share cells with this one: a shared cell
+    must not move, so what would move then becomes this sequence's own first. Where the memory cannot move its cells,
+    what is left is computed again.
+    """
+    keep = sequence.request.keep
+    count = (sequence.computed - keep) // 2
+    moved = context.can_shift
+    if moved and any(common_length(other, sequence.tokens) > keep + count for other in others):
+        moved = context.own(sequence.slot)
+    moved = moved and context.shift(sequence.slot, keep, count)
+    sequence.lose(keep, count)
+    if not moved:
+        context.forget(sequence.slot)
+        sequence.restart()
