@@ -21,6 +21,8 @@ from corral.runtime.verbs import (
     Chunk,
     CreateRequest,
     DeletePlan,
+    Embeddings,
+    EmbedRequest,
     GenerateRequest,
     LoadedModel,
     ModelDetails,
@@ -101,6 +103,20 @@ class HttpClient:
         if not done:
             raise ServerUnreachable("the server went away in the middle of its answer")
 
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Turn texts into vectors."""
+        body: dict[str, object] = {"model": request.model, "input": list(request.texts)}
+        if request.options:
+            body["options"] = dict(request.options)
+        if request.keep_alive_s is not None:
+            body["keep_alive"] = _keep_alive(request.keep_alive_s)
+        if not request.truncate:
+            body["truncate"] = False
+        if request.dimensions:
+            body["dimensions"] = request.dimensions
+        reply = await self._server.call("POST", "/api/embed", wire.EmbedWire, body, model=request.model)
+        return reply.to_embeddings()
+
     async def unload(self, model: str) -> None:
         """Take a model out of memory once its requests are done."""
         body: dict[str, object] = {"model": model, "keep_alive": 0, "stream": False}
@@ -177,12 +193,16 @@ class HttpClient:
         return False
 
 
+def _keep_alive(seconds: float) -> float:
+    return -1 if math.isinf(seconds) else seconds
+
+
 def _sampling(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
     body: dict[str, Any] = {}
     if request.options:
         body["options"] = dict(request.options)
     if request.keep_alive_s is not None:
-        body["keep_alive"] = -1 if math.isinf(request.keep_alive_s) else request.keep_alive_s
+        body["keep_alive"] = _keep_alive(request.keep_alive_s)
     if not request.truncate:
         body["truncate"] = False
     if request.shift is not None:

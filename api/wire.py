@@ -15,6 +15,7 @@ from corral.runtime.verbs import (
     Chunk,
     Details,
     DoneReason,
+    Embeddings,
     LoadedModel,
     Message,
     ModelDetails,
@@ -220,6 +221,21 @@ class AnswerLine(msgspec.Struct, frozen=True):
             context=tuple(self.context or ()),
             warnings=tuple(self.warnings or ()),
         )
+
+
+class EmbedWire(msgspec.Struct, frozen=True):
+    """The reply of `/api/embed`."""
+
+    embeddings: list[tuple[float, ...]] | None = None
+    total_duration: int = 0
+    load_duration: int = 0
+    prompt_eval_count: int = 0
+    warnings: list[str] | None = None
+
+    def to_embeddings(self) -> Embeddings:
+        """Return the verbs' type."""
+        stats = Stats(total_ns=self.total_duration, load_ns=self.load_duration, prompt_tokens=self.prompt_eval_count)
+        return Embeddings(tuple(self.embeddings or ()), stats, tuple(self.warnings or ()))
 
 
 class ProgressLine(msgspec.Struct, frozen=True):

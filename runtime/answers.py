@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from corral.runtime.engine import protocol
@@ -18,12 +19,25 @@ from corral.runtime.runner import Output, Runner, RunnerStream
 from corral.runtime.scheduler import Scheduler, Wanted
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import RequestState
-from corral.runtime.verbs import Caller, ChatRequest, Chunk, DoneReason, GenerateRequest, Message, Stats
+from corral.runtime.vectors import unpack
+from corral.runtime.verbs import (
+    Caller,
+    ChatRequest,
+    Chunk,
+    DoneReason,
+    Embeddings,
+    EmbedRequest,
+    GenerateRequest,
+    Message,
+    Stats,
+)
 from corral.store.errors import StoreError
 
 T = TypeVar("T")
 
 DEFAULT_CONTEXT = 4096
+MOST_TEXTS = 256
+"""Texts in one message to a runner."""
 SMALLEST_CONTEXT = 4
 _NOT_SHIFTED = frozenset({"deepseek2"})
 """Architectures whose answers end where the context is full, unless a request says otherwise (spec a.7)."""
@@ -157,6 +171,34 @@ class Answers:
             warnings=tuple(f"option {name!r} is not known and was ignored" for name in unknown),
         )
 
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Turn texts into vectors; see `verbs.Client.embed`."""
+        caller = request.caller or Caller(self._new_id(), "local", "", "embed")
+        with _Row(self._requests, caller, request.model):
+            model = await self._library.open(request.model)
+            keep_alive_s = self._settings.keep_alive_s if request.keep_alive_s is None else request.keep_alive_s
+            options = parse_options(model.parameters, request.options)
+            job = _Job(caller, model, options, {**model.parameters, **request.options}, None, keep_alive_s)
+            began = self._clock()
+            cancellation = _Cancellation()
+            self._requests.begin(caller, model.shown, cancellation.cancel)
+            self._requests.update(caller.request_id, state=RequestState.WAITING)
+            wanted = self._wanted(job)
+            async with AsyncExitStack() as stack:
+                lease = await cancellation.guard(stack.enter_async_context(self._scheduler.lease(wanted, keep_alive_s)))
+                self._requests.update(caller.request_id, state=RequestState.PREFILL)
+                parts = await cancellation.guard(_embed(lease.runner, request, wanted.load.num_ctx))
+            stats = Stats(
+                total_ns=int((self._clock() - began) * 1e9),
+                load_ns=lease.load_ns,
+                prompt_tokens=sum(part.prompt_tokens for part in parts),
+                prompt_ns=sum(part.prompt_ns for part in parts),
+            )
+            tokens = stats.prompt_tokens
+            self._requests.update(caller.request_id, prompt_tokens=tokens, prompt_done=tokens)
+        vectors = tuple(unpack(vector, request.dimensions) for part in parts for vector in part.vectors)
+        return Embeddings(vectors, stats, _embed_warnings(request, sum(part.cut for part in parts)))
+
     async def _answer(self, job: _Job) -> AsyncGenerator[Chunk, None]:
         if job.prompt is None and job.keep_alive_s == 0:
             await self._scheduler.unload(job.model.weights.hex)
@@ -216,6 +258,7 @@ class Answers:
             use_mmap=options.use_mmap,
             flash_attention=settings.flash_attention,
             kv_type=settings.kv_cache_type,
+            embedding="completion" not in job.model.capabilities,
         )
         explicit = frozenset(
             name for name, value in job.given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads
@@ -311,6 +354,24 @@ def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], pr
         )
 
     return make
+
+
+async def _embed(runner: Runner, request: EmbedRequest, num_ctx: int) -> list[protocol.Embedded]:
+    """Have texts embedded, a part after the other: a message to or from a runner has its bounds."""
+    parts: list[protocol.Embedded] = []
+    for start in range(0, len(request.texts), MOST_TEXTS):
+        texts = list(request.texts[start : start + MOST_TEXTS])
+        parts.append(
+            await runner.embed(partial(protocol.Embed, texts=texts, num_ctx=num_ctx, truncate=request.truncate))
+        )
+    return parts
+
+
+def _embed_warnings(request: EmbedRequest, cut: int) -> tuple[str, ...]:
+    warnings = [f"option {name!r} is not known and was ignored" for name in unknown_names(request.options)]
+    if cut:
+        warnings.append(f"{cut} of {len(request.texts)} texts were longer than the context and were cut at their end")
+    return tuple(warnings)
 
 
 def _cut(output: Output) -> tuple[str, ...]:

@@ -166,6 +166,7 @@ class Runner:
         self.decode_rate = Rate(clock)
         self.prompt_rate = Rate(clock)
         self._prompt_done: dict[int, int] = {}
+        self._embeds: dict[int, asyncio.Future[protocol.Embedded]] = {}
 
     @classmethod
     async def start(cls, clock: Callable[[], float] = time.monotonic) -> Runner:
@@ -210,7 +211,7 @@ class Runner:
     @property
     def running(self) -> int:
         """How many requests are on it."""
-        return len(self._streams)
+        return len(self._streams) + len(self._embeds)
 
     def last_words(self) -> str:
         """Why the child ended; as long as it lives, the last line it wrote to its stderr."""
@@ -256,6 +257,28 @@ class Runner:
         self._prompt_done.pop(stream.id, None)
         if not stream.over and self.alive:
             self._send(protocol.Cancel(stream.id))
+
+    async def embed(self, make: Callable[[int], protocol.Embed]) -> protocol.Embedded:
+        """Have texts embedded; `make` gets the request's id. A caller who stops waiting cancels it in the child.
+
+        Raises:
+            RunError: it failed.
+        """
+        request_id = self._next_id
+        self._next_id += 1
+        if not self.alive:
+            raise RunnerDied(self.last_words())
+        answer: asyncio.Future[protocol.Embedded] = asyncio.get_running_loop().create_future()
+        self._embeds[request_id] = answer
+        self._send(make(request_id))
+        try:
+            embedded = await answer
+        finally:
+            del self._embeds[request_id]
+            if answer.cancelled() and self.alive:
+                self._send(protocol.Cancel(request_id))
+        self.prompt_rate.add(embedded.prompt_tokens)
+        return embedded
 
     async def close(self) -> None:
         """End the child and reap it: by closing its stdin, and by force where that does not do in time."""
@@ -310,6 +333,9 @@ class Runner:
         error = RunnerDied(self._cause)
         for stream in self._streams.values():
             stream.fail(error)
+        for answer in self._embeds.values():
+            if not answer.done():
+                answer.set_exception(error)
         if not self._hello.done():
             self._hello.set_exception(error)
             self._hello.exception()  # read, so that a start that was given up says nothing
@@ -352,6 +378,11 @@ class Runner:
             case protocol.Refused():
                 if stream := self._streams.get(message.id):
                     stream.fail(_refusal(message))
+                elif (answer := self._embeds.get(message.id)) and not answer.done():
+                    answer.set_exception(_refusal(message))
+            case protocol.Embedded():
+                if (answer := self._embeds.get(message.id)) and not answer.done():
+                    answer.set_result(message)
             case protocol.Hello():
                 if not self._hello.done():
                     self._hello.set_result(message)

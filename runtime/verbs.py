@@ -25,6 +25,8 @@ __all__ = [
     "DeletePlan",
     "Details",
     "DoneReason",
+    "EmbedRequest",
+    "Embeddings",
     "GenerateRequest",
     "LoadedModel",
     "Message",
@@ -129,6 +131,32 @@ class Chunk:
     done_reason: DoneReason | None = None
     stats: Stats = Stats()
     context: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Texts to be turned into vectors. Without texts: load.
+
+    `truncate` lets a text that is longer than the context be cut at its end. `dimensions` above 0 keeps only so many
+    values of each vector.
+    """
+
+    model: str
+    texts: tuple[str, ...] = ()
+    truncate: bool = True
+    dimensions: int = 0
+    options: Mapping[str, object] = field(default_factory=dict)
+    keep_alive_s: float | None = None
+    caller: Caller | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The vectors of an `EmbedRequest` in its order, each of length 1."""
+
+    vectors: tuple[tuple[float, ...], ...] = ()
+    stats: Stats = Stats()
     warnings: tuple[str, ...] = ()
 
 
@@ -257,6 +285,10 @@ class Client(Protocol):
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Complete a prompt."""
+        ...
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Turn texts into vectors."""
         ...
 
     async def unload(self, model: str) -> None:

@@ -39,6 +39,8 @@ from corral.runtime.verbs import (
     Chunk,
     CreateRequest,
     DeletePlan,
+    Embeddings,
+    EmbedRequest,
     GenerateRequest,
     LoadedModel,
     ModelDetails,
@@ -284,6 +286,10 @@ class Workbench:
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """See `verbs.Client`."""
         return self._answers.generate(request)
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """See `verbs.Client`."""
+        return await self._answers.embed(request)
 
     async def unload(self, model: str) -> None:
         """See `verbs.Client`."""

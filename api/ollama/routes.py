@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from corral.api.ollama import blobs, generate, jobs, models
+from corral.api.ollama import blobs, embeddings, generate, jobs, models
 
 
 def routes() -> list[web.RouteDef]:
@@ -20,6 +20,8 @@ def routes() -> list[web.RouteDef]:
         web.delete("/api/delete", models.delete),
         web.post("/api/generate", generate.generate),
         web.post("/api/chat", generate.chat),
+        web.post("/api/embed", embeddings.embed),
+        web.post("/api/embeddings", embeddings.embeddings),
         web.post("/api/pull", jobs.pull),
         web.post("/api/create", jobs.create),
         web.head("/api/blobs/{digest}", blobs.probe),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from corral.api.openai import chat, models
+from corral.api.openai import chat, embeddings, models
 
 
 def routes() -> list[web.RouteDef]:
@@ -13,4 +13,5 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/models", models.list_models, allow_head=False),
         web.get("/v1/models/{model}", models.retrieve_model, allow_head=False),
         web.post("/v1/chat/completions", chat.chat_completions),
+        web.post("/v1/embeddings", embeddings.embeddings),
     ]

@@ -1,7 +1,8 @@
 """The runner: `python -m corral.runtime.engine`, one process for one loaded model.
 
 Order of messages: `Hello` once llama.cpp is imported; the parent's `Load`; `Loading` any number of times; `Loaded`, or
-`LoadRefused` and the end. Then `Submit`, `Cancel`, `Pause` and `Ping` at any time. The end of stdin ends the process.
+`LoadRefused` and the end. Then `Submit`, `Embed`, `Cancel`, `Pause` and `Ping` at any time. The end of stdin ends the
+process.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import traceback
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from corral.runtime.engine.process import harden, yield_early
-from corral.runtime.engine.protocol import Cancel, Hello, Load, LoadRefused, Pause, Ping, Refused, Submit
+from corral.runtime.engine.protocol import Cancel, Embed, Hello, Load, LoadRefused, Pause, Ping, Pong, Refused, Submit
 from corral.runtime.engine.wire import FrameReader, FrameWriter, take_standard_streams
 
 if TYPE_CHECKING:
+    from corral.runtime.engine.embed import Embedder
     from corral.runtime.engine.loop import Loop
 
 _COMMANDS: Final = 1024
@@ -44,10 +46,12 @@ def main() -> NoReturn:
 def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     # Imported here so that the streams are taken before a library can print.
     from corral.runtime.engine.devices import Devices
+    from corral.runtime.engine.embed import Embedder
     from corral.runtime.engine.llama import LoadError, start_backend
     from corral.runtime.engine.llamalog import EngineLog
     from corral.runtime.engine.loading import load_model
     from corral.runtime.engine.loop import Command, Loop
+    from corral.runtime.engine.pooled import PooledContext
     from corral.runtime.engine.prepare import Preparer
 
     log = EngineLog()
@@ -62,6 +66,11 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     except LoadError as error:
         writer.send(LoadRefused(str(error)))
         return
+    embedder = Embedder(model, load, log, writer.send, context if isinstance(context, PooledContext) else None)
+    if isinstance(context, PooledContext):
+        writer.send(loaded)
+        _serve_embeddings(reader, writer, embedder)
+        return
     commands: queue.Queue[Command] = queue.Queue(_COMMANDS)
     loop = Loop(model, context, commands, writer.send, load.num_sequences)
     preparer = Preparer(model, loaded.num_ctx)
@@ -75,7 +84,10 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
                     writer.send(prepared)
                 else:
                     commands.put(prepared)
+            case Embed():
+                embedder.submit(message)
             case Cancel():
+                embedder.cancel(message.id)
                 commands.put(message)
                 loop.cancel_soon(message.id)
             case Pause() | Ping():
@@ -83,6 +95,24 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
             case Load():
                 raise ValueError("a second Load")
     del backend  # llama.cpp calls into it until here
+
+
+def _serve_embeddings(reader: FrameReader, writer: FrameWriter, embedder: Embedder) -> None:
+    """Serve with a model that only embeds."""
+    while (message := reader.read()) is not None:
+        match message:
+            case Embed():
+                embedder.submit(message)
+            case Cancel():
+                embedder.cancel(message.id)
+            case Ping():
+                writer.send(Pong(message.nonce))
+            case Submit():
+                writer.send(Refused(message.id, "bad_request", "the model only embeds"))
+            case Pause():
+                pass
+            case Load():
+                raise ValueError("a second Load")
 
 
 def _run_loop(loop: Loop) -> None:

@@ -1,4 +1,7 @@
-"""The only file that calls llama.cpp's models, contexts and samplers: small typed wrappers, every pointer checked."""
+"""Calls llama.cpp's models, contexts and samplers: small typed wrappers, every pointer checked.
+
+No other file does, but `pooled.py` for contexts that embed.
+"""
 
 from __future__ import annotations
 
@@ -91,6 +94,8 @@ class Model:
         self.size_bytes = int(c.llama_model_size(pointer))
         self._bos = int(c.llama_vocab_bos(vocab)) if c.llama_vocab_get_add_bos(vocab) else -1
         self.begins = self._bos >= 0
+        self.first_token = max(0, int(c.llama_vocab_bos(vocab)))
+        self.pooling = self._number("pooling_type", c.LLAMA_POOLING_TYPE_UNSPECIFIED)
 
     @property
     def memory_kind(self) -> MemoryKind:
@@ -112,20 +117,36 @@ class Model:
 
     def tokenize(self, text: str, *, begin: bool = True) -> list[int]:
         """Return a prompt's tokens, special ones parsed; with `begin` it starts with BOS once, where one belongs."""
+        tokens = self._tokenize(text, add_special=False)
+        if begin and self._bos >= 0 and (not tokens or tokens[0] != self._bos):
+            tokens.insert(0, self._bos)
+        return tokens
+
+    def tokenize_whole(self, text: str) -> list[int]:
+        """Return the tokens of a text by itself, with all the vocabulary puts around one."""
+        return self._tokenize(text, add_special=True)
+
+    def _number(self, key: str, default: int) -> int:
+        """Return a number of the model's metadata."""
+        buffer = ctypes.create_string_buffer(64)
+        if c.llama_model_meta_val_str(self.pointer, b"general.architecture", buffer, 64) < 0:
+            return default
+        name = buffer.value + b"." + key.encode()
+        found = c.llama_model_meta_val_str(self.pointer, name, buffer, 64) >= 0
+        return int(buffer.value) if found and buffer.value.isdigit() else default
+
+    def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
         data = text.encode("utf-8", errors="replace")
         room = len(data) + 2
         while True:
             buffer = (ctypes.c_int32 * room)()
-            count = int(c.llama_tokenize(self._vocab, data, len(data), buffer, room, False, True))
+            count = int(c.llama_tokenize(self._vocab, data, len(data), buffer, room, add_special, True))
             if count >= 0:
                 break
             if -count <= room or count == _OVERFLOW:
                 raise ValueError("the text cannot be tokenised")
             room = -count  # some vocabularies need more tokens than bytes
-        tokens = list(buffer[:count])
-        if begin and self._bos >= 0 and (not tokens or tokens[0] != self._bos):
-            tokens.insert(0, self._bos)
-        return tokens
+        return list(buffer[:count])
 
     def piece(self, token: int) -> bytes:
         """Return a token's bytes, special ones spelled out."""
@@ -188,8 +209,8 @@ class Batch:
         """Empty the batch."""
         self.size = 0
 
-    def add(self, slot: int, tokens: Sequence[int], position: int, *, output: bool) -> int:
-        """Append tokens of a sequence from `position` on; `output` asks for the last one's logits.
+    def add(self, slot: int, tokens: Sequence[int], position: int, *, output: bool, every: bool = False) -> int:
+        """Append tokens of a sequence from `position` on; `output` asks for the last one's logits, `every` for all.
 
         Returns the last one's index in the batch.
         """
@@ -201,7 +222,7 @@ class Batch:
             self._tokens[start:end] = tokens
             self._positions[start:end] = range(position, position + count)
             self._slots[start:end] = [slot] * count
-            self._outputs[start:end] = bytes(count)
+            self._outputs[start:end] = bytes([every]) * count
         self._outputs[end - 1] = output
         return end - 1
 

@@ -10,6 +10,7 @@ from typing import Final
 from corral.runtime.engine.devices import Devices
 from corral.runtime.engine.llama import Context, LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
+from corral.runtime.engine.pooled import PooledContext
 from corral.runtime.engine.protocol import FromRunner, Load, Loaded, Loading
 
 _TELL_EVERY_S: Final = 0.1
@@ -17,17 +18,18 @@ _TELL_EVERY_S: Final = 0.1
 
 def load_model(
     load: Load, log: EngineLog, devices: Devices, send: Callable[[FromRunner], None]
-) -> tuple[Model, Context, Loaded]:
+) -> tuple[Model, Context | PooledContext, Loaded]:
     """Load what `load` asks for. Raises LoadError."""
     if load.num_ctx < 1 or load.num_sequences < 1 or load.num_cells < load.num_ctx or load.num_batch < 1:
         raise LoadError("the context must hold at least one sequence")
     free_before = devices.free_bytes()
     model = Model(load, log, _progress(send))
-    context = Context(model, load, log)
+    context = PooledContext(model, load, log) if load.embedding else Context(model, load, log)
+    num_cells = context.num_batch if isinstance(context, PooledContext) else context.num_cells
     loaded = Loaded(
-        num_ctx=min(load.num_ctx, model.num_ctx_train, context.num_cells),
+        num_ctx=min(load.num_ctx, model.num_ctx_train, num_cells),
         num_ctx_train=model.num_ctx_train,
-        num_cells=context.num_cells,
+        num_cells=num_cells,
         num_sequences=load.num_sequences,
         weights_bytes=model.size_bytes,
         kv_bytes=log.cache_bytes,

@@ -56,6 +56,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     `num_ctx` is the most tokens one sequence may have, `num_cells` the tokens the cache holds for all of them,
     `num_sequences` how many may run at once. `gpu_layers` -1 puts all it can on the GPU. `whole_window` has a
     sliding-window model keep what its window has left behind (more memory, more prompts reused); None weighs it.
+    `embedding` is for a model that only embeds: nothing is reserved for generating.
     """
 
     path: str
@@ -70,6 +71,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     flash_attention: bool | None = None
     kv_type: str = "f16"
     whole_window: bool | None = None
+    embedding: bool = False
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
@@ -92,6 +94,15 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     shift: bool = True
 
 
+class Embed(msgspec.Struct, frozen=True, tag="embed"):
+    """Texts to be embedded; `truncate` lets one that is too long be cut at its end."""
+
+    id: int
+    texts: list[str]
+    num_ctx: int = 0
+    truncate: bool = True
+
+
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Forget a request; nothing more is said of it."""
 
@@ -111,7 +122,7 @@ class Ping(msgspec.Struct, frozen=True, tag="ping"):
     nonce: int
 
 
-ToRunner = Load | Submit | Cancel | Pause | Ping
+ToRunner = Load | Submit | Embed | Cancel | Pause | Ping
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -214,13 +225,26 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
     waiting: int
 
 
+class Embedded(msgspec.Struct, frozen=True, tag="embedded"):
+    """The vectors of an `Embed` in its order: float32 values in the machine's byte order, of length 1.
+
+    `cut` texts were too long.
+    """
+
+    id: int
+    vectors: list[bytes]
+    prompt_tokens: int
+    prompt_ns: int
+    cut: int = 0
+
+
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
     """The answer to `Ping`."""
 
     nonce: int
 
 
-FromRunner = Hello | Loading | Loaded | LoadRefused | Started | Refused | Step | Pong
+FromRunner = Hello | Loading | Loaded | LoadRefused | Started | Refused | Step | Embedded | Pong
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.conftest import LiveServer
 from tests.fakes.served import wait_until
+from tests.unit.runtime.tiny_bert import write_bert
 
 pytestmark = pytest.mark.model
 GREEDY = {"temperature": 0, "num_predict": 8}
@@ -116,3 +118,30 @@ async def test_async_streams_at_the_same_time(live_server: LiveServer) -> None:
     async with ollama.AsyncClient(host=live_server.base_url, trust_env=False) as client:
         together = await asyncio.gather(*(one(client, word) for word in ("red", "green", "blue")))
     assert [bool(text) for text in together] == [True] * 3
+
+
+def test_embed(client: ollama.Client, live_server: LiveServer, tmp_path: Path) -> None:
+    digest = client.create_blob(write_bert(tmp_path / "bert.gguf"))
+    client.create("tiny-bert", files={"bert.gguf": digest})
+    try:
+        assert client.show("tiny-bert").capabilities == ["embedding"]
+        for model in ("tiny-bert", live_server.model):
+            one = client.embed(model, "the fox ran")
+            many = client.embed(model, ["the fox ran", "a dog", "the fox ran"], dimensions=8)
+            assert [len(vector) for vector in many.embeddings] == [8, 8, 8]
+            for vector in (*one.embeddings, *many.embeddings):
+                assert math.isclose(math.fsum(x * x for x in vector), 1, abs_tol=1e-5)
+            assert many.prompt_eval_count
+            old = client.embeddings(model, "the fox ran").embedding
+            assert math.fsum(a * b for a, b in zip(old, one.embeddings[0], strict=True)) > 0.9999
+            assert client.embed(model, "").embeddings == []
+        with pytest.raises(ollama.ResponseError, match="the input length exceeds the context length") as refused:
+            client.embed("tiny-bert", "fox " * 999, truncate=False)
+        assert refused.value.status_code == 400
+        assert client.embed("tiny-bert", "fox " * 999).prompt_eval_count == 128
+        with pytest.raises(ollama.ResponseError, match='"tiny-bert" does not support generate'):
+            client.generate("tiny-bert", "hi")
+        with pytest.raises(ollama.ResponseError, match='model "nope" not found, try pulling it first'):
+            client.embed("nope", "x")
+    finally:
+        client.delete("tiny-bert")

@@ -75,3 +75,18 @@ def test_errors(client: openai.OpenAI, live_server: LiveServer) -> None:
         client.chat.completions.create(model=live_server.model, messages=HELLO, n=2)
     with pytest.raises(openai.BadRequestError, match="too short"):
         client.chat.completions.create(model=live_server.model, messages=[])
+
+
+def test_embeddings(client: openai.OpenAI, live_server: LiveServer) -> None:
+    packed = client.embeddings.create(model=live_server.model, input=["the fox ran", "a dog"])
+    plain = client.embeddings.create(
+        model=live_server.model, input="the fox ran", encoding_format="float", dimensions=9
+    )
+    assert [one.index for one in packed.data] == [0, 1]
+    assert len(plain.data[0].embedding) == 9
+    assert packed.usage.prompt_tokens > plain.usage.prompt_tokens > 0
+    ratio = packed.data[0].embedding[0] / plain.data[0].embedding[0]
+    for whole, cut in zip(packed.data[0].embedding, plain.data[0].embedding, strict=False):
+        assert whole == pytest.approx(cut * ratio, abs=1e-4)
+    with pytest.raises(openai.BadRequestError, match="invalid input type"):
+        client.embeddings.create(model=live_server.model, input=[1, 2, 3])

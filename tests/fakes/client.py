@@ -17,6 +17,8 @@ from corral.runtime.verbs import (
     DeletePlan,
     Details,
     DoneReason,
+    Embeddings,
+    EmbedRequest,
     GenerateRequest,
     LoadedModel,
     Message,
@@ -112,7 +114,7 @@ class FakeClient:
             license="Apache License\nVersion 2.0",
             messages=(Message("user", "hi"),) if "history" in found.name else (),
             model_info={"general.architecture": "llama", "llama.context_length": 8192},
-            capabilities=("completion",),
+            capabilities=found.capabilities,
         )
 
     async def loaded(self) -> Sequence[LoadedModel]:
@@ -159,6 +161,16 @@ class FakeClient:
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         return self._answer(request, empty=not request.prompt)
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        self.asked.append(request)
+        name = self._find(request.model).name
+        if self.fail_with is not None:
+            raise self.fail_with
+        self.memory[name] = loaded(name)
+        width = request.dimensions or 3
+        vectors = tuple((float(len(text)), *([0.5] * (width - 1))) for text in request.texts)
+        return Embeddings(vectors, Stats(total_ns=5, load_ns=1, prompt_tokens=sum(map(len, request.texts))))
 
     async def unload(self, model: str) -> None:
         self.asked.append(("unload", model))

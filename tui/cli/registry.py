@@ -63,7 +63,7 @@ COMMANDS = (
     Command("help", "help", "help [COMMAND]", "Help about a command", 0, 1, ()),
 )
 
-_ALONE = {"--think": "--think=true"}
+_ALONE = {"--think": "--think=true", "--truncate": "--truncate=true"}
 """Flags whose value may be left out; argparse would take the next word for it."""
 
 WORKBENCH = Command("", "workbench", "[COMMAND]", "", 0, 0, (*_SERVER, *_SERVER_TOO, "NOHISTORY"))

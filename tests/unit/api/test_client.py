@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,6 +19,7 @@ from corral.runtime.verbs import (
     Client,
     CreateRequest,
     DoneReason,
+    EmbedRequest,
     GenerateRequest,
     Message,
 )
@@ -272,3 +274,16 @@ async def test_an_older_server(hostile: Answer) -> None:
     (model,) = await client.list_models()
     assert (model.name, model.details.families, model.capabilities) == ("a:latest", (), ())
     await client.close()
+
+
+async def test_embed(client: HttpClient, served: Served) -> None:
+    options = {"num_ctx": 8}
+    request = EmbedRequest(MODEL, ("ab", ""), truncate=False, dimensions=2, options=options, keep_alive_s=FOREVER)
+    found = await client.embed(request)
+    assert found.vectors == ((2.0, 0.5), (0.0, 0.5))
+    assert (found.stats.total_ns, found.stats.prompt_tokens) == (5, 2)
+    (asked,) = served.fake.asked
+    assert isinstance(asked, EmbedRequest)
+    assert replace(asked, caller=None) == request
+    with pytest.raises(ModelNotFound):
+        await client.embed(EmbedRequest("nope", ("x",)))

@@ -115,6 +115,10 @@ class RunnerProcess:
         self.read_until(lambda: answer.is_over)
         return answer
 
+    def answer(self, request_id: int) -> Answer:
+        """Return where what comes for a request will be noted."""
+        return self.answers.setdefault(request_id, Answer())
+
     def cancel(self, request_id: int) -> None:
         self.send(Cancel(request_id))
 

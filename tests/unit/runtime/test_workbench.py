@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from operator import mul
 from pathlib import Path
 
 import psutil
@@ -23,6 +25,7 @@ from corral.runtime.verbs import (
     Chunk,
     CreateRequest,
     DoneReason,
+    EmbedRequest,
     GenerateRequest,
     Message,
     Progress,
@@ -310,3 +313,33 @@ async def test_what_is_too_long_is_cut_and_says_so_or_is_refused(workbench: Work
         assert "tokens were cut from its middle" in last.warnings[-1]
         with pytest.raises(PromptTooLong, match="longer than the context length"):
             await answer(workbench, replace(request, truncate=False))
+
+
+async def test_texts_become_vectors_beside_a_chat(workbench: Workbench) -> None:
+    request = EmbedRequest(STARTER_MODEL, ("Foxes run.", "Rates fell.", "Foxes run."), options={"x": 1})
+    async with aclosing(workbench.chat(question(num_predict=-1))) as stream:
+        await anext(stream)
+        found = await workbench.embed(request)
+        await anext(stream)
+    a, b, c = found.vectors
+    assert math.fsum(map(mul, a, c)) > 0.9999 > math.fsum(map(mul, a, b))
+    assert found.stats.prompt_tokens > 10
+    assert "'x' is not known" in found.warnings[0]
+    row = next(row for row in workbench.requests.rows() if row.path == "embed" or row.method == "embed")
+    assert (row.state, row.prompt_tokens, row.model) == (RequestState.DONE, found.stats.prompt_tokens, STARTER_MODEL)
+    assert (await workbench.embed(EmbedRequest(STARTER_MODEL))).vectors == ()
+    with pytest.raises(PromptTooLong):
+        await workbench.embed(EmbedRequest(STARTER_MODEL, (LONG * 10,), truncate=False))
+    cut = await workbench.embed(EmbedRequest(STARTER_MODEL, ("x", LONG * 10), options={"num_ctx": 256}))
+    assert "1 of 2 texts" in cut.warnings[0]
+
+
+async def test_embedding_is_canceled_by_its_id(workbench: Workbench) -> None:
+    await workbench.embed(EmbedRequest(STARTER_MODEL, ("x",)))
+    request = EmbedRequest(STARTER_MODEL, (LONG,) * 500, caller=Caller("mine", "tui"))
+    working = asyncio.create_task(workbench.embed(request))
+    await until(lambda: (row := workbench.requests.get("mine")) is not None and row.state is RequestState.PREFILL)
+    assert await workbench.cancel("mine")
+    with pytest.raises(RequestCanceled):
+        await working
+    assert (await workbench.embed(EmbedRequest(STARTER_MODEL, ("x",)))).vectors

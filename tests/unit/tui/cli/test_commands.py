@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from corral.runtime.errors import RemoteFailed, RunnerDied
-from corral.runtime.verbs import ModelSummary
+from corral.runtime.verbs import EmbedRequest, ModelSummary
 from corral.store.errors import NoSpace
 from corral.tui.cli.list_models import describe as list_table
 from corral.tui.cli.ps import describe as ps_table
@@ -233,12 +234,27 @@ def test_run_lets_a_server_fetch_a_plain_name(corral: Driver, capsys: pytest.Cap
         ("--format=json", "--format is not supported"),
         ("--think", "thinking is not supported, use --think=false"),
         ("--think=loud", 'invalid value for --think: "loud" (must be true, false, high, medium, low, or max)'),
+        ("--dimensions=many", 'invalid value for --dimensions: "many" (must be a number)'),
+        ("--truncate=perhaps", 'invalid value for --truncate: "perhaps" (must be true or false)'),
         ("--keepalive=soon", 'time: invalid duration "soon"'),
     ],
 )
 def test_run_refuses(corral: Driver, capsys: pytest.CaptureFixture[str], flag: str, text: str) -> None:
     assert corral("run", flag, "smollm2:135m", "hi") == 1
     assert capsys.readouterr() == ("", f"Error: {text}\n")
+
+
+def test_run_prints_the_vector_of_an_embedding_model(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    corral.fake.models["mini:latest"] = replace(summary("mini:latest"), capabilities=("embedding",))
+    assert corral("run", "mini", "some", "text", "--dimensions", "2", "--truncate=false") == 0
+    assert capsys.readouterr() == ("[9.0,0.5]\n", "")
+    request = corral.fake.asked[-1]
+    assert isinstance(request, EmbedRequest)
+    assert (request.texts, request.dimensions, request.truncate) == (("some text",), 2, False)
+    assert corral("run", "mini") == 1
+    assert capsys.readouterr().err == (
+        'Error: embedding models require input text. Usage: corral run mini:latest "your text here"\n'
+    )
 
 
 def test_run_without_thinking_is_taken(corral: Driver) -> None:

@@ -1,0 +1,74 @@
+"""A llama.cpp context that turns texts into vectors: many texts a batch, each pooled to one vector.
+
+Beside `llama.py` the only file that calls llama.cpp's contexts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, Final
+
+import llama_cpp.llama_cpp as c
+
+from corral.runtime.engine.llama import MOST_SEQUENCES, Batch, LoadError, Model
+from corral.runtime.engine.llamalog import EngineLog
+from corral.runtime.engine.process import default_threads
+from corral.runtime.engine.protocol import Load
+
+MOST_TEXTS: Final = min(64, MOST_SEQUENCES)
+"""Texts in one batch."""
+
+_UNPOOLED: Final = (c.LLAMA_POOLING_TYPE_UNSPECIFIED, c.LLAMA_POOLING_TYPE_NONE)
+
+
+class PooledContext:
+    """Computes vectors, pooled as the model says, or as their mean where it says nothing. Belongs to one thread."""
+
+    def __init__(self, model: Model, load: Load, log: EngineLog) -> None:
+        """Reserve the memory. Raises LoadError."""
+        params = c.llama_context_default_params()
+        # A text is computed in one piece, or its pooling would see but a part of it.
+        params.n_ctx = params.n_batch = params.n_ubatch = min(load.num_ctx, model.num_ctx_train)
+        params.n_seq_max = MOST_TEXTS
+        params.kv_unified = True
+        params.n_threads = params.n_threads_batch = load.num_threads or default_threads()
+        params.embeddings = True
+        if model.pooling in _UNPOOLED:
+            params.pooling_type = c.LLAMA_POOLING_TYPE_MEAN
+        if load.flash_attention is not None:
+            wanted = load.flash_attention
+            params.flash_attn_type = c.LLAMA_FLASH_ATTN_TYPE_ENABLED if wanted else c.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.no_perf = True
+        self.pointer = c.llama_init_from_model(model.pointer, params)
+        if not self.pointer:
+            raise LoadError(log.last_errors() or "llama.cpp could not reserve the context")
+        if c.llama_pooling_type(self.pointer) == c.LLAMA_POOLING_TYPE_RANK:
+            raise LoadError("the model ranks texts; it cannot be used to embed them")
+        self._memory = c.llama_get_memory(self.pointer)
+        self._width = int(c.llama_model_n_embd_out(model.pointer))
+        self.num_batch = min(int(c.llama_n_ubatch(self.pointer)), int(c.llama_n_ctx(self.pointer)))
+        self._batch = Batch(self.num_batch)
+
+    def embed(self, texts: Sequence[Sequence[int]]) -> list[Any] | None:
+        """Return a ctypes array of floats for each text, None where llama.cpp fails.
+
+        The texts are tokens, at most `MOST_TEXTS` and at most `num_batch` tokens in all.
+        """
+        batch = self._batch
+        batch.clear()
+        for slot, tokens in enumerate(texts):
+            batch.add(slot, tokens, 0, output=True, every=True)
+        batch.struct.n_tokens = batch.size
+        if self._memory:
+            c.llama_memory_clear(self._memory, False)
+            code = c.llama_decode(self.pointer, batch.struct)
+        else:
+            code = c.llama_encode(self.pointer, batch.struct)
+        if code != 0:
+            return None
+        found = [c.llama_get_embeddings_seq(self.pointer, slot) for slot in range(len(texts))]
+        if not all(found):
+            return None
+        floats = ctypes.c_float * self._width
+        return [floats.from_buffer_copy(ctypes.cast(one, ctypes.POINTER(floats)).contents) for one in found]
