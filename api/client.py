@@ -183,4 +183,6 @@ def _sampling(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
         body["options"] = dict(request.options)
     if request.keep_alive_s is not None:
         body["keep_alive"] = -1 if math.isinf(request.keep_alive_s) else request.keep_alive_s
+    if request.format:
+        body["format"] = request.format
     return body

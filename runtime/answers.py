@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from corral.runtime.engine import protocol
 from corral.runtime.errors import NotSupported, RequestCanceled, RunError
+from corral.runtime.formats import grammar_for
 from corral.runtime.library import Library, ModelOnDisk
 from corral.runtime.memory import cache_bytes_per_token, choose_cells
 from corral.runtime.options import OPTIONS, Options, parse_options, unknown_names
@@ -40,6 +41,7 @@ class _Job:
     prefix: tuple[int, ...] = ()
     want_context: bool = False
     warnings: tuple[str, ...] = ()
+    grammar: protocol.Grammar | None = None
 
 
 class _Cancellation:
@@ -139,16 +141,18 @@ class Answers:
             raise NotSupported(f'"{request.model}" does not support {verb}')
         unknown = unknown_names(request.options)
         generate = request if isinstance(request, GenerateRequest) else None
+        options = parse_options(model.parameters, request.options)
         return _Job(
             caller=caller,
             model=model,
-            options=parse_options(model.parameters, request.options),
+            options=options,
             given={**model.parameters, **request.options},
             prompt=prompt,
             keep_alive_s=self._settings.keep_alive_s if request.keep_alive_s is None else request.keep_alive_s,
             prefix=generate.context if generate and not generate.raw else (),
             want_context=generate is not None and not generate.raw,
             warnings=tuple(f"option {name!r} is not known and was ignored" for name in unknown),
+            grammar=grammar_for(request.format, request.options, options.grammar, options.regex),
         )
 
     async def _answer(self, job: _Job) -> AsyncGenerator[Chunk, None]:
@@ -300,17 +304,20 @@ def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], pr
             stop=list(options.stop),
             prefix=list(job.prefix),
             want_context=job.want_context,
+            grammar=job.grammar,
         )
 
     return make
 
 
 def _cut(output: Output) -> tuple[str, ...]:
-    """A warning where messages were left out to make the prompt fit."""
-    dropped = output.started.dropped if output.started is not None else 0
-    if not dropped:
+    """What the runner says is not as asked for, and a warning where messages were left out to make the prompt fit."""
+    if output.started is None:
         return ()
-    return (f"the conversation is longer than the context: its {dropped} oldest messages were left out",)
+    warnings, dropped = tuple(output.started.warnings), output.started.dropped
+    if not dropped:
+        return warnings
+    return (*warnings, f"the conversation is longer than the context: its {dropped} oldest messages were left out")
 
 
 def _last(done: protocol.Finished, total_ns: int, load_ns: int, warnings: tuple[str, ...]) -> Chunk:

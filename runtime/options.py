@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from corral.runtime.errors import InvalidOption, InvalidParameter
 
-OptionValue = int | float | bool | tuple[str, ...]
+OptionValue = int | float | bool | str | tuple[str, ...]
 
 
 class Kind(StrEnum):
@@ -23,6 +23,7 @@ class Kind(StrEnum):
     FLOAT = "float32"
     BOOL = "boolean"
     STRINGS = "array"
+    TEXT = "string"
 
 
 class Option(NamedTuple):
@@ -62,6 +63,8 @@ OPTIONS: Mapping[str, Option] = {
         Option("presence_penalty", Kind.FLOAT, 0.0, -_INF, _INF, False, "punishes tokens that occurred"),
         Option("frequency_penalty", Kind.FLOAT, 0.0, -_INF, _INF, False, "punishes tokens by how often"),
         Option("stop", Kind.STRINGS, (), 0, 0, False, "texts that end the answer; may be repeated"),
+        Option("grammar", Kind.TEXT, "", 0, 0, False, "a Lark or GBNF grammar that the answer must follow"),
+        Option("regex", Kind.TEXT, "", 0, 0, False, "a regular expression that the answer must match"),
     )
 }
 
@@ -101,6 +104,8 @@ class Options:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     stop: tuple[str, ...] = ()
+    grammar: str = ""
+    regex: str = ""
 
 
 def parse_options(*layers: Mapping[str, object]) -> Options:
@@ -126,6 +131,10 @@ def unknown_names(options: Mapping[str, object]) -> tuple[str, ...]:
 def _check(option: Option, value: object) -> OptionValue:
     if option.kind is Kind.STRINGS:
         return _strings(option, value)
+    if option.kind is Kind.TEXT:
+        if not isinstance(value, str):
+            raise InvalidOption(f'option "{option.name}" must be of type {option.kind}')
+        return value
     if option.kind is Kind.BOOL:
         if not isinstance(value, bool):
             raise InvalidOption(f'option "{option.name}" must be of type {option.kind}')
@@ -167,6 +176,8 @@ def parse_parameter(name: str, text: str) -> OptionValue | None:
         raise InvalidParameter(f"unknown parameter '{name}'")
     if option.kind is Kind.STRINGS:
         return (text,)
+    if option.kind is Kind.TEXT:
+        return text
     if option.kind is Kind.BOOL:
         if text in {"1", "t", "T", "true", "TRUE", "True"}:
             return True

@@ -68,20 +68,25 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A conversation to be continued. Without messages: load, or unload where `keep_alive_s` is 0."""
+    """A conversation to be continued. Without messages: load, or unload where `keep_alive_s` is 0.
+
+    `format` is "json" or a JSON Schema that the answer must satisfy.
+    """
 
     model: str
     messages: tuple[Message, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
     keep_alive_s: float | None = None
     caller: Caller | None = None
+    format: str | Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """A prompt to be completed. An empty prompt loads, or unloads where `keep_alive_s` is 0.
 
-    `context` holds the token ids of an earlier answer; `raw` sends the prompt without any template.
+    `context` holds the token ids of an earlier answer; `raw` sends the prompt without any template; `format` is as in
+    `ChatRequest`.
     """
 
     model: str
@@ -93,6 +98,7 @@ class GenerateRequest:
     options: Mapping[str, object] = field(default_factory=dict)
     keep_alive_s: float | None = None
     caller: Caller | None = None
+    format: str | Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

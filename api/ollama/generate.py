@@ -18,6 +18,7 @@ from corral.api.ollama.schemas import ChatBody, GenerateBody
 from corral.api.reply import encode, json_reply
 from corral.api.stream import Wire, respond
 from corral.runtime.durations import parse_keep_alive
+from corral.runtime.formats import parse_format
 from corral.runtime.verbs import ChatRequest, Chunk, GenerateRequest
 from corral.store.errors import ModelNotFound
 
@@ -43,6 +44,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
         options=body.options,
         keep_alive_s=keep_alive_s,
         caller=caller(request, body.model),
+        format=None if unloads else parse_format(body.format),
     )
     one_object = not body.stream or not body.prompt
     return await answer(request, body.model, client.generate(verb), generate_object, one_object=one_object)
@@ -63,6 +65,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
         options=body.options,
         keep_alive_s=keep_alive_s,
         caller=caller(request, body.model),
+        format=None if unloads else parse_format(body.format),
     )
     one_object = not body.stream or not body.messages
     return await answer(request, body.model, client.chat(verb), chat_object, one_object=one_object)

@@ -114,5 +114,5 @@ def show_object(model: ModelDetails) -> dict[str, Any]:
 
 def _parameter_line(name: str, value: str) -> str:
     option = OPTIONS.get(name)
-    is_text = option is None or option.kind is Kind.STRINGS
+    is_text = option is None or option.kind in (Kind.STRINGS, Kind.TEXT)
     return f"{name:<30} {json.dumps(value, ensure_ascii=False) if is_text else value}"

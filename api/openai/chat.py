@@ -57,6 +57,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
         options=body.to_options(),
         keep_alive_s=parse_keep_alive(body.keep_alive),
         caller=who,
+        format=body.to_format(),
     )
     completion = Completion(f"chatcmpl-{who.request_id}", body.model, int(time.time()))
     try:

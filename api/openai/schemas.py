@@ -96,6 +96,25 @@ class ChatCompletionBody(WireModel):
     reasoning: Reasoning = Reasoning()
     debug_render_only: bool = Field(default=False, alias="_debug_render_only")
 
+    def to_format(self) -> str | dict[str, Any] | None:
+        """Return what the answer must look like, as `verbs.ChatRequest` has it.
+
+        Raises:
+            RequestRefused: a form that is not known, or a schema that is none.
+        """
+        kind = self.response_format.get("type", "text")
+        if kind == "text":
+            return None
+        if kind == "json_object":
+            return "json"
+        if kind != "json_schema":
+            raise RequestRefused(f"response_format of type {kind!r} is not known: text, json_object or json_schema")
+        described = self.response_format.get("json_schema")
+        schema = described.get("schema") if isinstance(described, dict) else None
+        if not isinstance(schema, dict):
+            raise RequestRefused("response_format.json_schema.schema must be a JSON Schema object")
+        return schema
+
     def to_options(self) -> dict[str, Any]:
         """Return the generation options; the API's own fields win over `options`."""
         options: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, **self.options}

@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 import llama_cpp.llama_cpp as c
+import numpy as np
+import numpy.typing as npt
 
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.process import default_threads
@@ -82,7 +84,7 @@ class Model:
             raise LoadError("the model has no vocabulary")
         if c.llama_model_has_encoder(pointer) or not c.llama_model_has_decoder(pointer):
             raise LoadError("the model has an encoder; it cannot be used to generate text")
-        self._vocab = vocab
+        self.vocab = self._vocab = vocab
         self._pieces: dict[int, bytes] = {}
         self.num_vocab = int(c.llama_vocab_n_tokens(vocab))
         self.num_ctx_train = int(c.llama_model_n_ctx_train(pointer))
@@ -139,6 +141,12 @@ class Model:
                 break
             room = -count
         return self._pieces.setdefault(token, buffer.raw[:count])
+
+    def end_tokens(self) -> list[int]:
+        """Return the tokens that end a generation, the vocabulary's own first."""
+        own = int(c.llama_vocab_eos(self._vocab))
+        ends = [token for token in range(self.num_vocab) if token != own and self.is_end(token)]
+        return [own, *ends] if own >= 0 else ends
 
     def is_end(self, token: int) -> bool:
         """Say whether a token ends the generation."""
@@ -225,6 +233,7 @@ class Context:
         if not memory:
             raise LoadError("the model keeps no memory of a text; it cannot be used to generate text")
         self._memory = memory
+        self._num_vocab = model.num_vocab
         self.num_cells = int(c.llama_n_ctx(self.pointer))
         self.num_batch = int(c.llama_n_batch(self.pointer))
         self._abort_flag = ctypes.create_string_buffer(2)
@@ -250,6 +259,16 @@ class Context:
         if code == 1:
             return Decoded.NO_CELLS
         return Decoded.ABORTED if code == 2 else Decoded.FAILED
+
+    def logits(self, index: int) -> npt.NDArray[np.float32]:
+        """Return the logits of the batch's token `index`, as they stand in llama.cpp: what is written is sampled from.
+
+        They are gone with the next decode. Raises MemoryError where there are none.
+        """
+        pointer = c.llama_get_logits_ith(self.pointer, index)
+        if not pointer:
+            raise MemoryError("llama.cpp has no logits for this token")
+        return np.ctypeslib.as_array(pointer, shape=(self._num_vocab,))
 
     def forget(self, slot: int) -> None:
         """Empty a sequence."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from corral.runtime.engine.admission import Slots
+from corral.runtime.engine.grammar import GrammarFailed
 from corral.runtime.engine.llama import Batch, Context, Decoded, Model
 from corral.runtime.engine.protocol import (
     Cancel,
@@ -108,7 +109,8 @@ class Loop:
             sequence.leader, sequence.shared = leader, shared
             sequence.cached = shared if leader else held
             self._running.append(sequence)
-            self._send(Started(request.id, sequence.prompt_tokens, sequence.cached, request.dropped))
+            warnings = list(request.constraint.warnings) if request.constraint else []
+            self._send(Started(request.id, sequence.prompt_tokens, sequence.cached, request.dropped, warnings))
 
     def _step(self) -> None:
         wanted = [sequence.wanted for sequence in self._running]
@@ -166,7 +168,12 @@ class Loop:
             if sequence.computed <= sequence.prompt_tokens:
                 progress.append(PromptProgress(sequence.request.id, sequence.computed, sequence.prompt_tokens))
             if output >= 0:
-                end = self._draw(sequence, output, pieces, now)
+                try:
+                    end = self._draw(sequence, output, pieces, now)
+                except GrammarFailed as error:
+                    self._send(Refused(sequence.request.id, "bad_request", f"the answer's format failed: {error}"))
+                    ended.append(sequence)
+                    continue
                 if end is not None:
                     finished.append(end)
                     ended.append(sequence)
@@ -182,13 +189,17 @@ class Loop:
             sequence.first_ns = now
         if not sequence.request.most_output:
             return _end_of(sequence, "length", now)
+        constraint = sequence.request.constraint
+        if constraint is not None:
+            constraint.apply(self._context.logits(output))
         token = sequence.sampler.sample(self._context, output)
         sequence.take(token)
         if self._model.is_end(token):
             pieces.append(Piece(sequence.request.id, sequence.text.flush(), 1))
             return _end_of(sequence, "stop", now, unsaid=1)
+        complete = constraint is not None and constraint.take(token)
         text = sequence.text.push(self._model.piece(token))
-        reason = "stop" if sequence.text.stopped else "length" if sequence.is_full() else ""
+        reason = "stop" if complete or sequence.text.stopped else "length" if sequence.is_full() else ""
         if reason:
             text += sequence.text.flush()
         pieces.append(Piece(sequence.request.id, text, 1))

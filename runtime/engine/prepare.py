@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from corral.runtime.engine.grammar import GrammarFailed, Grammars
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.protocol import ChatPrompt, Refused, Submit
 from corral.runtime.engine.sequence import Request
 from corral.runtime.errors import PromptTooLong, TemplateFailed
 from corral.runtime.prompt.fit import fit
 from corral.runtime.prompt.render import ModelTemplate, renderer_for
+
+_NAMES: Final = {
+    "json_schema": "invalid JSON schema in format",
+    "grammar": "invalid grammar",
+    "regex": "invalid regex",
+}
 
 
 class Preparer:
@@ -17,6 +26,7 @@ class Preparer:
         self._model = model
         self._num_ctx = num_ctx
         bos, eos = model.special_texts()
+        self._grammars = Grammars(model)
         self._template = ModelTemplate(model.chat_template(), bos, eos)
 
     def prepare(self, submit: Submit) -> Request | Refused:
@@ -43,6 +53,12 @@ class Preparer:
             return Refused(submit.id, "too_long", str(PromptTooLong(len(tokens), num_ctx)), len(tokens))
         if not tokens:
             return Refused(submit.id, "bad_request", "the prompt is empty")
+        constraint = None
+        if submit.grammar is not None:
+            try:
+                constraint = self._grammars.compile(submit.grammar)
+            except GrammarFailed as error:
+                return Refused(submit.id, "bad_request", f"{_NAMES[submit.grammar.kind]}: {error}")
         return Request(
             id=submit.id,
             tokens=tokens,
@@ -52,4 +68,5 @@ class Preparer:
             stop=tuple(submit.stop),
             want_context=submit.want_context,
             dropped=dropped,
+            constraint=constraint,
         )

@@ -37,6 +37,13 @@ class Turn(msgspec.Struct, frozen=True):
     content: str
 
 
+class Grammar(msgspec.Struct, frozen=True):
+    """What form an answer must have; `kind` is "json_schema", "grammar" (Lark or GBNF) or "regex"."""
+
+    kind: str
+    text: str
+
+
 class RawPrompt(msgspec.Struct, frozen=True, tag="raw"):
     """Text that goes in as it is."""
 
@@ -84,6 +91,7 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     stop: list[str] = []
     prefix: list[int] = []
     want_context: bool = False
+    grammar: Grammar | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -143,12 +151,16 @@ class LoadRefused(msgspec.Struct, frozen=True, tag="load_refused"):
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
-    """A request's prompt is rendered and counted; `dropped` is how many old messages were cut to make it fit."""
+    """A request's prompt is rendered and counted; `dropped` is how many old messages were cut to make it fit.
+
+    `warnings` says in words what of the request is not kept to.
+    """
 
     id: int
     prompt_tokens: int
     cached_tokens: int
     dropped: int = 0
+    warnings: list[str] = []
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):

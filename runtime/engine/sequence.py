@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.llama import Sampler
 from corral.runtime.engine.protocol import Sampling
 from corral.runtime.engine.text import TextStream
@@ -27,6 +28,7 @@ class Request:
     stop: tuple[str, ...]
     want_context: bool
     dropped: int
+    constraint: Constraint | None = None
 
     @property
     def most_output(self) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import ollama
 import pytest
+from pydantic import BaseModel, Field
 
 from tests.conftest import LiveServer
 from tests.fakes.served import wait_until
@@ -116,3 +119,53 @@ async def test_async_streams_at_the_same_time(live_server: LiveServer) -> None:
     async with ollama.AsyncClient(host=live_server.base_url, trust_env=False) as client:
         together = await asyncio.gather(*(one(client, word) for word in ("red", "green", "blue")))
     assert [bool(text) for text in together] == [True] * 3
+
+
+class Pet(BaseModel):
+    name: str = Field(max_length=12)
+    age: int = Field(ge=0, le=30)
+
+
+class Household(BaseModel):
+    pets: list[Pet] = Field(min_length=1, max_length=2)
+
+
+def test_a_pydantic_schema_binds_the_answer(client: ollama.Client, live_server: LiveServer) -> None:
+    messages = [{"role": "user", "content": "Tell me of a household with pets."}]
+    options = {"num_predict": 200, "seed": 1}
+    reply = client.chat(live_server.model, messages, format=Household.model_json_schema(), options=options)
+    assert reply.message.content is not None
+    assert reply.done_reason == "stop"
+    assert Household.model_validate_json(reply.message.content).pets
+    parts = client.generate(live_server.model, "A pet.", format=Pet.model_json_schema(), options=options, stream=True)
+    assert Pet.model_validate_json("".join(part.response or "" for part in parts))
+
+
+def test_json_grammar_and_regex_bind_the_answer(client: ollama.Client, live_server: LiveServer) -> None:
+    started = client.generate(live_server.model, "A pet as JSON.", format="json", options=GREEDY)
+    assert (started.response or "").startswith("{")
+    regex = client.generate(live_server.model, "A date.", options={"regex": "[0-9]{4}-[0-9]{2}"})
+    assert re.fullmatch("[0-9]{4}-[0-9]{2}", regex.response or "")
+    gbnf = {"grammar": 'root ::= "yes" | "no"'}
+    assert client.generate(live_server.model, "Yes?", options=gbnf).response in ("yes", "no")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"format": {"type": "nope"}}, 400, "invalid JSON schema in format: Invalid type: nope"),
+        ({"format": {"enum": ["x"] * 3000}}, 400, "the schema has more than 2000 enum values"),
+        ({"format": "json", "options": {"regex": "x"}}, 400, "only one of format, grammar and regex can be given"),
+        ({"options": {"grammar": "root ::= ("}}, 400, "invalid grammar: "),
+        ({"options": {"grammar": "start: " + "(" * 60_000}}, 400, "the grammar nests more than 256 brackets"),
+        ({"options": {"regex": "("}}, 400, "invalid regex: error: unclosed group"),
+        ({"options": {"regex": 5}}, 500, 'option "regex" must be of type string'),
+    ],
+)
+def test_forms_that_cannot_be_had_are_refused(
+    live_server: LiveServer, fields: dict[str, object], status: int, message: str
+) -> None:
+    body = {"model": live_server.model, "prompt": "x", **fields}
+    reply = httpx.post(f"{live_server.base_url}/api/generate", json=body, timeout=60, trust_env=False)
+    assert reply.status_code == status
+    assert reply.json()["error"].startswith(message)

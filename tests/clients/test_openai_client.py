@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
+from pydantic import BaseModel, ConfigDict, Field
 
 from tests.conftest import LiveServer
 
@@ -75,3 +77,26 @@ def test_errors(client: openai.OpenAI, live_server: LiveServer) -> None:
         client.chat.completions.create(model=live_server.model, messages=HELLO, n=2)
     with pytest.raises(openai.BadRequestError, match="too short"):
         client.chat.completions.create(model=live_server.model, messages=[])
+
+
+class Colour(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: Literal["red", "green", "blue"]
+    note: str = Field(max_length=15)
+
+
+def test_response_formats(client: openai.OpenAI, live_server: LiveServer) -> None:
+    ask: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Which colour, as JSON?"}]
+    parsed = client.chat.completions.parse(model=live_server.model, messages=ask, response_format=Colour, seed=1)
+    assert parsed.choices[0].message.parsed is not None
+    assert parsed.choices[0].message.parsed.name in ("red", "green", "blue")
+    whole = client.chat.completions.create(
+        model=live_server.model, messages=ask, response_format={"type": "json_object"}, max_tokens=5
+    )
+    assert (whole.choices[0].message.content or "").startswith("{")
+    with pytest.raises(openai.BadRequestError, match="invalid JSON schema in format"):
+        client.chat.completions.create(
+            model=live_server.model,
+            messages=ask,
+            response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nope"}}},
+        )

@@ -132,6 +132,19 @@ def test_what_reaches_the_workbench(served: Served) -> None:
     assert (chat.messages, chat.keep_alive_s, chat.options) == ((Message("user", "hi"),), FOREVER, {})
 
 
+@pytest.mark.parametrize("value", ["json", {"type": "object", "properties": {"b": {}, "a": {}}}, "", None])
+def test_formats_reach_the_workbench(served: Served, value: object) -> None:
+    served.lines("/api/generate", {"model": MODEL, "prompt": "p", "format": value})
+    served.lines("/api/chat", {"model": MODEL, "messages": HI, "format": value})
+    served.post("/api/chat", {"model": MODEL, "keep_alive": 0, "format": "xml"})
+    generate, chat, unload = served.fake.asked
+    assert isinstance(generate, GenerateRequest)
+    assert isinstance(chat, ChatRequest)
+    assert isinstance(unload, ChatRequest)
+    assert generate.format == chat.format == (value or None)
+    assert unload.format is None
+
+
 def test_load_and_unload_are_one_object(served: Served) -> None:
     for path, field, empty in (
         ("/api/generate", "response", ""),
@@ -188,8 +201,6 @@ UNSERVED = [
     ),
     ("/api/generate", {"suffix": "x"}, 400, f"{FULL} does not support insert"),
     ("/api/generate", {"images": ["aGk="]}, 400, f"{FULL} does not support vision"),
-    ("/api/generate", {"format": "json"}, 400, "format is not supported by this server yet"),
-    ("/api/generate", {"format": {"type": "object"}}, 400, "format is not supported by this server yet"),
     ("/api/generate", {"format": "xml"}, 500, 'invalid format: "xml"; expected "json" or a valid JSON Schema object'),
     ("/api/generate", {"logprobs": True}, 400, "logprobs is not supported by this server yet"),
     ("/api/generate", {"top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
