@@ -281,23 +281,13 @@ def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], pr
     num_ctx = min(wanted.load.num_ctx, runner.loaded.num_ctx if runner.loaded else wanted.load.num_ctx)
     assert job.prompt is not None
     prompt = job.prompt
+    sampling = {name: getattr(options, name) for name in protocol.Sampling.__struct_fields__}
 
     def make(request_id: int) -> protocol.Submit:
         return protocol.Submit(
             id=request_id,
             prompt=prompt,
-            sampling=protocol.Sampling(
-                seed=options.seed,
-                temperature=options.temperature,
-                top_k=options.top_k,
-                top_p=options.top_p,
-                min_p=options.min_p,
-                typical_p=options.typical_p,
-                repeat_last_n=options.repeat_last_n,
-                repeat_penalty=options.repeat_penalty,
-                presence_penalty=options.presence_penalty,
-                frequency_penalty=options.frequency_penalty,
-            ),
+            sampling=protocol.Sampling(**sampling),
             num_ctx=num_ctx,
             num_predict=options.num_predict,
             num_keep=options.num_keep,

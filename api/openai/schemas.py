@@ -80,6 +80,7 @@ class ChatCompletionBody(WireModel):
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     stop: Any = None
+    logit_bias: dict[str, Any] | None = None
 
     num_ctx: int | None = None
     keep_alive: Any = None
@@ -119,7 +120,8 @@ class ChatCompletionBody(WireModel):
         """Return the generation options; the API's own fields win over `options`."""
         options: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, **self.options}
         given = self.model_fields_set
-        for name in ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "num_ctx"):
+        own = ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "num_ctx", "logit_bias")
+        for name in own:
             if name in given:
                 options[name] = getattr(self, name)
         limit = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens

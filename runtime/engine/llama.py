@@ -23,6 +23,7 @@ SPARE_SEQUENCES: Final = 16
 """Sequence ids beyond those that run, for finished conversations; with full attention an id costs nothing."""
 
 _WHOLE_WINDOW_BYTES: Final = 256 * 1024 * 1024
+_MIROSTAT_M: Final = 100
 _OVERFLOW: Final = -(2**31)
 
 
@@ -111,13 +112,16 @@ class Model:
         bos, eos = (self.piece(t).decode("utf-8", errors="replace") if t >= 0 else "" for t in tokens)
         return bos, eos
 
-    def tokenize(self, text: str, *, begin: bool = True) -> list[int]:
-        """Return a prompt's tokens, special ones parsed; with `begin` it starts with BOS once, where one belongs."""
+    def tokenize(self, text: str, *, begin: bool = True, special: bool = True) -> list[int]:
+        """Return a prompt's tokens; with `begin` it starts with BOS once, where one belongs.
+
+        Without `special` what looks like a special token is plain text.
+        """
         data = text.encode("utf-8", errors="replace")
         room = len(data) + 2
         while True:
             buffer = (ctypes.c_int32 * room)()
-            count = int(c.llama_tokenize(self._vocab, data, len(data), buffer, room, False, True))
+            count = int(c.llama_tokenize(self._vocab, data, len(data), buffer, room, False, special))
             if count >= 0:
                 break
             if -count <= room or count == _OVERFLOW:
@@ -311,6 +315,40 @@ class Sampler:
     def add_penalties(self, num_vocab: int, last_n: int, repeat: float, frequency: float, presence: float) -> None:
         """Make what came up among the last `last_n` tokens less likely."""
         self._add(c.llama_sampler_init_penalties(num_vocab, last_n, repeat, frequency, presence))
+
+    def add_bias(self, num_vocab: int, biases: Sequence[tuple[int, float]]) -> None:
+        """Add to the logits of some tokens."""
+        pairs = (c.llama_logit_bias * len(biases))(*(c.llama_logit_bias(token, bias) for token, bias in biases))
+        self._add(c.llama_sampler_init_logit_bias(num_vocab, len(biases), pairs))
+
+    def add_dry(
+        self, model: Model, multiplier: float, base: float, allowed: int, last_n: int, breakers: Sequence[str]
+    ) -> None:
+        """Make going on with a repetition longer than `allowed` tokens less likely; no repetition spans a breaker.
+
+        Walks the vocabulary for every breaker: 3 ms each for 50,000 tokens.
+        """
+        texts = (ctypes.c_char_p * max(1, len(breakers)))(*(one.encode(errors="replace") for one in breakers))
+        self._add(c.llama_sampler_init_dry(model.vocab, multiplier, base, allowed, last_n, texts, len(breakers)))
+
+    def add_top_n_sigma(self, n: float) -> None:
+        """Keep the tokens whose logits are within `n` standard deviations of the highest."""
+        self._add(c.llama_sampler_init_top_n_sigma(n))
+
+    def add_xtc(self, probability: float, threshold: float, seed: int) -> None:
+        """Now and then take out all but the least likely of the tokens likelier than `threshold`."""
+        self._add(c.llama_sampler_init_xtc(probability, threshold, 1, seed))
+
+    def add_dynamic_temperature(self, temperature: float, spread: float, exponent: float) -> None:
+        """Sharpen or flatten the distribution by how even it is."""
+        self._add(c.llama_sampler_init_temp_ext(temperature, spread, exponent))
+
+    def add_mirostat(self, version: int, num_vocab: int, seed: int, tau: float, eta: float) -> None:
+        """Draw so that the surprise stays near `tau`."""
+        if version == 1:
+            self._add(c.llama_sampler_init_mirostat(num_vocab, seed, tau, eta, _MIROSTAT_M))
+        else:
+            self._add(c.llama_sampler_init_mirostat_v2(seed, tau, eta))
 
     def add_top_k(self, k: int) -> None:
         """Keep the `k` likeliest tokens."""

@@ -23,7 +23,6 @@ from corral.runtime.engine.protocol import (
     Started,
     Step,
 )
-from corral.runtime.engine.sampling import new_sampler
 from corral.runtime.engine.schedule import PromptBudget, plan
 from corral.runtime.engine.sequence import Request, Sequence
 
@@ -93,6 +92,7 @@ class Loop:
         for request in self._waiting:
             if request.id == request_id:
                 self._waiting.remove(request)
+                request.sampler.close()
                 return
         for sequence in self._running:
             if sequence.request.id == request_id:
@@ -103,8 +103,7 @@ class Loop:
         while self._waiting and self._slots.can_admit(self._waiting[0], self._running):
             request = self._waiting.popleft()
             slot, held, leader, shared = self._slots.admit(request, self._running)
-            sampler = new_sampler(request.sampling, self._model.num_vocab, request.num_ctx, request.tokens)
-            sequence = Sequence(request, slot, sampler, time.monotonic_ns())
+            sequence = Sequence(request, slot, time.monotonic_ns())
             sequence.computed = held
             sequence.leader, sequence.shared = leader, shared
             sequence.cached = shared if leader else held

@@ -7,6 +7,7 @@ from typing import Final
 from corral.runtime.engine.grammar import GrammarFailed, Grammars
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.protocol import ChatPrompt, Refused, Submit
+from corral.runtime.engine.sampling import new_sampler
 from corral.runtime.engine.sequence import Request
 from corral.runtime.errors import PromptTooLong, TemplateFailed
 from corral.runtime.prompt.fit import fit
@@ -53,16 +54,18 @@ class Preparer:
             return Refused(submit.id, "too_long", str(PromptTooLong(len(tokens), num_ctx)), len(tokens))
         if not tokens:
             return Refused(submit.id, "bad_request", "the prompt is empty")
-        constraint = None
-        if submit.grammar is not None:
-            try:
-                constraint = self._grammars.compile(submit.grammar)
-            except GrammarFailed as error:
-                return Refused(submit.id, "bad_request", f"{_NAMES[submit.grammar.kind]}: {error}")
+        try:
+            constraint = self._grammars.compile(submit.grammar) if submit.grammar is not None else None
+            sampler = new_sampler(submit.sampling, self._model, num_ctx, tokens)
+        except GrammarFailed as error:
+            what = _NAMES.get(submit.grammar.kind if submit.grammar else "", "")
+            return Refused(submit.id, "bad_request", f"{what}: {error}")
+        except ValueError as error:
+            return Refused(submit.id, "bad_request", str(error))
         return Request(
             id=submit.id,
             tokens=tokens,
-            sampling=submit.sampling,
+            sampler=sampler,
             num_ctx=num_ctx,
             num_predict=submit.num_predict,
             stop=tuple(submit.stop),

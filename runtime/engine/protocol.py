@@ -16,7 +16,7 @@ MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 
 
 class Sampling(msgspec.Struct, frozen=True):
-    """How tokens are drawn (spec a.9)."""
+    """How tokens are drawn (spec a.9). `logit_bias` has token ids in decimal, or texts, with what is added."""
 
     seed: int = -1
     temperature: float = 0.8
@@ -28,6 +28,20 @@ class Sampling(msgspec.Struct, frozen=True):
     repeat_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    top_n_sigma: float = -1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    dry_sequence_breakers: list[str] = []
+    logit_bias: list[tuple[str, float]] = []
 
 
 class Turn(msgspec.Struct, frozen=True):

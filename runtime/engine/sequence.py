@@ -7,7 +7,6 @@ from typing import Final
 
 from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.llama import Sampler
-from corral.runtime.engine.protocol import Sampling
 from corral.runtime.engine.text import TextStream
 
 MOST_REPEATS: Final = 30
@@ -18,11 +17,14 @@ _ENDLESS_FACTOR: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A prompt in tokens and what is wanted of it, as the loop gets it. `num_predict` may be negative: no limit."""
+    """A prompt in tokens and what is wanted of it, as the loop gets it. `num_predict` may be negative: no limit.
+
+    Whoever lets go of it closes its sampler.
+    """
 
     id: int
     tokens: list[int]
-    sampling: Sampling
+    sampler: Sampler
     num_ctx: int
     num_predict: int
     stop: tuple[str, ...]
@@ -66,10 +68,10 @@ class Sequence:
         "tokens",
     )
 
-    def __init__(self, request: Request, slot: int, sampler: Sampler, now_ns: int) -> None:
+    def __init__(self, request: Request, slot: int, now_ns: int) -> None:
         self.request = request
         self.slot = slot
-        self.sampler = sampler
+        self.sampler = request.sampler
         self.tokens = request.tokens
         self.prompt_tokens = len(request.tokens)
         self.computed = 0

@@ -110,6 +110,10 @@ def test_what_cannot_be_enforced_is_told(runner: RunnerProcess) -> None:
         {"min_p": 0.3, "top_p": 0.5, "top_k": 3},
         {"repeat_penalty": 1.5, "presence_penalty": 2.0, "repeat_last_n": -1},
         {"temperature": 0},
+        {"mirostat": 1},
+        {"mirostat": 2},
+        {"top_n_sigma": 1.0, "xtc_probability": 1.0, "dynatemp_range": 0.5},
+        {"dry_multiplier": 5.0, "logit_bias": [("a", 1000.0), ("x", 1000.0)]},
         {"temperature": 3.0, "top_k": 0, "top_p": 1.0},
     ],
 )
