@@ -185,4 +185,6 @@ def _sampling(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
         body["keep_alive"] = -1 if math.isinf(request.keep_alive_s) else request.keep_alive_s
     if request.format:
         body["format"] = request.format
+    if request.logprobs:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     return body

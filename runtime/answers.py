@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from corral.runtime.engine import protocol
-from corral.runtime.errors import NotSupported, RequestCanceled, RunError
+from corral.runtime.errors import BadRequest, NotSupported, RequestCanceled, RunError
 from corral.runtime.formats import grammar_for
 from corral.runtime.library import Library, ModelOnDisk
 from corral.runtime.memory import cache_bytes_per_token, choose_cells
@@ -19,13 +19,14 @@ from corral.runtime.runner import Output, Runner, RunnerStream
 from corral.runtime.scheduler import Scheduler, Wanted
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import RequestState
-from corral.runtime.verbs import Caller, ChatRequest, Chunk, DoneReason, GenerateRequest, Message, Stats
+from corral.runtime.verbs import Caller, ChatRequest, Chunk, DoneReason, GenerateRequest, Logprob, Message, Stats
 from corral.store.errors import StoreError
 
 T = TypeVar("T")
 
 DEFAULT_CONTEXT = 4096
 SMALLEST_CONTEXT = 4
+MAX_TOP_LOGPROBS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class _Job:
     want_context: bool = False
     warnings: tuple[str, ...] = ()
     grammar: protocol.Grammar | None = None
+    logprobs: int | None = None
 
 
 class _Cancellation:
@@ -139,6 +141,8 @@ class Answers:
     ) -> _Job:
         if "completion" not in model.capabilities:
             raise NotSupported(f'"{request.model}" does not support {verb}')
+        if not 0 <= request.top_logprobs <= MAX_TOP_LOGPROBS:
+            raise BadRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
         unknown = unknown_names(request.options)
         generate = request if isinstance(request, GenerateRequest) else None
         options = parse_options(model.parameters, request.options)
@@ -152,6 +156,7 @@ class Answers:
             prefix=generate.context if generate and not generate.raw else (),
             want_context=generate is not None and not generate.raw,
             warnings=tuple(f"option {name!r} is not known and was ignored" for name in unknown),
+            logprobs=request.top_logprobs if request.logprobs else None,
             grammar=grammar_for(request.format, request.options, options.grammar, options.regex),
         )
 
@@ -187,8 +192,8 @@ class Answers:
                     first = self._clock()
                 tokens += output.tokens
                 self._follow(row, output, tokens, first)
-                if output.text:
-                    yield Chunk(text=output.text)
+                if output.text or output.logprobs:
+                    yield Chunk(text=output.text, logprobs=tuple(map(_logprob, output.logprobs)))
                 if output.finished is not None:
                     total_ns = int((self._clock() - began) * 1e9)
                     yield _last(output.finished, total_ns, lease.load_ns, warnings)
@@ -295,9 +300,15 @@ def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], pr
             prefix=list(job.prefix),
             want_context=job.want_context,
             grammar=job.grammar,
+            logprobs=job.logprobs,
         )
 
     return make
+
+
+def _logprob(one: protocol.Logprob) -> Logprob:
+    text = one.piece.decode("utf-8", errors="replace")
+    return Logprob(text, one.logprob, one.piece, tuple(map(_logprob, one.top)))
 
 
 def _cut(output: Output) -> tuple[str, ...]:

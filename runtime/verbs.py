@@ -27,6 +27,7 @@ __all__ = [
     "DoneReason",
     "GenerateRequest",
     "LoadedModel",
+    "Logprob",
     "Message",
     "ModelDetails",
     "ModelSummary",
@@ -70,7 +71,8 @@ class Message:
 class ChatRequest:
     """A conversation to be continued. Without messages: load, or unload where `keep_alive_s` is 0.
 
-    `format` is "json" or a JSON Schema that the answer must satisfy.
+    `format` is "json" or a JSON Schema that the answer must satisfy. `logprobs` asks for every token's log probability,
+    with those of the `top_logprobs` likeliest, 20 at most.
     """
 
     model: str
@@ -79,13 +81,15 @@ class ChatRequest:
     keep_alive_s: float | None = None
     caller: Caller | None = None
     format: str | Mapping[str, object] | None = None
+    logprobs: bool = False
+    top_logprobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """A prompt to be completed. An empty prompt loads, or unloads where `keep_alive_s` is 0.
 
-    `context` holds the token ids of an earlier answer; `raw` sends the prompt without any template; `format` is as in
+    `context` holds the token ids of an earlier answer; `raw` sends the prompt without any template; the rest is as in
     `ChatRequest`.
     """
 
@@ -99,6 +103,8 @@ class GenerateRequest:
     keep_alive_s: float | None = None
     caller: Caller | None = None
     format: str | Mapping[str, object] | None = None
+    logprobs: bool = False
+    top_logprobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,19 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class Logprob:
+    """How likely the model found a token: the natural logarithm, before sampling; `top` the likeliest in its place.
+
+    `data` are the token's bytes: `token`, as text, shows a part of a character as U+FFFD.
+    """
+
+    token: str
+    logprob: float
+    data: bytes = b""
+    top: tuple[Logprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of an answer. The last one has `done_reason` and `stats`.
 
@@ -127,6 +146,7 @@ class Chunk:
     stats: Stats = Stats()
     context: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
+    logprobs: tuple[Logprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,6 @@ def _common_refusal(body: InferenceBody) -> RequestRefused | None:
     if not 0 <= body.top_logprobs <= 20:
         return RequestRefused("top_logprobs must be between 0 and 20")
     for unserved, name in (
-        (body.logprobs, "logprobs"),
         (not body.truncate, "truncate: false"),
         (not body.shift, "shift: false"),
         (body.debug_render_only, "_debug_render_only"),

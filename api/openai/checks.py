@@ -38,7 +38,6 @@ def _refusal(body: ChatCompletionBody) -> RequestRefused | None:
         return refusal
     for unserved, name in (
         (body.n != 1, "n other than 1"),
-        (body.logprobs, "logprobs"),
         (body.debug_render_only, "_debug_render_only"),
     ):
         if unserved:

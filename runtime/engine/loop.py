@@ -188,20 +188,24 @@ class Loop:
             sequence.first_ns = now
         if not sequence.request.most_output:
             return _end_of(sequence, "length", now)
-        constraint = sequence.request.constraint
+        constraint, logprobs = sequence.request.constraint, sequence.request.logprobs
+        if logprobs is not None:
+            logprobs.look(self._context.logits(output))
         if constraint is not None:
             constraint.apply(self._context.logits(output))
         token = sequence.sampler.sample(self._context, output)
         sequence.take(token)
         if self._model.is_end(token):
-            pieces.append(Piece(sequence.request.id, sequence.text.flush(), 1))
+            pieces.append(_piece_of(sequence, sequence.text.flush(), last=True))
             return _end_of(sequence, "stop", now, unsaid=1)
+        if logprobs is not None:
+            logprobs.note(token)
         complete = constraint is not None and constraint.take(token)
         text = sequence.text.push(self._model.piece(token))
         reason = "stop" if complete or sequence.text.stopped else "length" if sequence.is_full() else ""
         if reason:
             text += sequence.text.flush()
-        pieces.append(Piece(sequence.request.id, text, 1))
+        pieces.append(_piece_of(sequence, text, last=bool(reason)))
         return _end_of(sequence, reason, now) if reason else None
 
     def _follow(self) -> None:
@@ -253,6 +257,15 @@ class Loop:
             self._running.remove(sequence)
             sequence.sampler.close()
             self._slots.clear(sequence)
+
+
+def _piece_of(sequence: Sequence, text: str, *, last: bool) -> Piece:
+    """Describe one token's text; what a stop string cut has no log probabilities either."""
+    request = sequence.request
+    if request.logprobs is None:
+        return Piece(request.id, text, 1)
+    rest = last and not sequence.text.stopped
+    return Piece(request.id, text, 1, request.logprobs.release(text, rest=rest))
 
 
 def _end_of(sequence: Sequence, reason: str, now: int, unsaid: int = 0) -> Finished:

@@ -6,6 +6,7 @@ from typing import Final
 
 from corral.runtime.engine.grammar import GrammarFailed, Grammars
 from corral.runtime.engine.llama import Model
+from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.protocol import ChatPrompt, Refused, Submit
 from corral.runtime.engine.sampling import new_sampler
 from corral.runtime.engine.sequence import Request
@@ -72,4 +73,5 @@ class Preparer:
             want_context=submit.want_context,
             dropped=dropped,
             constraint=constraint,
+            logprobs=LogprobStream(self._model, submit.logprobs) if submit.logprobs is not None else None,
         )

@@ -94,7 +94,10 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
-    """A request. `prefix` are token ids put before the prompt; `want_context` asks for the ids of the whole."""
+    """A request. `prefix` are token ids put before the prompt; `want_context` asks for the ids of the whole.
+
+    `logprobs` is how many likeliest tokens are told with each token's log probability; None tells neither.
+    """
 
     id: int
     prompt: RawPrompt | ChatPrompt
@@ -106,6 +109,7 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     prefix: list[int] = []
     want_context: bool = False
     grammar: Grammar | None = None
+    logprobs: int | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -186,12 +190,21 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     num_tokens: int = 0
 
 
+class Logprob(msgspec.Struct, frozen=True, array_like=True):
+    """The natural logarithm of a token's probability, and the likeliest tokens in its place, falling."""
+
+    piece: bytes
+    logprob: float
+    top: list[Logprob] = []
+
+
 class Piece(msgspec.Struct, frozen=True, array_like=True):
     """New text of a request: whole UTF-8, stop strings cut; `tokens` may be above 0 while `text` is still held back."""
 
     id: int
     text: str
     tokens: int
+    logprobs: list[Logprob] = []
 
 
 class PromptProgress(msgspec.Struct, frozen=True, array_like=True):

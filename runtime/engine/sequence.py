@@ -7,6 +7,7 @@ from typing import Final
 
 from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.llama import Sampler
+from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.text import TextStream
 
 MOST_REPEATS: Final = 30
@@ -31,6 +32,7 @@ class Request:
     want_context: bool
     dropped: int
     constraint: Constraint | None = None
+    logprobs: LogprobStream | None = None
 
     @property
     def most_output(self) -> int:

@@ -169,3 +169,17 @@ def test_forms_that_cannot_be_had_are_refused(
     reply = httpx.post(f"{live_server.base_url}/api/generate", json=body, timeout=60, trust_env=False)
     assert reply.status_code == status
     assert reply.json()["error"].startswith(message)
+
+
+def test_log_probabilities(client: ollama.Client, live_server: LiveServer) -> None:
+    messages = [{"role": "user", "content": "Say hello."}]
+    whole = client.chat(live_server.model, messages, logprobs=True, top_logprobs=2, options=GREEDY)
+    assert whole.logprobs is not None
+    assert "".join(one.token for one in whole.logprobs) == whole.message.content
+    assert all(one.logprob <= 0 and one.top_logprobs and len(one.top_logprobs) == 2 for one in whole.logprobs)
+    parts = list(client.generate(live_server.model, "Say hello.", logprobs=True, stream=True, options=GREEDY))
+    told = [one.token for part in parts for one in part.logprobs or ()]
+    assert "".join(told) == "".join(part.response or "" for part in parts)
+    with pytest.raises(ollama.ResponseError, match="top_logprobs must be between 0 and 20") as wrong:
+        client.generate(live_server.model, "x", logprobs=True, top_logprobs=21)
+    assert wrong.value.status_code == 400

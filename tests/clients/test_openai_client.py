@@ -100,3 +100,27 @@ def test_response_formats(client: openai.OpenAI, live_server: LiveServer) -> Non
             messages=ask,
             response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nope"}}},
         )
+
+
+def test_log_probabilities(client: openai.OpenAI, live_server: LiveServer) -> None:
+    whole = client.chat.completions.create(
+        model=live_server.model, messages=HELLO, temperature=0, max_tokens=5, logprobs=True, top_logprobs=2
+    )
+    (choice,) = whole.choices
+    assert choice.logprobs is not None
+    assert choice.logprobs.content is not None
+    assert "".join(one.token for one in choice.logprobs.content) == choice.message.content
+    assert [len(one.top_logprobs) for one in choice.logprobs.content] == [2] * len(choice.logprobs.content)
+    chunks = client.chat.completions.create(
+        model=live_server.model, messages=HELLO, temperature=0, max_tokens=5, logprobs=True, stream=True
+    )
+    content = [one.logprobs.content for chunk in chunks for one in chunk.choices if one.logprobs]
+    assert "".join(one.token for part in content for one in part or ()) == choice.message.content
+
+
+def test_biases(client: openai.OpenAI, live_server: LiveServer) -> None:
+    bias = {"2": 100}  # the token that ends an answer
+    reply = client.chat.completions.create(
+        model=live_server.model, messages=HELLO, temperature=0, max_tokens=5, logit_bias=bias
+    )
+    assert reply.choices[0].message.content == ""

@@ -145,6 +145,20 @@ def test_formats_reach_the_workbench(served: Served, value: object) -> None:
     assert unload.format is None
 
 
+def test_log_probabilities(served: Served) -> None:
+    asked = {"model": MODEL, "prompt": "p", "messages": HI, "logprobs": True, "top_logprobs": 1}
+    first = {"token": "t0 ", "logprob": -0.5, "bytes": [116, 48, 32]}
+    first["top_logprobs"] = [{"token": "t0 0", "logprob": -1.0, "bytes": [116, 48, 32]}]
+    for path in ("/api/generate", "/api/chat"):
+        *lines, last = served.lines(path, asked)
+        assert lines[0]["logprobs"] == [first]
+        assert "logprobs" not in last
+        whole = served.post(path, asked | {"stream": False}).json()
+        assert [one["token"] for one in whole["logprobs"]] == ["t0 ", "t1 ", "t2 "]
+        assert "top_logprobs" not in served.post(path, asked | {"top_logprobs": 0}).text
+        assert "logprobs" not in served.post(path, asked | {"logprobs": False}).text
+
+
 def test_load_and_unload_are_one_object(served: Served) -> None:
     for path, field, empty in (
         ("/api/generate", "response", ""),
@@ -202,7 +216,7 @@ UNSERVED = [
     ("/api/generate", {"suffix": "x"}, 400, f"{FULL} does not support insert"),
     ("/api/generate", {"images": ["aGk="]}, 400, f"{FULL} does not support vision"),
     ("/api/generate", {"format": "xml"}, 500, 'invalid format: "xml"; expected "json" or a valid JSON Schema object'),
-    ("/api/generate", {"logprobs": True}, 400, "logprobs is not supported by this server yet"),
+    ("/api/generate", {"logprobs": True, "top_logprobs": -1}, 400, "top_logprobs must be between 0 and 20"),
     ("/api/generate", {"top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
     ("/api/generate", {"truncate": False}, 400, "truncate: false is not supported by this server yet"),
     ("/api/generate", {"raw": True, "system": "s"}, 400, "raw mode does not support template, system, or context"),

@@ -93,12 +93,13 @@ def test_options(served: Served) -> None:
             "num_ctx": 1024,
             "keep_alive": "1m",
             "user": "someone",
+            "logit_bias": {"5": -100},
             **{"n": 1, "tools": [], "response_format": {"type": "text"}, "reasoning_effort": "none", "think": False},
         },
     )
     assert asked(served).options == {
         **{"temperature": 0, "top_p": 0.5, "seed": 7, "num_predict": 5, "frequency_penalty": 0.25},
-        **{"presence_penalty": -1, "stop": ["a", "b"], "top_k": 3, "num_ctx": 1024},
+        **{"presence_penalty": -1, "stop": ["a", "b"], "top_k": 3, "num_ctx": 1024, "logit_bias": {"5": -100}},
     }
     assert asked(served).keep_alive_s == 60.0
     served.post(CHAT, HI | {"max_completion_tokens": 9, "max_tokens": 5, "stop": "x"})
@@ -148,7 +149,7 @@ REFUSED = [
         ({"response_format": wrong}, 400, "response_format.json_schema.schema must be a JSON Schema object")
         for wrong in ({"type": "json_schema"}, {"type": "json_schema", "json_schema": {"schema": "x"}})
     ),
-    ({"logprobs": True}, 400, "logprobs is not supported by this server yet"),
+    ({"top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
     ({"think": True}, 400, f'"{MODEL}" does not support thinking'),
     ({"reasoning_effort": "high"}, 400, f'"{MODEL}" does not support thinking'),
     ({"reasoning": {"effort": "low"}, "reasoning_effort": "none"}, 400, f'"{MODEL}" does not support thinking'),
