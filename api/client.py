@@ -207,4 +207,8 @@ def _sampling(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
         body["truncate"] = False
     if request.shift is not None:
         body["shift"] = request.shift
+    if request.format:
+        body["format"] = request.format
+    if request.logprobs:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     return body

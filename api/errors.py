@@ -84,7 +84,8 @@ _STATUS: Mapping[type[Exception], int] = {
     store.SourceError: 500,
     store.StoreError: 500,
     run.BadRequest: 400,
-    run.InvalidOption: 500,  # Ollama's own status for it (spec a.5)
+    run.InvalidFormat: 500,  # Ollama's own status for it (spec a.7)
+    run.InvalidOption: 500,  # and for this (spec a.5)
     run.InvalidParameter: 400,
     run.NotSupported: 400,
     run.PromptTooLong: 400,

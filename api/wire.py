@@ -17,6 +17,7 @@ from corral.runtime.verbs import (
     DoneReason,
     Embeddings,
     LoadedModel,
+    Logprob,
     Message,
     ModelDetails,
     ModelSummary,
@@ -166,6 +167,10 @@ class ShowWire(msgspec.Struct, frozen=True):
         )
 
 
+def _bytes(numbers: list[int]) -> bytes:
+    return bytes(one & 0xFF for one in numbers)
+
+
 def _parameters(text: str) -> list[tuple[str, str]]:
     """Read `name value` lines; a value in quotes is Go's notation of a string."""
     pairs = []
@@ -180,6 +185,20 @@ def _parameters(text: str) -> list[tuple[str, str]]:
         if name:
             pairs.append((name, value))
     return pairs
+
+
+class LogprobWire(msgspec.Struct, frozen=True):
+    """How likely a token was."""
+
+    token: str = ""
+    logprob: float = 0.0
+    bytes: list[int] | None = None
+    top_logprobs: list[LogprobWire] | None = None
+
+    def to_logprob(self) -> Logprob:
+        """Return the verbs' type; a server that tells no bytes means those of the text."""
+        data = self.token.encode() if self.bytes is None else _bytes(self.bytes)
+        return Logprob(self.token, self.logprob, data, tuple(one.to_logprob() for one in self.top_logprobs or ()))
 
 
 class AnswerLine(msgspec.Struct, frozen=True):
@@ -199,12 +218,14 @@ class AnswerLine(msgspec.Struct, frozen=True):
     eval_count: int = 0
     eval_duration: int = 0
     warnings: list[str] | None = None
+    logprobs: list[LogprobWire] | None = None
 
     def to_chunk(self) -> Chunk:
         """Return the verbs' type; a reason we don't know is a plain stop."""
         text = self.response or self.message.content
+        logprobs = tuple(one.to_logprob() for one in self.logprobs or ())
         if not self.done:
-            return Chunk(text=text)
+            return Chunk(text=text, logprobs=logprobs)
         known = self.done_reason in set(DoneReason)
         return Chunk(
             text=text,
@@ -220,6 +241,7 @@ class AnswerLine(msgspec.Struct, frozen=True):
             ),
             context=tuple(self.context or ()),
             warnings=tuple(self.warnings or ()),
+            logprobs=logprobs,
         )
 
 

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from corral.runtime.engine import protocol
-from corral.runtime.errors import NotSupported, RequestCanceled, RunError
+from corral.runtime.errors import BadRequest, NotSupported, RequestCanceled, RunError
+from corral.runtime.formats import grammar_for
 from corral.runtime.library import Library, ModelOnDisk
 from corral.runtime.memory import cache_bytes_per_token, choose_cells
 from corral.runtime.options import OPTIONS, Options, parse_options, unknown_names
@@ -28,6 +29,7 @@ from corral.runtime.verbs import (
     Embeddings,
     EmbedRequest,
     GenerateRequest,
+    Logprob,
     Message,
     Stats,
 )
@@ -41,6 +43,7 @@ MOST_TEXTS = 256
 SMALLEST_CONTEXT = 4
 _NOT_SHIFTED = frozenset({"deepseek2"})
 """Architectures whose answers end where the context is full, unless a request says otherwise (spec a.7)."""
+MAX_TOP_LOGPROBS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class _Job:
     truncate: bool = True
     shift: bool = True
     warnings: tuple[str, ...] = ()
+    grammar: protocol.Grammar | None = None
+    logprobs: int | None = None
 
 
 class _Cancellation:
@@ -155,12 +160,15 @@ class Answers:
     ) -> _Job:
         if "completion" not in model.capabilities:
             raise NotSupported(f'"{request.model}" does not support {verb}')
+        if not 0 <= request.top_logprobs <= MAX_TOP_LOGPROBS:
+            raise BadRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
         unknown = unknown_names(request.options)
         generate = request if isinstance(request, GenerateRequest) else None
+        options = parse_options(model.parameters, request.options)
         return _Job(
             caller=caller,
             model=model,
-            options=parse_options(model.parameters, request.options),
+            options=options,
             given={**model.parameters, **request.options},
             prompt=prompt,
             keep_alive_s=self._settings.keep_alive_s if request.keep_alive_s is None else request.keep_alive_s,
@@ -169,6 +177,8 @@ class Answers:
             truncate=request.truncate,
             shift=request.shift if request.shift is not None else model.header.architecture not in _NOT_SHIFTED,
             warnings=tuple(f"option {name!r} is not known and was ignored" for name in unknown),
+            logprobs=request.top_logprobs if request.logprobs else None,
+            grammar=grammar_for(request.format, request.options, options.grammar, options.regex),
         )
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
@@ -231,8 +241,8 @@ class Answers:
                     first = self._clock()
                 tokens += output.tokens
                 self._follow(row, output, tokens, first)
-                if output.text:
-                    yield Chunk(text=output.text)
+                if output.text or output.logprobs:
+                    yield Chunk(text=output.text, logprobs=tuple(map(_logprob, output.logprobs)))
                 if output.finished is not None:
                     total_ns = int((self._clock() - began) * 1e9)
                     yield _last(output.finished, total_ns, lease.load_ns, warnings)
@@ -326,23 +336,13 @@ def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], pr
     num_ctx = min(wanted.load.num_ctx, runner.loaded.num_ctx if runner.loaded else wanted.load.num_ctx)
     assert job.prompt is not None
     prompt = job.prompt
+    sampling = {name: getattr(options, name) for name in protocol.Sampling.__struct_fields__}
 
     def make(request_id: int) -> protocol.Submit:
         return protocol.Submit(
             id=request_id,
             prompt=prompt,
-            sampling=protocol.Sampling(
-                seed=options.seed,
-                temperature=options.temperature,
-                top_k=options.top_k,
-                top_p=options.top_p,
-                min_p=options.min_p,
-                typical_p=options.typical_p,
-                repeat_last_n=options.repeat_last_n,
-                repeat_penalty=options.repeat_penalty,
-                presence_penalty=options.presence_penalty,
-                frequency_penalty=options.frequency_penalty,
-            ),
+            sampling=protocol.Sampling(**sampling),
             num_ctx=num_ctx,
             num_predict=options.num_predict,
             num_keep=options.num_keep,
@@ -351,6 +351,8 @@ def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], pr
             want_context=job.want_context,
             truncate=job.truncate,
             shift=job.shift,
+            grammar=job.grammar,
+            logprobs=job.logprobs,
         )
 
     return make
@@ -374,9 +376,14 @@ def _embed_warnings(request: EmbedRequest, cut: int) -> tuple[str, ...]:
     return tuple(warnings)
 
 
+def _logprob(one: protocol.Logprob) -> Logprob:
+    text = one.piece.decode("utf-8", errors="replace")
+    return Logprob(text, one.logprob, one.piece, tuple(map(_logprob, one.top)))
+
+
 def _cut(output: Output) -> tuple[str, ...]:
-    """Warnings where something was left out to make the conversation fit."""
-    warnings = []
+    """What the runner says is not as asked for, and warnings where something was left out to make it fit."""
+    warnings = list(output.started.warnings) if output.started is not None else []
     if output.started is not None and output.started.dropped:
         count = output.started.dropped
         warnings.append(f"the conversation is longer than the context: its {count} oldest messages were left out")

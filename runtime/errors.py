@@ -15,6 +15,13 @@ class BadRequest(RunError):
     """A request whose fields contradict each other or hold what cannot be served."""
 
 
+class InvalidFormat(RunError):
+    """A `format` that is neither the word "json" nor a schema (spec a.7)."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__(f'invalid format: "{value}"; expected "json" or a valid JSON Schema object')
+
+
 class InvalidOption(RunError):
     """A generation option of the wrong type."""
 

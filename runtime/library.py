@@ -200,9 +200,12 @@ def capabilities(header: GgufHeader) -> tuple[str, ...]:
 
 
 def parameter_lines(parameters: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """Parameters as (name, text) pairs; a list becomes one pair an entry."""
+    """Parameters as (name, text) pairs; a list or a map becomes one pair an entry."""
     lines: list[tuple[str, str]] = []
     for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            lines += [(name, f"{key} {weight:g}") for key, weight in value.items() if isinstance(weight, (int, float))]
+            continue
         for one in value if isinstance(value, (list, tuple)) else (value,):
             lines.append(
                 (name, str(one).lower() if isinstance(one, bool) else f"{one:g}" if _is_float(one) else str(one))

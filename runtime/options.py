@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from corral.runtime.errors import InvalidOption, InvalidParameter
 
-OptionValue = int | float | bool | tuple[str, ...]
+Weights = tuple[tuple[str, float], ...]
+OptionValue = int | float | bool | str | tuple[str, ...] | Weights
 
 
 class Kind(StrEnum):
@@ -23,6 +24,8 @@ class Kind(StrEnum):
     FLOAT = "float32"
     BOOL = "boolean"
     STRINGS = "array"
+    TEXT = "string"
+    WEIGHTS = "object"
 
 
 class Option(NamedTuple):
@@ -37,6 +40,7 @@ class Option(NamedTuple):
     text: str
 
 
+DRY_BREAKERS = ("\n", ":", '"', "*")
 _INF = math.inf
 _INT32 = 2**31 - 1
 
@@ -61,14 +65,34 @@ OPTIONS: Mapping[str, Option] = {
         Option("repeat_penalty", Kind.FLOAT, 1.0, 0.0, _INF, False, "above 1 punishes repeated tokens"),
         Option("presence_penalty", Kind.FLOAT, 0.0, -_INF, _INF, False, "punishes tokens that occurred"),
         Option("frequency_penalty", Kind.FLOAT, 0.0, -_INF, _INF, False, "punishes tokens by how often"),
+        Option(
+            "top_n_sigma", Kind.FLOAT, -1.0, -1.0, _INF, False, "drop what is n deviations below the likeliest; -1 off"
+        ),
+        Option("xtc_probability", Kind.FLOAT, 0.0, 0.0, 1.0, False, "how often to leave out all likely tokens but one"),
+        Option("xtc_threshold", Kind.FLOAT, 0.1, 0.0, 1.0, False, "what likely means there; above 0.5 off"),
+        Option("dynatemp_range", Kind.FLOAT, 0.0, 0.0, _INF, False, "temperature moves by this, as surprise does"),
+        Option("dynatemp_exponent", Kind.FLOAT, 1.0, 0.0, _INF, False, "how surprise becomes temperature there"),
+        Option("mirostat", Kind.INT, 0, 0, 2, False, "keep surprise even instead of cutting; 1 or 2 by version"),
+        Option("mirostat_tau", Kind.FLOAT, 5.0, 0.0, _INF, False, "the surprise it aims at"),
+        Option("mirostat_eta", Kind.FLOAT, 0.1, 0.0, _INF, False, "how fast it follows"),
+        Option("dry_multiplier", Kind.FLOAT, 0.0, 0.0, _INF, False, "punishes going on with a repetition; 0 off"),
+        Option("dry_base", Kind.FLOAT, 1.75, 0.0, _INF, False, "how the punishment grows with its length"),
+        Option("dry_allowed_length", Kind.INT, 2, 0, _INT32, False, "tokens that may be repeated freely"),
+        Option("dry_penalty_last_n", Kind.INT, -1, -1, _INT32, False, "tokens it looks back; -1 all"),
+        Option("dry_sequence_breakers", Kind.STRINGS, DRY_BREAKERS, 0, 0, False, "texts that no repetition spans"),
+        Option(
+            "logit_bias", Kind.WEIGHTS, (), -1000.0, 1000.0, False, "token id or text to what is added to its logit"
+        ),
         Option("stop", Kind.STRINGS, (), 0, 0, False, "texts that end the answer; may be repeated"),
+        Option("grammar", Kind.TEXT, "", 0, 0, False, "a Lark or GBNF grammar that the answer must follow"),
+        Option("regex", Kind.TEXT, "", 0, 0, False, "a regular expression that the answer must match"),
     )
 }
 
 DEPRECATED = frozenset(
     {
         *("penalize_newline", "low_vram", "f16_kv", "logits_all", "vocab_only", "use_mlock"),
-        *("mirostat", "mirostat_tau", "mirostat_eta", "tfs_z", "draft_num_predict"),
+        *("tfs_z", "draft_num_predict"),
         *("numa", "num_gqa", "rope_frequency_base", "rope_frequency_scale"),
     }
 )
@@ -76,6 +100,11 @@ DEPRECATED = frozenset(
 
 MAX_STOPS = 256
 MAX_STOP_BYTES = 4096
+MAX_BREAKERS = 8
+MAX_BREAKER_BYTES = 8
+"""Each byte of each breaker costs a walk over the vocabulary."""
+MAX_WEIGHTS = 1024
+MAX_WEIGHT_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +129,23 @@ class Options:
     repeat_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    top_n_sigma: float = -1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    dry_sequence_breakers: tuple[str, ...] = DRY_BREAKERS
+    logit_bias: Weights = ()
     stop: tuple[str, ...] = ()
+    grammar: str = ""
+    regex: str = ""
 
 
 def parse_options(*layers: Mapping[str, object]) -> Options:
@@ -126,6 +171,12 @@ def unknown_names(options: Mapping[str, object]) -> tuple[str, ...]:
 def _check(option: Option, value: object) -> OptionValue:
     if option.kind is Kind.STRINGS:
         return _strings(option, value)
+    if option.kind is Kind.WEIGHTS:
+        return _weights(option, value)
+    if option.kind is Kind.TEXT:
+        if not isinstance(value, str):
+            raise InvalidOption(f'option "{option.name}" must be of type {option.kind}')
+        return value
     if option.kind is Kind.BOOL:
         if not isinstance(value, bool):
             raise InvalidOption(f'option "{option.name}" must be of type {option.kind}')
@@ -147,15 +198,30 @@ def _strings(option: Option, value: object) -> tuple[str, ...]:
     if not all(isinstance(one, str) for one in value):
         raise InvalidOption(f'option "{option.name}" must be of an array of strings')
     texts = tuple(one for one in value if one)
-    if len(texts) > MAX_STOPS or any(len(one.encode(errors="replace")) > MAX_STOP_BYTES for one in texts):
-        raise InvalidOption(f'option "{option.name}" takes {MAX_STOPS} texts of {MAX_STOP_BYTES} bytes at most')
+    most, longest = (MAX_STOPS, MAX_STOP_BYTES) if option.name == "stop" else (MAX_BREAKERS, MAX_BREAKER_BYTES)
+    if len(texts) > most or any(len(one.encode(errors="replace")) > longest for one in texts):
+        raise InvalidOption(f'option "{option.name}" takes {most} texts of {longest} bytes at most')
     return texts
 
 
-def parse_parameter(name: str, text: str) -> OptionValue | None:
+def _weights(option: Option, value: object) -> Weights:
+    if not isinstance(value, Mapping):
+        raise InvalidOption(f'option "{option.name}" must be of type {option.kind}')
+    if len(value) > MAX_WEIGHTS or any(len(str(key)) > MAX_WEIGHT_BYTES for key in value):
+        raise InvalidOption(f'option "{option.name}" takes {MAX_WEIGHTS} texts of {MAX_WEIGHT_BYTES} bytes at most')
+    weights = []
+    for key, number in value.items():
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            raise InvalidOption(f'option "{option.name}" must be of an object of numbers')
+        if key:
+            weights.append((str(key), float(min(max(number, option.low), option.high))))
+    return tuple(weights)
+
+
+def parse_parameter(name: str, text: str) -> OptionValue | dict[str, float] | None:
     """Read the value of a `PARAMETER name text` line; None where the name is deprecated (spec f.2).
 
-    A `stop` gives a tuple of one, to be added to those before it.
+    A `stop` gives a tuple of one, and a `logit_bias` ("token bias") a map of one, to be added to those before it.
 
     Raises:
         InvalidParameter: an unknown name or a value of the wrong type, in Ollama's words.
@@ -167,12 +233,20 @@ def parse_parameter(name: str, text: str) -> OptionValue | None:
         raise InvalidParameter(f"unknown parameter '{name}'")
     if option.kind is Kind.STRINGS:
         return (text,)
+    if option.kind is Kind.TEXT:
+        return text
     if option.kind is Kind.BOOL:
         if text in {"1", "t", "T", "true", "TRUE", "True"}:
             return True
         if text in {"0", "f", "F", "false", "FALSE", "False"}:
             return False
         raise InvalidParameter(f"invalid bool value [{text}]")
+    if option.kind is Kind.WEIGHTS:
+        key, _, number_text = text.rpartition(" ")
+        try:
+            return {key: _weight(key, number_text)}
+        except ValueError:
+            raise InvalidParameter(f"invalid token and bias [{text}]") from None
     word = "int" if option.kind is Kind.INT else "float"
     try:
         number: int | float = int(text) if option.kind is Kind.INT else float(text)
@@ -183,8 +257,15 @@ def parse_parameter(name: str, text: str) -> OptionValue | None:
     return number
 
 
+def _weight(key: str, text: str) -> float:
+    number = float(text)
+    if not key or not math.isfinite(number):
+        raise ValueError
+    return number
+
+
 def parse_parameters(lines: list[tuple[str, str]]) -> dict[str, object]:
-    """Read PARAMETER lines in order: `stop` accumulates, of the others the last wins.
+    """Read PARAMETER lines in order: lists and maps accumulate, of the others the last wins.
 
     Raises:
         InvalidParameter: as `parse_parameter`.
@@ -195,6 +276,9 @@ def parse_parameters(lines: list[tuple[str, str]]) -> dict[str, object]:
         if isinstance(value, tuple):
             before = values.get(name, [])
             values[name] = [*before, *value] if isinstance(before, list) else list(value)
+        elif isinstance(value, dict):
+            before = values.get(name, {})
+            values[name] = {**before, **value} if isinstance(before, dict) else value
         elif value is not None:
             values[name] = value
     return values

@@ -26,6 +26,7 @@ HELLO_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 3.0
 MAX_UNREAD_CHARS = 64 * 1024
 STDERR_LINES = 40
+_LOGPROB_CHARS = 256  # what a token's log probabilities count among the text that is not read yet
 
 _PASSED_ON = (
     "PATH",
@@ -77,6 +78,7 @@ class Output:
     started: protocol.Started | None
     progress: protocol.PromptProgress | None
     finished: protocol.Finished | None
+    logprobs: list[protocol.Logprob]
 
 
 class RunnerStream:
@@ -89,6 +91,7 @@ class RunnerStream:
         self._texts: list[str] = []
         self._unread = 0
         self._tokens = 0
+        self._logprobs: list[protocol.Logprob] = []
         self._started: protocol.Started | None = None
         self._progress: protocol.PromptProgress | None = None
         self._finished: protocol.Finished | None = None
@@ -105,7 +108,8 @@ class RunnerStream:
         match message:
             case protocol.Piece():
                 self._texts.append(message.text)
-                self._unread += len(message.text)
+                self._unread += len(message.text) + _LOGPROB_CHARS * len(message.logprobs)
+                self._logprobs += message.logprobs
                 self._tokens += message.tokens
                 if self._unread > MAX_UNREAD_CHARS and not self._paused:
                     self._paused = True
@@ -134,8 +138,10 @@ class RunnerStream:
         self._arrived.clear()
         if self._error is not None and not self._texts:
             raise self._error
-        output = Output("".join(self._texts), self._tokens, self._started, self._progress, self._finished)
-        self._texts, self._unread, self._tokens = [], 0, 0
+        output = Output(
+            "".join(self._texts), self._tokens, self._started, self._progress, self._finished, self._logprobs
+        )
+        self._texts, self._unread, self._tokens, self._logprobs = [], 0, 0, []
         self._started = self._progress = None
         if self._error is not None:
             self._arrived.set()

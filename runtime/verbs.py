@@ -29,6 +29,7 @@ __all__ = [
     "Embeddings",
     "GenerateRequest",
     "LoadedModel",
+    "Logprob",
     "Message",
     "ModelDetails",
     "ModelSummary",
@@ -74,6 +75,8 @@ class ChatRequest:
 
     `truncate` lets a prompt that is longer than the context be cut, `shift` lets an answer go on when the context is
     full; None leaves that to the model.
+    `format` is "json" or a JSON Schema that the answer must satisfy. `logprobs` asks for every token's log probability,
+    with those of the `top_logprobs` likeliest, 20 at most.
     """
 
     model: str
@@ -83,14 +86,17 @@ class ChatRequest:
     truncate: bool = True
     shift: bool | None = None
     caller: Caller | None = None
+    format: str | Mapping[str, object] | None = None
+    logprobs: bool = False
+    top_logprobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """A prompt to be completed. An empty prompt loads, or unloads where `keep_alive_s` is 0.
 
-    `context` holds the token ids of an earlier answer; `raw` sends the prompt without any template. `truncate` and
-    `shift` as for a chat.
+    `context` holds the token ids of an earlier answer; `raw` sends the prompt without any template; the rest is as in
+    `ChatRequest`.
     """
 
     model: str
@@ -104,6 +110,9 @@ class GenerateRequest:
     truncate: bool = True
     shift: bool | None = None
     caller: Caller | None = None
+    format: str | Mapping[str, object] | None = None
+    logprobs: bool = False
+    top_logprobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,19 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class Logprob:
+    """How likely the model found a token: the natural logarithm, before sampling; `top` the likeliest in its place.
+
+    `data` are the token's bytes: `token`, as text, shows a part of a character as U+FFFD.
+    """
+
+    token: str
+    logprob: float
+    data: bytes = b""
+    top: tuple[Logprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of an answer. The last one has `done_reason` and `stats`.
 
@@ -132,6 +154,7 @@ class Chunk:
     stats: Stats = Stats()
     context: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
+    logprobs: tuple[Logprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

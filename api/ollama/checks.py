@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 
 from corral.api.errors import RequestRefused
 from corral.api.ollama.schemas import ChatBody, CreateBody, GenerateBody, InferenceBody
+from corral.runtime.errors import InvalidFormat
+from corral.runtime.formats import parse_format
 from corral.runtime.verbs import Client
 from corral.store.errors import InvalidName, ModelNotFound
 from corral.store.names import Digest, ModelName
@@ -80,18 +82,13 @@ def _missing(model: str, capabilities: list[str]) -> RequestRefused | None:
 def _common_refusal(body: InferenceBody) -> RequestRefused | None:
     if refusal := think_refusal(body.model, body.think):
         return refusal
-    if body.format not in (None, ""):
-        if body.format != "json" and not isinstance(body.format, dict):
-            return RequestRefused(
-                f'invalid format: "{body.format}"; expected "json" or a valid JSON Schema object', 500
-            )
-        return RequestRefused("format is not supported by this server yet")
+    try:
+        parse_format(body.format)
+    except InvalidFormat as error:
+        return RequestRefused(str(error), 500)
     if not 0 <= body.top_logprobs <= 20:
         return RequestRefused("top_logprobs must be between 0 and 20")
-    for unserved, name in (
-        (body.logprobs, "logprobs"),
-        (body.debug_render_only, "_debug_render_only"),
-    ):
+    for unserved, name in ((body.debug_render_only, "_debug_render_only"),):
         if unserved:
             return RequestRefused(f"{name} is not supported by this server yet")
     return None

@@ -18,7 +18,8 @@ from corral.api.ollama.schemas import ChatBody, GenerateBody
 from corral.api.reply import encode, json_reply
 from corral.api.stream import Wire, respond
 from corral.runtime.durations import parse_keep_alive
-from corral.runtime.verbs import ChatRequest, Chunk, GenerateRequest
+from corral.runtime.formats import parse_format
+from corral.runtime.verbs import ChatRequest, Chunk, GenerateRequest, Logprob
 from corral.store.errors import ModelNotFound
 
 NDJSON = Wire("application/x-ndjson", lambda problem: encode(ollama_body(problem)) + b"\n", {})
@@ -45,6 +46,9 @@ async def generate(request: web.Request) -> web.StreamResponse:
         truncate=body.truncate,
         shift=body.shift,
         caller=caller(request, body.model),
+        format=None if unloads else parse_format(body.format),
+        logprobs=body.logprobs,
+        top_logprobs=0 if unloads else body.top_logprobs,
     )
     one_object = not body.stream or not body.prompt
     return await answer(request, body.model, client.generate(verb), generate_object, one_object=one_object)
@@ -67,6 +71,9 @@ async def chat(request: web.Request) -> web.StreamResponse:
         truncate=body.truncate,
         shift=body.shift,
         caller=caller(request, body.model),
+        format=None if unloads else parse_format(body.format),
+        logprobs=body.logprobs,
+        top_logprobs=0 if unloads else body.top_logprobs,
     )
     one_object = not body.stream or not body.messages
     return await answer(request, body.model, client.chat(verb), chat_object, one_object=one_object)
@@ -90,11 +97,13 @@ async def answer(
 
 
 async def collect(chunks: AsyncGenerator[Chunk, None]) -> Chunk:
-    """Wait for a whole answer: the texts joined, the rest from the last piece."""
+    """Wait for a whole answer: the texts and log probabilities joined, the rest from the last piece."""
     texts: list[str] = []
+    logprobs: list[Logprob] = []
     last = Chunk()
     async with aclosing(chunks):
         async for chunk in chunks:
             texts.append(chunk.text)
+            logprobs += chunk.logprobs
             last = chunk
-    return replace(last, text="".join(texts))
+    return replace(last, text="".join(texts), logprobs=tuple(logprobs))

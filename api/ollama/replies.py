@@ -7,20 +7,30 @@ from typing import Any
 
 from corral.api.reply import encode, expiry, local_time, utc_now, without_empty
 from corral.runtime.options import OPTIONS, Kind
-from corral.runtime.verbs import Chunk, Details, LoadedModel, ModelDetails, ModelSummary, Progress
+from corral.runtime.verbs import Chunk, Details, LoadedModel, Logprob, ModelDetails, ModelSummary, Progress
 
 
 def generate_object(model: str, chunk: Chunk) -> dict[str, Any]:
     """A piece of an answer on `/api/generate`; `response` is always there, the figures on the last one only."""
     reply = {"model": model, "created_at": utc_now(), "response": chunk.text, "done": chunk.done_reason is not None}
-    return reply | _trailer(chunk)
+    return reply | _logprobs(chunk) | _trailer(chunk)
 
 
 def chat_object(model: str, chunk: Chunk) -> dict[str, Any]:
     """A piece of an answer on `/api/chat`."""
     message = {"role": "assistant", "content": chunk.text}
     reply = {"model": model, "created_at": utc_now(), "message": message, "done": chunk.done_reason is not None}
-    return reply | _trailer(chunk)
+    return reply | _logprobs(chunk) | _trailer(chunk)
+
+
+def _logprobs(chunk: Chunk) -> dict[str, Any]:
+    return without_empty(logprobs=[logprob_object(one) for one in chunk.logprobs])
+
+
+def logprob_object(one: Logprob) -> dict[str, Any]:
+    """How likely a token was, with the likeliest in its place where they were asked for."""
+    reply = {"token": one.token, "logprob": one.logprob, "bytes": list(one.data)}
+    return reply | without_empty(top_logprobs=[logprob_object(other) for other in one.top])
 
 
 def _trailer(chunk: Chunk) -> dict[str, Any]:
@@ -114,5 +124,5 @@ def show_object(model: ModelDetails) -> dict[str, Any]:
 
 def _parameter_line(name: str, value: str) -> str:
     option = OPTIONS.get(name)
-    is_text = option is None or option.kind is Kind.STRINGS
+    is_text = option is None or option.kind in (Kind.STRINGS, Kind.TEXT)
     return f"{name:<30} {json.dumps(value, ensure_ascii=False) if is_text else value}"

@@ -14,6 +14,7 @@ from corral.api.errors import Problem, RequestRefused, openai_body
 from corral.api.keys import caller, workbench
 from corral.api.ollama.checks import check_name
 from corral.api.ollama.generate import collect
+from corral.api.ollama.replies import logprob_object
 from corral.api.openai.checks import check_chat_completion
 from corral.api.openai.schemas import ChatCompletionBody
 from corral.api.reply import encode, json_reply
@@ -57,6 +58,9 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
         options=body.to_options(),
         keep_alive_s=parse_keep_alive(body.keep_alive),
         caller=who,
+        format=body.to_format(),
+        logprobs=body.logprobs,
+        top_logprobs=body.top_logprobs,
     )
     completion = Completion(f"chatcmpl-{who.request_id}", body.model, int(time.time()))
     try:
@@ -96,6 +100,7 @@ class Completion:
             "index": 0,
             "message": {"role": "assistant", "content": answer.text},
             "finish_reason": str(answer.done_reason or "stop"),
+            **_logprobs(answer),
         }
         reply: dict[str, Any] = {"object": "chat.completion", **self._shared, "choices": [choice]}
         reply["usage"] = _usage(answer.stats)
@@ -105,10 +110,10 @@ class Completion:
 
     def events(self, chunk: Chunk, *, usage: bool) -> Iterator[dict[str, Any]]:
         """Yield a piece as chunks: the role with the first, then texts, then the finish, then the usage."""
-        if chunk.text or not self._begun:
+        if chunk.text or chunk.logprobs or not self._begun:
             delta = {"content": chunk.text} if self._begun else {"role": "assistant", "content": chunk.text}
             self._begun = True
-            yield self._chunk([{"index": 0, "delta": delta, "finish_reason": None}])
+            yield self._chunk([{"index": 0, "delta": delta, "finish_reason": None, **_logprobs(chunk)}])
         if chunk.done_reason is None:
             return
         finish = self._chunk([{"index": 0, "delta": {}, "finish_reason": str(chunk.done_reason)}])
@@ -120,6 +125,12 @@ class Completion:
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {"object": "chat.completion.chunk", **self._shared, "choices": choices}
+
+
+def _logprobs(chunk: Chunk) -> dict[str, Any]:
+    """Return a choice's log probabilities; clients read `top_logprobs` of each token, asked for or not."""
+    content = [{"top_logprobs": [], **logprob_object(one)} for one in chunk.logprobs]
+    return {"logprobs": {"content": content}} if content else {}
 
 
 def _usage(stats: Stats) -> dict[str, Any]:

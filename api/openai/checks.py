@@ -32,10 +32,12 @@ def _refusal(body: ChatCompletionBody) -> RequestRefused | None:
         return RequestRefused(f'"{body.model}" does not support thinking')
     if not 0 <= body.top_logprobs <= 20:
         return RequestRefused("top_logprobs must be between 0 and 20")
+    try:
+        body.to_format()
+    except RequestRefused as refusal:
+        return refusal
     for unserved, name in (
         (body.n != 1, "n other than 1"),
-        (body.response_format.get("type", "text") != "text", "response_format other than text"),
-        (body.logprobs, "logprobs"),
         (body.debug_render_only, "_debug_render_only"),
     ):
         if unserved:

@@ -80,6 +80,7 @@ class ChatCompletionBody(WireModel):
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     stop: Any = None
+    logit_bias: dict[str, Any] | None = None
 
     num_ctx: int | None = None
     keep_alive: Any = None
@@ -96,11 +97,31 @@ class ChatCompletionBody(WireModel):
     reasoning: Reasoning = Reasoning()
     debug_render_only: bool = Field(default=False, alias="_debug_render_only")
 
+    def to_format(self) -> str | dict[str, Any] | None:
+        """Return what the answer must look like, as `verbs.ChatRequest` has it.
+
+        Raises:
+            RequestRefused: a form that is not known, or a schema that is none.
+        """
+        kind = self.response_format.get("type", "text")
+        if kind == "text":
+            return None
+        if kind == "json_object":
+            return "json"
+        if kind != "json_schema":
+            raise RequestRefused(f"response_format of type {kind!r} is not known: text, json_object or json_schema")
+        described = self.response_format.get("json_schema")
+        schema = described.get("schema") if isinstance(described, dict) else None
+        if not isinstance(schema, dict):
+            raise RequestRefused("response_format.json_schema.schema must be a JSON Schema object")
+        return schema
+
     def to_options(self) -> dict[str, Any]:
         """Return the generation options; the API's own fields win over `options`."""
         options: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, **self.options}
         given = self.model_fields_set
-        for name in ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "num_ctx"):
+        own = ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "num_ctx", "logit_bias")
+        for name in own:
             if name in given:
                 options[name] = getattr(self, name)
         limit = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens

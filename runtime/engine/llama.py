@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 import llama_cpp.llama_cpp as c
+import numpy as np
+import numpy.typing as npt
 
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.process import decoding_threads
@@ -24,6 +26,7 @@ SPARE_SEQUENCES: Final = 16
 """Sequence ids beyond those that run, for finished conversations; with full attention an id costs nothing."""
 
 _WHOLE_WINDOW_BYTES: Final = 256 * 1024 * 1024
+_MIROSTAT_M: Final = 100
 _OVERFLOW: Final = -(2**31)
 
 
@@ -85,7 +88,7 @@ class Model:
             raise LoadError("the model has no vocabulary")
         if c.llama_model_has_encoder(pointer) or not c.llama_model_has_decoder(pointer):
             raise LoadError("the model has an encoder; it cannot be used to generate text")
-        self._vocab = vocab
+        self.vocab = self._vocab = vocab
         self._pieces: dict[int, bytes] = {}
         self.num_vocab = int(c.llama_vocab_n_tokens(vocab))
         self.num_ctx_train = int(c.llama_model_n_ctx_train(pointer))
@@ -115,16 +118,19 @@ class Model:
         bos, eos = (self.piece(t).decode("utf-8", errors="replace") if t >= 0 else "" for t in tokens)
         return bos, eos
 
-    def tokenize(self, text: str, *, begin: bool = True) -> list[int]:
-        """Return a prompt's tokens, special ones parsed; with `begin` it starts with BOS once, where one belongs."""
-        tokens = self._tokenize(text, add_special=False)
+    def tokenize(self, text: str, *, begin: bool = True, special: bool = True) -> list[int]:
+        """Return a prompt's tokens; with `begin` it starts with BOS once, where one belongs.
+
+        Without `special` what looks like a special token is plain text.
+        """
+        tokens = self._tokenize(text, add_special=False, special=special)
         if begin and self._bos >= 0 and (not tokens or tokens[0] != self._bos):
             tokens.insert(0, self._bos)
         return tokens
 
     def tokenize_whole(self, text: str) -> list[int]:
         """Return the tokens of a text by itself, with all the vocabulary puts around one."""
-        return self._tokenize(text, add_special=True)
+        return self._tokenize(text, add_special=True, special=True)
 
     def _number(self, key: str, default: int) -> int:
         """Return a number of the model's metadata."""
@@ -135,12 +141,12 @@ class Model:
         found = c.llama_model_meta_val_str(self.pointer, name, buffer, 64) >= 0
         return int(buffer.value) if found and buffer.value.isdigit() else default
 
-    def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
+    def _tokenize(self, text: str, *, add_special: bool, special: bool) -> list[int]:
         data = text.encode("utf-8", errors="replace")
         room = len(data) + 2
         while True:
             buffer = (ctypes.c_int32 * room)()
-            count = int(c.llama_tokenize(self._vocab, data, len(data), buffer, room, add_special, True))
+            count = int(c.llama_tokenize(self._vocab, data, len(data), buffer, room, add_special, special))
             if count >= 0:
                 break
             if -count <= room or count == _OVERFLOW:
@@ -161,6 +167,12 @@ class Model:
                 break
             room = -count
         return self._pieces.setdefault(token, buffer.raw[:count])
+
+    def end_tokens(self) -> list[int]:
+        """Return the tokens that end a generation, the vocabulary's own first."""
+        own = int(c.llama_vocab_eos(self._vocab))
+        ends = [token for token in range(self.num_vocab) if token != own and self.is_end(token)]
+        return [own, *ends] if own >= 0 else ends
 
     def is_end(self, token: int) -> bool:
         """Say whether a token ends the generation."""
@@ -250,6 +262,7 @@ class Context:
         # Which of the tokens to keep a sliding window still has depends on the other sequences; they'd move unseen.
         self.can_shift = bool(c.llama_memory_can_shift(memory)) and not self.window
         self._shifts = False
+        self._num_vocab = model.num_vocab
         self.num_cells = int(c.llama_n_ctx(self.pointer))
         self.num_batch = int(c.llama_n_batch(self.pointer))
         self._abort_flag = ctypes.create_string_buffer(2)
@@ -284,6 +297,16 @@ class Context:
         if code == 1:
             return Decoded.NO_CELLS
         return Decoded.ABORTED if code == 2 else Decoded.FAILED
+
+    def logits(self, index: int) -> npt.NDArray[np.float32]:
+        """Return the logits of the batch's token `index`, as they stand in llama.cpp: what is written is sampled from.
+
+        They are gone with the next decode. Raises MemoryError where there are none.
+        """
+        pointer = c.llama_get_logits_ith(self.pointer, index)
+        if not pointer:
+            raise MemoryError("llama.cpp has no logits for this token")
+        return np.ctypeslib.as_array(pointer, shape=(self._num_vocab,))
 
     def forget(self, slot: int) -> None:
         """Empty a sequence."""
@@ -347,6 +370,40 @@ class Sampler:
     def add_penalties(self, num_vocab: int, last_n: int, repeat: float, frequency: float, presence: float) -> None:
         """Make what came up among the last `last_n` tokens less likely."""
         self._add(c.llama_sampler_init_penalties(num_vocab, last_n, repeat, frequency, presence))
+
+    def add_bias(self, num_vocab: int, biases: Sequence[tuple[int, float]]) -> None:
+        """Add to the logits of some tokens."""
+        pairs = (c.llama_logit_bias * len(biases))(*(c.llama_logit_bias(token, bias) for token, bias in biases))
+        self._add(c.llama_sampler_init_logit_bias(num_vocab, len(biases), pairs))
+
+    def add_dry(
+        self, model: Model, multiplier: float, base: float, allowed: int, last_n: int, breakers: Sequence[str]
+    ) -> None:
+        """Make going on with a repetition longer than `allowed` tokens less likely; no repetition spans a breaker.
+
+        Walks the vocabulary for every breaker: 3 ms each for 50,000 tokens.
+        """
+        texts = (ctypes.c_char_p * max(1, len(breakers)))(*(one.encode(errors="replace") for one in breakers))
+        self._add(c.llama_sampler_init_dry(model.vocab, multiplier, base, allowed, last_n, texts, len(breakers)))
+
+    def add_top_n_sigma(self, n: float) -> None:
+        """Keep the tokens whose logits are within `n` standard deviations of the highest."""
+        self._add(c.llama_sampler_init_top_n_sigma(n))
+
+    def add_xtc(self, probability: float, threshold: float, seed: int) -> None:
+        """Now and then take out all but the least likely of the tokens likelier than `threshold`."""
+        self._add(c.llama_sampler_init_xtc(probability, threshold, 1, seed))
+
+    def add_dynamic_temperature(self, temperature: float, spread: float, exponent: float) -> None:
+        """Sharpen or flatten the distribution by how even it is."""
+        self._add(c.llama_sampler_init_temp_ext(temperature, spread, exponent))
+
+    def add_mirostat(self, version: int, num_vocab: int, seed: int, tau: float, eta: float) -> None:
+        """Draw so that the surprise stays near `tau`."""
+        if version == 1:
+            self._add(c.llama_sampler_init_mirostat(num_vocab, seed, tau, eta, _MIROSTAT_M))
+        else:
+            self._add(c.llama_sampler_init_mirostat_v2(seed, tau, eta))
 
     def add_top_k(self, k: int) -> None:
         """Keep the `k` likeliest tokens."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from corral.runtime.engine.admission import Slots
+from corral.runtime.engine.grammar import GrammarFailed
 from corral.runtime.engine.llama import Batch, Context, Decoded, Model
 from corral.runtime.engine.protocol import (
     Cancel,
@@ -22,7 +23,6 @@ from corral.runtime.engine.protocol import (
     Started,
     Step,
 )
-from corral.runtime.engine.sampling import new_sampler
 from corral.runtime.engine.schedule import PromptBudget, plan
 from corral.runtime.engine.sequence import Request, Sequence
 from corral.runtime.engine.shift import shift
@@ -93,6 +93,7 @@ class Loop:
         for request in self._waiting:
             if request.id == request_id:
                 self._waiting.remove(request)
+                request.sampler.close()
                 return
         for sequence in self._running:
             if sequence.request.id == request_id:
@@ -103,13 +104,15 @@ class Loop:
         while self._waiting and self._slots.can_admit(self._waiting[0], self._running):
             request = self._waiting.popleft()
             slot, held, leader, shared = self._slots.admit(request, self._running)
-            sampler = new_sampler(request.sampling, self._model.num_vocab, request.num_ctx, request.tokens)
-            sequence = Sequence(request, slot, sampler, time.monotonic_ns())
+            sequence = Sequence(request, slot, time.monotonic_ns())
             sequence.computed = held
             sequence.leader, sequence.shared = leader, shared
             sequence.cached = shared if leader else held
             self._running.append(sequence)
-            self._send(Started(request.id, sequence.prompt_tokens, sequence.cached, request.dropped, request.cut))
+            warnings = list(request.constraint.warnings) if request.constraint else []
+            self._send(
+                Started(request.id, sequence.prompt_tokens, sequence.cached, request.dropped, request.cut, warnings)
+            )
 
     def _step(self) -> None:
         for sequence in self._running:
@@ -170,7 +173,12 @@ class Loop:
             if not sequence.first_ns:
                 progress.append(PromptProgress(sequence.request.id, sequence.computed, sequence.prompt_tokens))
             if output >= 0:
-                end = self._draw(sequence, output, pieces, now)
+                try:
+                    end = self._draw(sequence, output, pieces, now)
+                except GrammarFailed as error:
+                    self._send(Refused(sequence.request.id, "bad_request", f"the answer's format failed: {error}"))
+                    ended.append(sequence)
+                    continue
                 if end is not None:
                     finished.append(end)
                     ended.append(sequence)
@@ -186,16 +194,24 @@ class Loop:
             sequence.first_ns = now
         if not sequence.request.most_output:
             return _end_of(sequence, "length", now)
+        constraint, logprobs = sequence.request.constraint, sequence.request.logprobs
+        if logprobs is not None:
+            logprobs.look(self._context.logits(output))
+        if constraint is not None:
+            constraint.apply(self._context.logits(output))
         token = sequence.sampler.sample(self._context, output)
         sequence.take(token)
         if self._model.is_end(token):
-            pieces.append(Piece(sequence.request.id, sequence.text.flush(), 1))
+            pieces.append(_piece_of(sequence, sequence.text.flush(), last=True))
             return _end_of(sequence, "stop", now, unsaid=1)
+        if logprobs is not None:
+            logprobs.note(token)
+        complete = constraint is not None and constraint.take(token)
         text = sequence.text.push(self._model.piece(token))
-        reason = "stop" if sequence.text.stopped else "length" if sequence.is_full() else ""
+        reason = "stop" if complete or sequence.text.stopped else "length" if sequence.is_full() else ""
         if reason:
             text += sequence.text.flush()
-        pieces.append(Piece(sequence.request.id, text, 1))
+        pieces.append(_piece_of(sequence, text, last=bool(reason)))
         return _end_of(sequence, reason, now) if reason else None
 
     def _follow(self) -> None:
@@ -256,6 +272,15 @@ class Loop:
             self._running.remove(sequence)
             sequence.sampler.close()
             self._slots.clear(sequence)
+
+
+def _piece_of(sequence: Sequence, text: str, *, last: bool) -> Piece:
+    """Describe one token's text; what a stop string cut has no log probabilities either."""
+    request = sequence.request
+    if request.logprobs is None:
+        return Piece(request.id, text, 1)
+    rest = last and not sequence.text.stopped
+    return Piece(request.id, text, 1, request.logprobs.release(text, rest=rest))
 
 
 def _end_of(sequence: Sequence, reason: str, now: int, unsaid: int = 0) -> Finished:

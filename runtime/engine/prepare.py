@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from corral.runtime.engine.grammar import GrammarFailed, Grammars
 from corral.runtime.engine.llama import Model
+from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.protocol import RawPrompt, Refused, Submit
+from corral.runtime.engine.sampling import new_sampler
 from corral.runtime.engine.sequence import Request
 from corral.runtime.engine.shift import SMALLEST_WINDOW, tokens_to_keep
 from corral.runtime.errors import PromptTooLong, TemplateFailed
 from corral.runtime.prompt.fit import Fitted, cut_middle, fit
 from corral.runtime.prompt.render import ModelTemplate, renderer_for
+
+_NAMES: Final = {
+    "json_schema": "invalid JSON schema in format",
+    "grammar": "invalid grammar",
+    "regex": "invalid regex",
+}
 
 
 class Preparer:
@@ -18,6 +29,7 @@ class Preparer:
         self._model = model
         self._num_ctx = num_ctx
         bos, eos = model.special_texts()
+        self._grammars = Grammars(model)
         self._template = ModelTemplate(model.chat_template(), bos, eos)
 
     def prepare(self, submit: Submit) -> Request | Refused:
@@ -42,10 +54,18 @@ class Preparer:
                 return Refused(submit.id, "too_long", str(PromptTooLong(len(tokens), num_ctx)), len(tokens))
             short = cut_middle(tokens, keep, max(keep + 1, num_ctx - _room(submit.num_predict, num_ctx)))
             tokens, cut = short, len(tokens) - len(short)
+        try:
+            constraint = self._grammars.compile(submit.grammar) if submit.grammar is not None else None
+            sampler = new_sampler(submit.sampling, self._model, num_ctx, tokens)
+        except GrammarFailed as error:
+            what = _NAMES.get(submit.grammar.kind if submit.grammar else "", "")
+            return Refused(submit.id, "bad_request", f"{what}: {error}")
+        except ValueError as error:
+            return Refused(submit.id, "bad_request", str(error))
         return Request(
             id=submit.id,
             tokens=tokens,
-            sampling=submit.sampling,
+            sampler=sampler,
             num_ctx=num_ctx,
             num_predict=submit.num_predict,
             stop=tuple(submit.stop),
@@ -54,6 +74,8 @@ class Preparer:
             cut=cut,
             shift=submit.shift and num_ctx >= SMALLEST_WINDOW,
             keep=min(keep, len(tokens)),
+            constraint=constraint,
+            logprobs=LogprobStream(self._model, submit.logprobs) if submit.logprobs is not None else None,
         )
 
     def _tokens(self, submit: Submit, num_ctx: int) -> Fitted:

@@ -16,7 +16,7 @@ MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 
 
 class Sampling(msgspec.Struct, frozen=True):
-    """How tokens are drawn (spec a.9)."""
+    """How tokens are drawn (spec a.9). `logit_bias` has token ids in decimal, or texts, with what is added."""
 
     seed: int = -1
     temperature: float = 0.8
@@ -28,6 +28,20 @@ class Sampling(msgspec.Struct, frozen=True):
     repeat_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    top_n_sigma: float = -1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    dry_sequence_breakers: list[str] = []
+    logit_bias: list[tuple[str, float]] = []
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -35,6 +49,13 @@ class Turn(msgspec.Struct, frozen=True):
 
     role: str
     content: str
+
+
+class Grammar(msgspec.Struct, frozen=True):
+    """What form an answer must have; `kind` is "json_schema", "grammar" (Lark or GBNF) or "regex"."""
+
+    kind: str
+    text: str
 
 
 class RawPrompt(msgspec.Struct, frozen=True, tag="raw"):
@@ -78,7 +99,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     """A request. `prefix` are token ids put before the prompt; `want_context` asks for the ids of the whole.
 
     `truncate` lets a prompt that is too long be cut, `shift` lets an answer go on when the window is full; both keep
-    `num_keep` tokens of the beginning.
+    `num_keep` tokens of the beginning. `logprobs` is how many likeliest tokens are told with each token's log
+    probability; None tells neither.
     """
 
     id: int
@@ -92,6 +114,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     want_context: bool = False
     truncate: bool = True
     shift: bool = True
+    grammar: Grammar | None = None
+    logprobs: int | None = None
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):
@@ -162,7 +186,8 @@ class LoadRefused(msgspec.Struct, frozen=True, tag="load_refused"):
 class Started(msgspec.Struct, frozen=True, tag="started"):
     """A request's prompt is rendered and counted.
 
-    To make it fit, `dropped` old messages were left out and `cut` tokens taken from its middle.
+    To make it fit, `dropped` old messages were left out and `cut` tokens taken from its middle. `warnings` says in
+    words what of the request is not kept to.
     """
 
     id: int
@@ -170,6 +195,7 @@ class Started(msgspec.Struct, frozen=True, tag="started"):
     cached_tokens: int
     dropped: int = 0
     cut: int = 0
+    warnings: list[str] = []
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
@@ -181,12 +207,21 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     num_tokens: int = 0
 
 
+class Logprob(msgspec.Struct, frozen=True, array_like=True):
+    """The natural logarithm of a token's probability, and the likeliest tokens in its place, falling."""
+
+    piece: bytes
+    logprob: float
+    top: list[Logprob] = []
+
+
 class Piece(msgspec.Struct, frozen=True, array_like=True):
     """New text of a request: whole UTF-8, stop strings cut; `tokens` may be above 0 while `text` is still held back."""
 
     id: int
     text: str
     tokens: int
+    logprobs: list[Logprob] = []
 
 
 class PromptProgress(msgspec.Struct, frozen=True, array_like=True):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.llama import Sampler
-from corral.runtime.engine.protocol import Sampling
+from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.text import TextStream
 
 MOST_REPEATS: Final = 30
@@ -21,11 +22,12 @@ class Request:
 
     `cut` tokens were taken from the prompt's middle; `shift` lets the answer go on when the window is full, with the
     first `keep` tokens kept.
+    Whoever lets go of it closes its sampler.
     """
 
     id: int
     tokens: list[int]
-    sampling: Sampling
+    sampler: Sampler
     num_ctx: int
     num_predict: int
     stop: tuple[str, ...]
@@ -34,6 +36,8 @@ class Request:
     cut: int = 0
     shift: bool = False
     keep: int = 0
+    constraint: Constraint | None = None
+    logprobs: LogprobStream | None = None
 
     @property
     def most_output(self) -> int:
@@ -75,10 +79,10 @@ class Sequence:
         "tokens",
     )
 
-    def __init__(self, request: Request, slot: int, sampler: Sampler, now_ns: int) -> None:
+    def __init__(self, request: Request, slot: int, now_ns: int) -> None:
         self.request = request
         self.slot = slot
-        self.sampler = sampler
+        self.sampler = request.sampler
         self.tokens = request.tokens
         self.prompt_tokens = len(request.tokens)
         self.computed = 0

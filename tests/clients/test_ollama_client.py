@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import ollama
 import pytest
+from pydantic import BaseModel, Field
 
 from tests.conftest import LiveServer
 from tests.fakes.served import wait_until
@@ -145,3 +148,67 @@ def test_embed(client: ollama.Client, live_server: LiveServer, tmp_path: Path) -
             client.embed("nope", "x")
     finally:
         client.delete("tiny-bert")
+
+
+class Pet(BaseModel):
+    name: str = Field(max_length=12)
+    age: int = Field(ge=0, le=30)
+
+
+class Household(BaseModel):
+    pets: list[Pet] = Field(min_length=1, max_length=2)
+
+
+def test_a_pydantic_schema_binds_the_answer(client: ollama.Client, live_server: LiveServer) -> None:
+    messages = [{"role": "user", "content": "Tell me of a household with pets."}]
+    options = {"num_predict": 200, "seed": 1}
+    reply = client.chat(live_server.model, messages, format=Household.model_json_schema(), options=options)
+    assert reply.message.content is not None
+    assert reply.done_reason == "stop"
+    assert Household.model_validate_json(reply.message.content).pets
+    parts = client.generate(live_server.model, "A pet.", format=Pet.model_json_schema(), options=options, stream=True)
+    assert Pet.model_validate_json("".join(part.response or "" for part in parts))
+
+
+def test_json_grammar_and_regex_bind_the_answer(client: ollama.Client, live_server: LiveServer) -> None:
+    started = client.generate(live_server.model, "A pet as JSON.", format="json", options=GREEDY)
+    assert (started.response or "").startswith("{")
+    regex = client.generate(live_server.model, "A date.", options={"regex": "[0-9]{4}-[0-9]{2}"})
+    assert re.fullmatch("[0-9]{4}-[0-9]{2}", regex.response or "")
+    gbnf = {"grammar": 'root ::= "yes" | "no"'}
+    assert client.generate(live_server.model, "Yes?", options=gbnf).response in ("yes", "no")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"format": {"type": "nope"}}, 400, "invalid JSON schema in format: Invalid type: nope"),
+        ({"format": {"enum": ["x"] * 3000}}, 400, "the schema has more than 2000 enum values"),
+        ({"format": "json", "options": {"regex": "x"}}, 400, "only one of format, grammar and regex can be given"),
+        ({"options": {"grammar": "root ::= ("}}, 400, "invalid grammar: "),
+        ({"options": {"grammar": "start: " + "(" * 60_000}}, 400, "the grammar nests more than 256 brackets"),
+        ({"options": {"regex": "("}}, 400, "invalid regex: error: unclosed group"),
+        ({"options": {"regex": 5}}, 500, 'option "regex" must be of type string'),
+    ],
+)
+def test_forms_that_cannot_be_had_are_refused(
+    live_server: LiveServer, fields: dict[str, object], status: int, message: str
+) -> None:
+    body = {"model": live_server.model, "prompt": "x", **fields}
+    reply = httpx.post(f"{live_server.base_url}/api/generate", json=body, timeout=60, trust_env=False)
+    assert reply.status_code == status
+    assert reply.json()["error"].startswith(message)
+
+
+def test_log_probabilities(client: ollama.Client, live_server: LiveServer) -> None:
+    messages = [{"role": "user", "content": "Say hello."}]
+    whole = client.chat(live_server.model, messages, logprobs=True, top_logprobs=2, options=GREEDY)
+    assert whole.logprobs is not None
+    assert "".join(one.token for one in whole.logprobs) == whole.message.content
+    assert all(one.logprob <= 0 and one.top_logprobs and len(one.top_logprobs) == 2 for one in whole.logprobs)
+    parts = list(client.generate(live_server.model, "Say hello.", logprobs=True, stream=True, options=GREEDY))
+    told = [one.token for part in parts for one in part.logprobs or ()]
+    assert "".join(told) == "".join(part.response or "" for part in parts)
+    with pytest.raises(ollama.ResponseError, match="top_logprobs must be between 0 and 20") as wrong:
+        client.generate(live_server.model, "x", logprobs=True, top_logprobs=21)
+    assert wrong.value.status_code == 400

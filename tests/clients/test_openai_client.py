@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
+from pydantic import BaseModel, ConfigDict, Field
 
 from tests.conftest import LiveServer
 
@@ -90,3 +92,50 @@ def test_embeddings(client: openai.OpenAI, live_server: LiveServer) -> None:
         assert whole == pytest.approx(cut * ratio, abs=1e-4)
     with pytest.raises(openai.BadRequestError, match="invalid input type"):
         client.embeddings.create(model=live_server.model, input=[1, 2, 3])
+
+
+class Colour(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: Literal["red", "green", "blue"]
+    note: str = Field(max_length=15)
+
+
+def test_response_formats(client: openai.OpenAI, live_server: LiveServer) -> None:
+    ask: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Which colour, as JSON?"}]
+    parsed = client.chat.completions.parse(model=live_server.model, messages=ask, response_format=Colour, seed=1)
+    assert parsed.choices[0].message.parsed is not None
+    assert parsed.choices[0].message.parsed.name in ("red", "green", "blue")
+    whole = client.chat.completions.create(
+        model=live_server.model, messages=ask, response_format={"type": "json_object"}, max_tokens=5
+    )
+    assert (whole.choices[0].message.content or "").startswith("{")
+    with pytest.raises(openai.BadRequestError, match="invalid JSON schema in format"):
+        client.chat.completions.create(
+            model=live_server.model,
+            messages=ask,
+            response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nope"}}},
+        )
+
+
+def test_log_probabilities(client: openai.OpenAI, live_server: LiveServer) -> None:
+    whole = client.chat.completions.create(
+        model=live_server.model, messages=HELLO, temperature=0, max_tokens=5, logprobs=True, top_logprobs=2
+    )
+    (choice,) = whole.choices
+    assert choice.logprobs is not None
+    assert choice.logprobs.content is not None
+    assert "".join(one.token for one in choice.logprobs.content) == choice.message.content
+    assert [len(one.top_logprobs) for one in choice.logprobs.content] == [2] * len(choice.logprobs.content)
+    chunks = client.chat.completions.create(
+        model=live_server.model, messages=HELLO, temperature=0, max_tokens=5, logprobs=True, stream=True
+    )
+    content = [one.logprobs.content for chunk in chunks for one in chunk.choices if one.logprobs]
+    assert "".join(one.token for part in content for one in part or ()) == choice.message.content
+
+
+def test_biases(client: openai.OpenAI, live_server: LiveServer) -> None:
+    bias = {"2": 100}  # the token that ends an answer
+    reply = client.chat.completions.create(
+        model=live_server.model, messages=HELLO, temperature=0, max_tokens=5, logit_bias=bias
+    )
+    assert reply.choices[0].message.content == ""

@@ -21,6 +21,7 @@ from corral.runtime.verbs import (
     EmbedRequest,
     GenerateRequest,
     LoadedModel,
+    Logprob,
     Message,
     ModelDetails,
     ModelSummary,
@@ -139,7 +140,9 @@ class FakeClient:
                     await self.gate.acquire()
                 if self.fail_with is not None and number == self.fail_after:
                     raise self.fail_with
-                yield Chunk(text=word)
+                top = tuple(Logprob(f"{word}{i}", -1.0 - i, word.encode()) for i in range(request.top_logprobs))
+                logprobs = (Logprob(word, -0.5, word.encode(), top),) if request.logprobs else ()
+                yield Chunk(text=word, logprobs=logprobs)
             complete = True
             stats = Stats(
                 total_ns=2_000_000_000,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from corral.runtime.errors import RunError
-from corral.runtime.options import DEPRECATED, parse_parameter
+from corral.runtime.options import DEPRECATED, OPTIONS, Kind, parse_parameter
 from corral.runtime.verbs import CreateRequest, ModelDetails
 from corral.store.errors import InvalidName, ModelNotFound, StoreError
 from corral.tui.cli import repl_texts
@@ -111,6 +111,8 @@ def _set_parameter(talk: Conversation, words: list[str]) -> None:
     if name in DEPRECATED:
         print(f"warning: parameter {name} is deprecated")
         return
+    if name in OPTIONS and OPTIONS[name].kind in (Kind.TEXT, Kind.WEIGHTS):
+        texts = [" ".join(texts)]
     try:
         values = [parse_parameter(name, text) for text in texts]
     except RunError as error:

@@ -21,6 +21,7 @@ from corral.runtime.verbs import (
     DoneReason,
     EmbedRequest,
     GenerateRequest,
+    Logprob,
     Message,
 )
 from corral.store.errors import InvalidName, ModelNotFound
@@ -64,6 +65,17 @@ async def test_chat(client: HttpClient, served: Served) -> None:
     assert isinstance(asked, ChatRequest)
     assert (asked.messages, asked.options, asked.keep_alive_s) == (HI, {"seed": 1}, FOREVER)
     assert (asked.truncate, asked.shift) == (False, False)
+
+
+async def test_form_and_log_probabilities(client: HttpClient, served: Served) -> None:
+    schema = {"type": "object"}
+    request = ChatRequest(MODEL, HI, format=schema, logprobs=True, top_logprobs=2)
+    chunks = [chunk async for chunk in client.chat(request)]
+    top = (Logprob("t0 0", -1.0, b"t0 "), Logprob("t0 1", -2.0, b"t0 "))
+    assert chunks[0].logprobs == (Logprob("t0 ", -0.5, b"t0 ", top),)
+    (asked,) = served.fake.asked
+    assert isinstance(asked, ChatRequest)
+    assert (asked.format, asked.logprobs, asked.top_logprobs) == (schema, True, 2)
 
 
 async def test_generate(client: HttpClient, served: Served) -> None:

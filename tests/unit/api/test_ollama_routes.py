@@ -132,6 +132,33 @@ def test_what_reaches_the_workbench(served: Served) -> None:
     assert (chat.messages, chat.keep_alive_s, chat.options) == ((Message("user", "hi"),), FOREVER, {})
 
 
+@pytest.mark.parametrize("value", ["json", {"type": "object", "properties": {"b": {}, "a": {}}}, "", None])
+def test_formats_reach_the_workbench(served: Served, value: object) -> None:
+    served.lines("/api/generate", {"model": MODEL, "prompt": "p", "format": value})
+    served.lines("/api/chat", {"model": MODEL, "messages": HI, "format": value})
+    served.post("/api/chat", {"model": MODEL, "keep_alive": 0, "format": "xml"})
+    generate, chat, unload = served.fake.asked
+    assert isinstance(generate, GenerateRequest)
+    assert isinstance(chat, ChatRequest)
+    assert isinstance(unload, ChatRequest)
+    assert generate.format == chat.format == (value or None)
+    assert unload.format is None
+
+
+def test_log_probabilities(served: Served) -> None:
+    asked = {"model": MODEL, "prompt": "p", "messages": HI, "logprobs": True, "top_logprobs": 1}
+    first = {"token": "t0 ", "logprob": -0.5, "bytes": [116, 48, 32]}
+    first["top_logprobs"] = [{"token": "t0 0", "logprob": -1.0, "bytes": [116, 48, 32]}]
+    for path in ("/api/generate", "/api/chat"):
+        *lines, last = served.lines(path, asked)
+        assert lines[0]["logprobs"] == [first]
+        assert "logprobs" not in last
+        whole = served.post(path, asked | {"stream": False}).json()
+        assert [one["token"] for one in whole["logprobs"]] == ["t0 ", "t1 ", "t2 "]
+        assert "top_logprobs" not in served.post(path, asked | {"top_logprobs": 0}).text
+        assert "logprobs" not in served.post(path, asked | {"logprobs": False}).text
+
+
 def test_load_and_unload_are_one_object(served: Served) -> None:
     for path, field, empty in (
         ("/api/generate", "response", ""),
@@ -196,10 +223,8 @@ UNSERVED = [
     ),
     ("/api/generate", {"suffix": "x"}, 400, f"{FULL} does not support insert"),
     ("/api/generate", {"images": ["aGk="]}, 400, f"{FULL} does not support vision"),
-    ("/api/generate", {"format": "json"}, 400, "format is not supported by this server yet"),
-    ("/api/generate", {"format": {"type": "object"}}, 400, "format is not supported by this server yet"),
     ("/api/generate", {"format": "xml"}, 500, 'invalid format: "xml"; expected "json" or a valid JSON Schema object'),
-    ("/api/generate", {"logprobs": True}, 400, "logprobs is not supported by this server yet"),
+    ("/api/generate", {"logprobs": True, "top_logprobs": -1}, 400, "top_logprobs must be between 0 and 20"),
     ("/api/generate", {"top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
     ("/api/generate", {"raw": True, "system": "s"}, 400, "raw mode does not support template, system, or context"),
     ("/api/chat", {"tools": [{"type": "function"}]}, 400, f"{FULL} does not support tools"),

@@ -93,12 +93,13 @@ def test_options(served: Served) -> None:
             "num_ctx": 1024,
             "keep_alive": "1m",
             "user": "someone",
+            "logit_bias": {"5": -100},
             **{"n": 1, "tools": [], "response_format": {"type": "text"}, "reasoning_effort": "none", "think": False},
         },
     )
     assert asked(served).options == {
         **{"temperature": 0, "top_p": 0.5, "seed": 7, "num_predict": 5, "frequency_penalty": 0.25},
-        **{"presence_penalty": -1, "stop": ["a", "b"], "top_k": 3, "num_ctx": 1024},
+        **{"presence_penalty": -1, "stop": ["a", "b"], "top_k": 3, "num_ctx": 1024, "logit_bias": {"5": -100}},
     }
     assert asked(served).keep_alive_s == 60.0
     served.post(CHAT, HI | {"max_completion_tokens": 9, "max_tokens": 5, "stop": "x"})
@@ -118,7 +119,19 @@ def message(content: Any, **fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": content, **fields}]}
 
 
-NO_FORMAT = "response_format other than text is not supported by this server yet"
+SCHEMA = {"type": "object", "properties": {"b": {"type": "string"}, "a": {}}}
+
+
+def test_response_formats_reach_the_workbench(served: Served) -> None:
+    for given, wanted in (
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, "json"),
+        ({"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": SCHEMA}}, SCHEMA),
+    ):
+        served.post(CHAT, HI | {"response_format": given})
+        assert asked(served).format == wanted
+
+
 REFUSED = [
     ({"messages": []}, 400, "[] is too short - 'messages'"),
     ({"model": ""}, 400, "model is required"),
@@ -127,8 +140,16 @@ REFUSED = [
     ({"model": "nope", "n": 2}, 404, "model 'nope' not found"),
     ({"n": 2}, 400, "n other than 1 is not supported by this server yet"),
     ({"tools": [{}]}, 400, "registry.ollama.ai/library/smollm2:135m does not support tools"),
-    ({"response_format": {"type": "json_object"}}, 400, NO_FORMAT),
-    ({"logprobs": True}, 400, "logprobs is not supported by this server yet"),
+    (
+        {"response_format": {"type": "xml"}},
+        400,
+        "response_format of type 'xml' is not known: text, json_object or json_schema",
+    ),
+    *(
+        ({"response_format": wrong}, 400, "response_format.json_schema.schema must be a JSON Schema object")
+        for wrong in ({"type": "json_schema"}, {"type": "json_schema", "json_schema": {"schema": "x"}})
+    ),
+    ({"top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
     ({"think": True}, 400, f'"{MODEL}" does not support thinking'),
     ({"reasoning_effort": "high"}, 400, f'"{MODEL}" does not support thinking'),
     ({"reasoning": {"effort": "low"}, "reasoning_effort": "none"}, 400, f'"{MODEL}" does not support thinking'),

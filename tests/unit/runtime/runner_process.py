@@ -23,6 +23,7 @@ from corral.runtime.engine.protocol import (
     Loaded,
     Loading,
     LoadRefused,
+    Logprob,
     RawPrompt,
     Refused,
     Sampling,
@@ -49,6 +50,7 @@ class Answer:
     refused: Refused | None = None
     finished: Finished | None = None
     prompt_done: list[int] = field(default_factory=list)
+    logprobs: list[Logprob] = field(default_factory=list)
 
     @property
     def is_over(self) -> bool:
@@ -170,6 +172,7 @@ class RunnerProcess:
             self.answers[progress.id].prompt_done.append(progress.done)
         for piece in step.pieces:
             self.answers[piece.id].text += piece.text
+            self.answers[piece.id].logprobs += piece.logprobs
             self.answers[piece.id].tokens += piece.tokens
         for finished in step.finished:
             self.answers[finished.id].finished = finished

@@ -42,6 +42,13 @@ def test_later_maps_win_nulls_and_unknown_names_are_skipped() -> None:
         ({"use_mmap": 1}, 'option "use_mmap" must be of type boolean'),
         ({"stop": "x"}, 'option "stop" must be of type array'),
         ({"stop": [1]}, 'option "stop" must be of an array of strings'),
+        ({"logit_bias": [1]}, 'option "logit_bias" must be of type object'),
+        ({"logit_bias": {"1": "x"}}, 'option "logit_bias" must be of an object of numbers'),
+        ({"logit_bias": {"1": math.inf}}, 'option "logit_bias" must be of an object of numbers'),
+        ({"logit_bias": {"x" * 65: 1}}, 'option "logit_bias" takes 1024 texts of 64 bytes at most'),
+        ({"logit_bias": {str(i): 1 for i in range(1025)}}, 'option "logit_bias" takes 1024 texts of 64 bytes at most'),
+        ({"dry_sequence_breakers": ["x" * 9]}, 'option "dry_sequence_breakers" takes 8 texts of 8 bytes at most'),
+        ({"grammar": 5}, 'option "grammar" must be of type string'),
         ({"temperature": math.nan}, 'option "temperature" must be a finite number'),
     ],
 )
@@ -68,6 +75,11 @@ def test_anything_is_either_refused_or_inside_the_bounds(given_options: dict[str
             assert option.low <= value <= option.high
 
 
+def test_weights_are_kept_in_order_and_in_bounds() -> None:
+    options = parse_options({"logit_bias": {"5": -5000, "a": 1.5, "": 1}})
+    assert options.logit_bias == (("5", -1000.0), ("a", 1.5))
+
+
 def test_too_many_or_too_long_stops_are_refused() -> None:
     with pytest.raises(InvalidOption):
         parse_options({"stop": ["x"] * 1000})
@@ -76,8 +88,10 @@ def test_too_many_or_too_long_stops_are_refused() -> None:
 
 
 def test_parameter_lines() -> None:
-    lines = [("stop", "a"), ("temperature", "0.5"), ("stop", "b"), ("top_k", "1"), ("top_k", "2"), ("mirostat", "1")]
+    lines = [("stop", "a"), ("temperature", "0.5"), ("stop", "b"), ("top_k", "1"), ("top_k", "2"), ("low_vram", "1")]
     assert parse_parameters(lines) == {"stop": ["a", "b"], "temperature": 0.5, "top_k": 2}
+    weights = [("logit_bias", "15 -5"), ("logit_bias", "New York 2.5"), ("regex", "[a b]+"), ("mirostat", "2")]
+    assert parse_parameters(weights) == {"logit_bias": {"15": -5.0, "New York": 2.5}, "regex": "[a b]+", "mirostat": 2}
     assert parse_parameter("use_mmap", "true") is True
 
 
@@ -89,6 +103,9 @@ def test_parameter_lines() -> None:
         ("top_p", "x", "invalid float value [x]"),
         ("top_p", "nan", "invalid float value [nan]"),
         ("use_mmap", "maybe", "invalid bool value [maybe]"),
+        ("logit_bias", "15", "invalid token and bias [15]"),
+        ("logit_bias", "15 x", "invalid token and bias [15 x]"),
+        ("logit_bias", "15 nan", "invalid token and bias [15 nan]"),
     ],
 )
 def test_bad_parameter_lines(name: str, text: str, message: str) -> None:

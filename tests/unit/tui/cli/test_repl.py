@@ -92,7 +92,7 @@ def test_goodbye(corral: Driver, talk: Talk, word: str) -> None:
         ("/set parameter stop a b", "Set parameter 'stop' to 'a, b'"),
         ("/set parameter nope 1", "Couldn't set parameter: \"unknown parameter 'nope'\""),
         ("/set parameter top_k x", 'Couldn\'t set parameter: "invalid int value [x]"'),
-        ("/set parameter mirostat 1", "warning: parameter mirostat is deprecated"),
+        ("/set parameter low_vram true", "warning: parameter low_vram is deprecated"),
         ("/foo", "Unknown command '/foo'. Type /? for help"),
         ("/show foo", "Unknown command '/show foo'. Type /? for help"),
         ("/clear", "Cleared session context"),
