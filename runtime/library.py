@@ -20,7 +20,7 @@ from corral.store.catalog import Catalog, Inventory, StoredModel
 from corral.store.errors import BrokenManifest, ModelNotFound
 from corral.store.gguf import GgufArray, GgufHeader, read_header
 from corral.store.manifests import Layer, MediaType, ModelConfig
-from corral.store.modelfile import Command, render
+from corral.store.modelfile import Command, in_order, render
 from corral.store.names import Digest, ModelName
 
 HEADERS_KEPT = 2048
@@ -112,7 +112,7 @@ class Library:
     def _header(self, digest: Digest) -> GgufHeader:
         header = self._headers.get(digest)
         if header is None:
-            header = self._headers[digest] = read_header(self._blobs.path(digest))
+            header = self._headers[digest] = read_header(self._blobs.path(digest), short_arrays=SHOWN_ARRAY)
             if len(self._headers) > HEADERS_KEPT:
                 self._headers.popitem(last=False)
         return header
@@ -218,14 +218,13 @@ def _is_float(value: object) -> bool:
 
 
 def model_info(header: GgufHeader) -> dict[str, object]:
-    """The header's key-values as `show` gives them (spec a.12)."""
+    """The header's key-values as `show` gives them (spec a.12): arrays the reader left out are empty."""
     info: dict[str, object] = {}
     for key, value in header.metadata.items():
         if key in {"general.name", "tokenizer.chat_template"}:
             continue
         if isinstance(value, GgufArray):
-            short = value.values is not None
-            info[key] = list(value.values or ()) if short else []
+            info[key] = list(value.values or ())
         else:
             info[key] = value
     info["general.parameter_count"] = header.parameter_count
@@ -247,4 +246,4 @@ def modelfile_of(model: ModelOnDisk) -> str:
         "# To build a new Modelfile based on this, replace FROM with:\n"
         f"# FROM {model.shown}\n\n"
     )
-    return head + render(commands)
+    return head + render(in_order(commands))

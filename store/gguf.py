@@ -160,12 +160,13 @@ class GgufHeader:
         return self.text("general.license")
 
 
-def read_header(path: Path, *, arrays: bool = False) -> GgufHeader:
+def read_header(path: Path, *, arrays: bool = False, short_arrays: int = 0) -> GgufHeader:
     """Read the header of a GGUF file, versions 2 and 3, little endian.
 
     Args:
         path: the file; only its beginning is read.
         arrays: keep the values of arrays (vocabulary, merges), not just their count.
+        short_arrays: keep those of so many elements at most in any case.
 
     Raises:
         NotGguf: the file is none, is cut off, or its header says what cannot be.
@@ -175,7 +176,7 @@ def read_header(path: Path, *, arrays: bool = False) -> GgufHeader:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise NotGguf("not a GGUF file: not a regular file")
-            return _read(_Cursor(file, info.st_size), arrays)
+            return _read(_Cursor(file, info.st_size), _MOST_ELEMENTS if arrays else short_arrays)
     except OSError as error:
         raise NotGguf(f"cannot read the file: {error.strerror}") from error
 
@@ -273,7 +274,7 @@ class _Cursor:
         self._at = at
 
 
-def _read(cursor: _Cursor, arrays: bool) -> GgufHeader:
+def _read(cursor: _Cursor, kept: int) -> GgufHeader:
     if cursor.size < 24 or cursor.take(4) != _MAGIC:
         raise NotGguf("not a GGUF file")
     version = cursor.u32()
@@ -290,7 +291,7 @@ def _read(cursor: _Cursor, arrays: bool) -> GgufHeader:
         key = cursor.string(_LONGEST_KEY)
         if not key or key in metadata:
             raise NotGguf("not a GGUF file: a metadata key is empty or there twice")
-        metadata[key] = _value(cursor, arrays)
+        metadata[key] = _value(cursor, kept)
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str) or not architecture:
         raise NotGguf("this GGUF file names no architecture, so it holds no model")
@@ -303,12 +304,12 @@ def _read(cursor: _Cursor, arrays: bool) -> GgufHeader:
     return GgufHeader(version, MappingProxyType(metadata), tensors, alignment, data_offset, cursor.size)
 
 
-def _value(cursor: _Cursor, arrays: bool) -> GgufValue:
+def _value(cursor: _Cursor, kept: int) -> GgufValue:
     kind = cursor.u32()
     if kind == STRING:
         return cursor.string()
     if kind == ARRAY:
-        return _array(cursor, arrays)
+        return _array(cursor, kept)
     return _scalars(cursor, kind, 1)[0]
 
 
@@ -325,20 +326,20 @@ def _scalar_format(kind: int) -> str:
     return form
 
 
-def _array(cursor: _Cursor, keep: bool) -> GgufArray:
+def _array(cursor: _Cursor, kept: int) -> GgufArray:
     kind = cursor.u32()
     count = cursor.u64()
     if kind == STRING:
         if count > min(_MOST_STRINGS, cursor.left // 8):
             raise NotGguf(f"not a GGUF file: an array of {count} strings")
-        if keep:
+        if count <= kept:
             return GgufArray("string", count, tuple(cursor.string() for _ in range(count)))
         cursor.skip_strings(count)
         return GgufArray("string", count)
     width = struct.calcsize(f"<{_scalar_format(kind)}")
     if count > min(_MOST_ELEMENTS, cursor.left // width):
         raise NotGguf(f"not a GGUF file: an array of {count} values")
-    if keep:
+    if count <= kept:
         return GgufArray(VALUE_NAMES[kind], count, _scalars(cursor, kind, count))
     cursor.skip(count * width)
     return GgufArray(VALUE_NAMES[kind], count)
