@@ -42,11 +42,10 @@ class HttpServer:
     """Serves a workbench on a socket that listens already. Owned by the service loop."""
 
     def __init__(
-        self, settings: Settings, listener: socket.socket, address: str, *, header_timeout_s: float = HEADER_TIMEOUT_S
+        self, settings: Settings, listener: socket.socket, *, header_timeout_s: float = HEADER_TIMEOUT_S
     ) -> None:
         self._settings = settings
         self._listener = listener
-        self._address = address
         self._header_timeout_s = header_timeout_s
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None

@@ -94,7 +94,7 @@ class Service:
                 if listener is not None:
                     from corral.api.http import HttpServer
 
-                    server = HttpServer(settings, listener, self.address)
+                    server = HttpServer(settings, listener)
                 await self._live(server, ready)
             except BaseException as error:
                 if ready.done():

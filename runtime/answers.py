@@ -162,7 +162,6 @@ class Answers:
             raise NotSupported(f'"{request.model}" does not support {verb}')
         if not 0 <= request.top_logprobs <= MAX_TOP_LOGPROBS:
             raise BadRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
-        unknown = unknown_names(request.options)
         generate = request if isinstance(request, GenerateRequest) else None
         options = parse_options(model.parameters, request.options)
         return _Job(
@@ -176,7 +175,7 @@ class Answers:
             want_context=generate is not None and not generate.raw,
             truncate=request.truncate,
             shift=request.shift if request.shift is not None else model.header.architecture not in _NOT_SHIFTED,
-            warnings=tuple(f"option {name!r} is not known and was ignored" for name in unknown),
+            warnings=_ignored(request.options),
             logprobs=request.top_logprobs if request.logprobs else None,
             grammar=grammar_for(request.format, request.options, options.grammar, options.regex),
         )
@@ -370,10 +369,14 @@ async def _embed(runner: Runner, request: EmbedRequest, num_ctx: int) -> list[pr
 
 
 def _embed_warnings(request: EmbedRequest, cut: int) -> tuple[str, ...]:
-    warnings = [f"option {name!r} is not known and was ignored" for name in unknown_names(request.options)]
+    warnings = _ignored(request.options)
     if cut:
-        warnings.append(f"{cut} of {len(request.texts)} texts were longer than the context and were cut at their end")
-    return tuple(warnings)
+        warnings += (f"{cut} of {len(request.texts)} texts were longer than the context and were cut at their end",)
+    return warnings
+
+
+def _ignored(options: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(f"option {name!r} is not known and was ignored" for name in unknown_names(options))
 
 
 def _logprob(one: protocol.Logprob) -> Logprob:

@@ -14,16 +14,14 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from corral.runtime.engine.process import harden, yield_early
+from corral.runtime.engine.process import SOFTWARE_ERROR, harden, run_or_end, yield_early
 from corral.runtime.engine.protocol import Cancel, Embed, Hello, Load, LoadRefused, Pause, Ping, Pong, Refused, Submit
 from corral.runtime.engine.wire import FrameReader, FrameWriter, take_standard_streams
 
 if TYPE_CHECKING:
     from corral.runtime.engine.embed import Embedder
-    from corral.runtime.engine.loop import Loop
 
 _COMMANDS: Final = 1024
-_SOFTWARE_ERROR: Final = 70
 
 
 def main() -> NoReturn:
@@ -38,7 +36,7 @@ def main() -> NoReturn:
         pass  # the parent is gone
     except BaseException:
         traceback.print_exc()
-        code = _SOFTWARE_ERROR
+        code = SOFTWARE_ERROR
     sys.stderr.flush()
     os._exit(code)  # without waiting for a decode that runs: the kernel frees the memory sooner than we would
 
@@ -74,7 +72,7 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     commands: queue.Queue[Command] = queue.Queue(_COMMANDS)
     loop = Loop(model, context, commands, writer.send, load.num_sequences)
     preparer = Preparer(model, loaded.num_ctx)
-    threading.Thread(target=_run_loop, args=(loop,), name="decode", daemon=True).start()
+    threading.Thread(target=run_or_end, args=(loop.run,), name="decode", daemon=True).start()
     writer.send(loaded)
     while (message := reader.read()) is not None:
         match message:
@@ -113,17 +111,6 @@ def _serve_embeddings(reader: FrameReader, writer: FrameWriter, embedder: Embedd
                 pass
             case Load():
                 raise ValueError("a second Load")
-
-
-def _run_loop(loop: Loop) -> None:
-    try:
-        loop.run()
-    except BrokenPipeError:
-        os._exit(0)  # the parent is gone
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(_SOFTWARE_ERROR)
 
 
 if __name__ == "__main__":

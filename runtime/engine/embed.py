@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 import threading
 import time
-import traceback
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NoReturn
 
 from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.pooled import MOST_TEXTS, PooledContext
 from corral.runtime.engine.prefix import common_length
+from corral.runtime.engine.process import run_or_end
 from corral.runtime.engine.protocol import Embed, Embedded, FromRunner, Load, Refused
 
 BATCH_TOKENS: Final = 512
 """Tokens a batch of several texts may have: attention over more costs more than what it saves."""
 
-_SOFTWARE_ERROR: Final = 70
 
 TOO_LONG: Final = "the input length exceeds the context length"
 
@@ -86,7 +83,7 @@ class Embedder:
             self._jobs.append(_Job(message.id, texts, cut=cut))
             self._changed.notify()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="embed", daemon=True)
+            self._thread = threading.Thread(target=run_or_end, args=(self._run,), name="embed", daemon=True)
             self._thread.start()
 
     def cancel(self, request_id: int) -> None:
@@ -94,17 +91,9 @@ class Embedder:
         with self._changed:
             self._jobs = deque(job for job in self._jobs if job.id != request_id)
 
-    def _run(self) -> None:
-        try:
-            while True:
-                self._step()
-        except BrokenPipeError:
-            os._exit(0)  # the parent is gone
-        except BaseException:
-            # Whoever waits for vectors would wait for ever.
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(_SOFTWARE_ERROR)
+    def _run(self) -> NoReturn:
+        while True:
+            self._step()
 
     def _step(self) -> None:
         with self._changed:

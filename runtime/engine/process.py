@@ -6,16 +6,33 @@ import ctypes
 import os
 import signal
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import psutil
+
+SOFTWARE_ERROR: Final = 70
+"""The exit status that says a bug ended the runner (sysexits.h)."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SPIN_VARIABLES: Final = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 _SHORT_SPIN: Final = "300"
 _CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+
+
+def run_or_end(run: Callable[[], None]) -> None:
+    """Run a thread's work. Where that fails the process ends: whoever waits for the thread would wait for ever."""
+    try:
+        run()
+    except BrokenPipeError:
+        os._exit(0)  # the parent is gone
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(SOFTWARE_ERROR)
 
 
 def harden() -> None:
