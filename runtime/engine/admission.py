@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from corral.runtime.engine.cells import Cells
-from corral.runtime.engine.llama import Context, MemoryKind
+from corral.runtime.engine.context import Context
+from corral.runtime.engine.llama import MemoryKind
 from corral.runtime.engine.prefix import PrefixCache, common_length
 from corral.runtime.engine.sequence import Request, Sequence
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from corral.runtime.engine.devices import Devices
-from corral.runtime.engine.llama import Context, LoadError, Model
+from corral.runtime.engine.context import Context
+from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.pooled import PooledContext
 from corral.runtime.engine.protocol import FromRunner, Load, Loaded, Loading

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from corral.runtime.engine.admission import Slots
 from corral.runtime.engine.grammar import GrammarFailed
-from corral.runtime.engine.llama import Batch, Context, Decoded, Model
+from corral.runtime.engine.context import Batch, Context, Decoded
+from corral.runtime.engine.llama import Model
 from corral.runtime.engine.protocol import (
     Cancel,
     Finished,

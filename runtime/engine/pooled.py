@@ -1,7 +1,4 @@
-"""A llama.cpp context that turns texts into vectors: many texts a batch, each pooled to one vector.
-
-Beside `llama.py` the only file that calls llama.cpp's contexts.
-"""
+"""A llama.cpp context that turns texts into vectors: many texts a batch, each pooled to one vector."""
 
 from __future__ import annotations
 
@@ -11,7 +8,8 @@ from typing import Any, Final
 
 import llama_cpp.llama_cpp as c
 
-from corral.runtime.engine.llama import MOST_SEQUENCES, Batch, LoadError, Model
+from corral.runtime.engine.context import MOST_SEQUENCES, Batch
+from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.process import default_threads
 from corral.runtime.engine.protocol import Load

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from corral.runtime.engine.llama import Model, Sampler
+from corral.runtime.engine.chain import Sampler
+from corral.runtime.engine.llama import Model
 from corral.runtime.engine.protocol import Sampling
 
 _SEED_MASK: Final = 0xFFFF_FFFF  # -1 becomes llama.cpp's "pick a seed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from corral.runtime.engine.llama import Context
+from corral.runtime.engine.context import Context
 from corral.runtime.engine.prefix import common_length
 from corral.runtime.engine.sequence import Sequence
 

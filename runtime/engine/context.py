@@ -1,0 +1,229 @@
+"""A llama.cpp context: the KV cache of all sequences, and the batches that are computed into it."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Final
+
+import llama_cpp.llama_cpp as c
+import numpy as np
+import numpy.typing as npt
+
+from corral.runtime.engine.llama import LoadError, MemoryKind, Model
+from corral.runtime.engine.llamalog import EngineLog
+from corral.runtime.engine.process import decoding_threads
+from corral.runtime.engine.protocol import Load
+
+KV_TYPES: Final = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
+MOST_SEQUENCES: Final = int(c.llama_max_parallel_sequences())
+SPARE_SEQUENCES: Final = 16
+"""Sequence ids beyond those that run, for finished conversations; with full attention an id costs nothing."""
+
+
+class Decoded(StrEnum):
+    """How a decode ended."""
+
+    OK = "ok"
+    NO_CELLS = "no_cells"
+    ABORTED = "aborted"
+    FAILED = "failed"
+
+
+class Batch:
+    """The tokens of one step, in arrays that are filled again and again; belongs to the loop's thread."""
+
+    def __init__(self, capacity: int) -> None:
+        self.size = 0
+        # Any: ctypes takes every sequence of integers in a slice assignment, its stubs only lists.
+        self._tokens: Any = (ctypes.c_int32 * capacity)()
+        self._positions: Any = (ctypes.c_int32 * capacity)()
+        self._counts = (ctypes.c_int32 * capacity)(*([1] * capacity))
+        self._slots: Any = (ctypes.c_int32 * capacity)()
+        self._outputs: Any = (ctypes.c_int8 * capacity)()
+        integer = ctypes.POINTER(ctypes.c_int32)
+        start = ctypes.addressof(self._slots)
+        cells = (ctypes.cast(start + 4 * index, integer) for index in range(capacity))
+        self._slot_pointers = (integer * capacity)(*cells)
+        self.struct: Any = c.llama_batch(
+            0,
+            ctypes.cast(self._tokens, integer),
+            None,
+            ctypes.cast(self._positions, integer),
+            ctypes.cast(self._counts, integer),
+            ctypes.cast(self._slot_pointers, ctypes.POINTER(integer)),
+            ctypes.cast(self._outputs, ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    def clear(self) -> None:
+        """Empty the batch."""
+        self.size = 0
+
+    def add(self, slot: int, tokens: Sequence[int], position: int, *, output: bool, every: bool = False) -> int:
+        """Append tokens of a sequence from `position` on; `output` asks for the last one's logits, `every` for all.
+
+        Returns the last one's index in the batch.
+        """
+        start, count = self.size, len(tokens)
+        self.size = end = start + count
+        if count == 1:
+            self._tokens[start], self._positions[start], self._slots[start] = tokens[0], position, slot
+        else:
+            self._tokens[start:end] = tokens
+            self._positions[start:end] = range(position, position + count)
+            self._slots[start:end] = [slot] * count
+            self._outputs[start:end] = bytes([every]) * count
+        self._outputs[end - 1] = output
+        return end - 1
+
+
+class Context:
+    """The KV cache and its computations; belongs to the loop's thread, but for `abort`."""
+
+    def __init__(self, model: Model, load: Load, log: EngineLog) -> None:
+        """Reserve the memory. Raises LoadError."""
+        self._log = log
+        self.kind = model.memory_kind
+        whole_window = self.kind is MemoryKind.SLIDING and (
+            model.keeps_whole_window(load.num_cells) if load.whole_window is None else load.whole_window
+        )
+        roomy = self.kind is MemoryKind.FULL or whole_window
+        spare = SPARE_SEQUENCES if roomy else 0
+        self.copies = roomy
+        self.window = model.window
+        self.num_slots = min(load.num_sequences + spare, MOST_SEQUENCES)
+        self.pointer = _new_context(model, load, self.num_slots, whole_window, log)
+        memory = c.llama_get_memory(self.pointer)
+        if not memory:
+            raise LoadError("the model keeps no memory of a text; it cannot be used to generate text")
+        self._memory = memory
+        # Which of the tokens to keep a sliding window still has depends on the other sequences; they'd move unseen.
+        self.can_shift = bool(c.llama_memory_can_shift(memory)) and not self.window
+        self._shifts = False
+        self._num_vocab = model.num_vocab
+        self.num_cells = int(c.llama_n_ctx(self.pointer))
+        self.num_batch = int(c.llama_n_batch(self.pointer))
+        self._abort_flag = ctypes.create_string_buffer(2)
+        self._abort_callback = _flag_reader()
+        self._set_abort_callback()
+
+    def _set_abort_callback(self) -> None:
+        c.llama_set_abort_callback(self.pointer, self._abort_callback, ctypes.cast(self._abort_flag, ctypes.c_void_p))
+
+    def abort(self) -> None:
+        """Make the decode that runs, or the next one, end early; may be called from any thread."""
+        self._log.muted = True
+        self._abort_flag[0] = b"x"
+
+    def allow(self) -> None:
+        """Forget an `abort`."""
+        self._abort_flag[0] = b"\0"
+        self._log.muted = False
+
+    def decode(self, batch: Batch) -> Decoded:
+        """Compute a batch; the interpreter is free meanwhile."""
+        batch.struct.n_tokens = batch.size
+        if self._shifts:
+            # llama.cpp turns the moved keys first; broken off in between, some layers would be turned twice.
+            c.llama_set_abort_callback(self.pointer, c.ggml_abort_callback(), None)
+        code = c.llama_decode(self.pointer, batch.struct)
+        if self._shifts:
+            self._shifts = False
+            self._set_abort_callback()
+        if code == 0:
+            return Decoded.OK
+        if code == 1:
+            return Decoded.NO_CELLS
+        return Decoded.ABORTED if code == 2 else Decoded.FAILED
+
+    def logits(self, index: int) -> npt.NDArray[np.float32]:
+        """Return the logits of the batch's token `index`, as they stand in llama.cpp: what is written is sampled from.
+
+        They are gone with the next decode. Raises MemoryError where there are none.
+        """
+        pointer = c.llama_get_logits_ith(self.pointer, index)
+        if not pointer:
+            raise MemoryError("llama.cpp has no logits for this token")
+        return np.ctypeslib.as_array(pointer, shape=(self._num_vocab,))
+
+    def forget(self, slot: int) -> None:
+        """Empty a sequence."""
+        c.llama_memory_seq_rm(self._memory, slot, -1, -1)
+
+    def cut(self, slot: int, length: int) -> bool:
+        """Cut a sequence to its first `length` tokens; False, and the sequence empty, where that cannot be exact."""
+        exact = bool(c.llama_memory_seq_rm(self._memory, slot, length, -1)) and self.covers(slot, length)
+        if not exact:
+            self.forget(slot)
+        return exact
+
+    def covers(self, slot: int, length: int) -> bool:
+        """Say whether a sequence ends at `length` with all that the token after it may look at."""
+        if c.llama_memory_seq_pos_max(self._memory, slot) != length - 1:
+            return False
+        if self.kind is MemoryKind.RECURRENT or length == 0:
+            return True
+        oldest = int(c.llama_memory_seq_pos_min(self._memory, slot))
+        return oldest <= max(0, length - self.window) if self.window else oldest == 0
+
+    def shift(self, slot: int, start: int, count: int) -> bool:
+        """Drop `count` tokens from `start` on and move what follows there; False where that cannot be done.
+
+        Ask `can_shift` before. Cells that move must not be shared, see `own`. A recurrent memory still knows what was
+        dropped.
+        """
+        if not c.llama_memory_seq_rm(self._memory, slot, start, start + count):
+            return False
+        c.llama_memory_seq_add(self._memory, slot, start + count, -1, -count)
+        self._shifts = True
+        return True
+
+    def own(self, slot: int) -> bool:
+        """Give a sequence cells that no other shares; False, and it perhaps empty, where there is no room for them."""
+        size = int(c.llama_state_seq_get_size(self.pointer, slot))
+        buffer = (ctypes.c_uint8 * size)()
+        if c.llama_state_seq_get_data(self.pointer, buffer, size, slot) != size:
+            return False
+        self.forget(slot)
+        return int(c.llama_state_seq_set_data(self.pointer, buffer, size, slot)) == size
+
+    def copy(self, source: int, target: int, length: int) -> bool:
+        """Let an empty sequence share another's first `length` cells; False, and it empty, where that is not exact."""
+        c.llama_memory_seq_cp(self._memory, source, target, 0, length)
+        if self.covers(target, length):
+            return True
+        self.forget(target)
+        return False
+
+
+def _new_context(model: Model, load: Load, num_slots: int, whole_window: bool, log: EngineLog) -> Any:
+    params = c.llama_context_default_params()
+    params.n_ctx = load.num_cells
+    params.n_batch = params.n_ubatch = max(32, load.num_batch, load.num_sequences)
+    params.n_seq_max = num_slots
+    params.kv_unified = True
+    params.swa_full = whole_window
+    params.n_threads = params.n_threads_batch = decoding_threads(load.num_threads)
+    if load.flash_attention is not None:
+        wanted = load.flash_attention
+        params.flash_attn_type = c.LLAMA_FLASH_ATTN_TYPE_ENABLED if wanted else c.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    if load.kv_type not in KV_TYPES:
+        raise LoadError(f"unknown type {load.kv_type!r} for the KV cache")
+    params.type_k = params.type_v = KV_TYPES[load.kv_type]
+    params.no_perf = True
+    pointer = c.llama_init_from_model(model.pointer, params)
+    if not pointer:
+        raise LoadError(log.last_errors() or "llama.cpp could not reserve the context")
+    return pointer
+
+
+def _flag_reader() -> Any:
+    """Return a C function that says whether the bytes it is given begin with anything but NUL.
+
+    ggml asks it for every node of every graph, several hundred times a token; a Python callback would take the
+    interpreter lock each time. strlen answers the same question without it.
+    """
+    libc = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
+    return ctypes.cast(libc.strlen, c.ggml_abort_callback)
