@@ -7,12 +7,17 @@ from typing import Final
 
 from corral.runtime.engine.cells import Cells
 from corral.runtime.engine.context import Context
-from corral.runtime.engine.llama import MemoryKind
-from corral.runtime.engine.prefix import PrefixCache, common_length
+from corral.runtime.engine.prefix import PrefixTree, common_length
 from corral.runtime.engine.sequence import Request, Sequence
 
 _WORTH_WAITING: Final = 32
 """Tokens a prompt must still share with one being computed to wait for it instead of computing them again."""
+
+_WORTH_KEEPING: Final = 64
+"""Tokens that must be saved by a checkpoint for it to be made."""
+
+_BEFORE_THE_END: Final = 16
+"""How far before a prompt's end its checkpoint lies: a chat's next turn may part from it in the last few tokens."""
 
 _COMPUTED_TAIL: Final = 2
 """How many of a prompt's tokens are always computed. The last one's logits are needed; and llama.cpp computes a batch
@@ -21,58 +26,132 @@ would make a cached prompt answer otherwise than a fresh one."""
 
 
 class Slots:
-    """Which llama.cpp sequence serves whom; belongs to the loop's thread."""
+    """Which llama.cpp sequence serves whom, and which are kept; belongs to the loop's thread.
+
+    Where any beginning can be shared (`Context.copies`), running sequences stand in the tree with what they share or
+    could share: they are settled so far. Of the other kinds of memory only kept sequences stand in it.
+    """
 
     def __init__(self, context: Context, most_running: int) -> None:
         self._context = context
         self._most_running = most_running
         self._free = list(range(context.num_slots - 1, -1, -1))
-        self.cells = Cells(context.num_cells)
-        self.cache = PrefixCache()
+        self._kept: dict[int, None] = {}  # least recently used first
+        self.tree = PrefixTree(shares=context.copies)
+        self.cells = Cells(context.num_cells, self.tree)
 
-    def can_admit(self, request: Request, running: Iterable[Sequence]) -> bool:
-        """Say whether a request can start: everything that is only cached counts as free."""
-        reserved = count = 0
-        for sequence in running:
-            reserved += self.cells.held(sequence.slot)
-            count += 1
-        return count < self._most_running and reserved + request.cells <= self.cells.total
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Return the sequences that nobody runs, least recently used first."""
+        return tuple(self._kept)
 
-    def admit(self, request: Request, running: Iterable[Sequence]) -> tuple[int, int, Sequence | None, int]:
+    def used(self, running: list[Sequence]) -> int:
+        """Return how many cells are filled."""
+        beyond = sum(one.computed - self.tree.length(one.slot) for one in running)
+        return min(self.cells.total, self.tree.cells + beyond)
+
+    def can_admit(self, request: Request, running: list[Sequence]) -> bool:
+        """Say whether a request can start: everything that is only kept counts as free."""
+        if len(running) >= self._most_running:
+            return False
+        shifting = sum(one.request.cells for one in running if one.request.may_shift)
+        if request.may_shift and shifting + request.cells > self.cells.total:
+            return False  # after shifts they would share no more
+        slots = [sequence.slot for sequence in running if sequence.slot in self.tree]
+        needed = request.cells - self._shared_with(slots, request)
+        return self.tree.cells_of(slots) + self.cells.reserved + needed <= self.cells.total
+
+    def admit(self, request: Request, running: list[Sequence]) -> tuple[int, int, Sequence | None, int]:
         """Give a request its slot; ask `can_admit` before.
 
         Returns the slot, how many tokens it already holds, and the running sequence that is computing more of the
         same beginning with how much of it is shared.
         """
-        usable = len(request.tokens) - _COMPUTED_TAIL
-        cached = self.cache.best(request.tokens[:usable])
-        leader, shared = self._leader(request.tokens[:usable], running)
-        if leader is not None and (
-            cached is None or leader.computed >= cached[1] or shared - cached[1] > _WORTH_WAITING
-        ):
-            slot = self._empty_slot(request.cells)
-            ready = min(shared, leader.computed)
-            held = ready if ready and self._context.copy(leader.slot, slot, ready) else 0
-            return slot, held, leader if shared - held > _WORTH_WAITING else None, shared
-        if cached is not None:
-            slot, held = self._reuse(request, *cached)
+        usable = request.tokens[: len(request.tokens) - _COMPUTED_TAIL]
+        leader, shared = self._leader(usable, running)
+        if leader is not None:
+            self._settle(leader, min(shared, leader.computed))
+        length, source = self._source(usable)
+        slot, held = self._begin(request, length, source)
+        if leader is None or shared - held <= _WORTH_WAITING:
             return slot, held, None, 0
-        return self._empty_slot(request.cells), 0, None, 0
+        if self._context.copies_whole:
+            leader.stop_at(shared)
+        return slot, held, leader, shared
+
+    def checkpoints(self, request: Request, held: int) -> list[int]:
+        """Return where a prompt's computation is to rest for a checkpoint: memory that cannot be cut is kept there."""
+        if not self._context.copies_whole:
+            return []
+        branch, _ = self.tree.match(request.tokens)
+        places = {branch, len(request.tokens) - _COMPUTED_TAIL - _BEFORE_THE_END}
+        last = len(request.tokens) - _COMPUTED_TAIL
+        return sorted(place for place in places if held + _WORTH_KEEPING <= place <= last)
+
+    def join(self, sequence: Sequence, leader: Sequence) -> None:
+        """Share what the leader has computed of the common beginning, and wait no more."""
+        length = min(sequence.shared, leader.computed)
+        sequence.leader = None
+        if length > sequence.computed:
+            self._settle(leader, length)
+            self._context.forget(sequence.slot)
+            self.tree.remove(sequence.slot)
+            sequence.computed = length if self._context.copy(leader.slot, sequence.slot, length) else 0
+            self._hold(sequence.slot, sequence.request, sequence.computed)
+        sequence.cached = sequence.computed
+
+    def checkpoint(self, sequence: Sequence) -> None:
+        """Keep a running sequence as it is now, where there is room."""
+        tokens = sequence.tokens[: sequence.computed]
+        length, ends = self.tree.longest_end(tokens)
+        if length == len(tokens):
+            self._touch(next(iter(ends)))
+        elif self._make_room(len(tokens)):
+            slot = self._free.pop()
+            if self._context.copy(sequence.slot, slot, len(tokens)):
+                self._keep(slot, tokens)
+            else:
+                self._free.append(slot)
 
     def finish(self, sequence: Sequence) -> None:
-        """Keep a sequence's computed tokens as cache, where they are what anybody would compute."""
-        if sequence.computed and not sequence.shifted:
-            self.cells.hold(sequence.slot, sequence.computed)
-            self.cache.keep(sequence.slot, sequence.tokens[: sequence.computed])
+        """Keep a sequence's computed tokens, where they are what anybody would compute and nobody else holds them."""
+        slot, tokens = sequence.slot, sequence.tokens[: sequence.computed]
+        if not tokens or sequence.shifted:
+            self._release(slot)
+            return
+        self._settle(sequence, len(tokens))
+        length, others = self._holders(tokens)
+        redundant = others & self._kept.keys() if length == len(tokens) else None
+        if redundant:
+            self._release(slot)
+            self._touch(redundant.pop())
         else:
-            self._release(sequence.slot)
+            self.cells.release(slot)
+            self._keep(slot, tokens)
+
+    def unsettle(self, sequence: Sequence, length: int, moved: int) -> bool:
+        """Take a sequence out of the tree behind its first `length` tokens; what it computed there is to change.
+
+        Returns whether others share what it holds from `moved` on.
+        """
+        shared = self.tree.shared_beyond(sequence.slot, moved)
+        if self.tree.length(sequence.slot) > length:
+            self._hold(sequence.slot, sequence.request, length)
+        while self.cells.free < 0 and self.evict_one():
+            pass
+        return shared
+
+    def restart(self, sequence: Sequence) -> None:
+        """Have a sequence whose memory was lost computed again."""
+        sequence.restart()
+        self.tree.remove(sequence.slot)
+        self._hold(sequence.slot, sequence.request, 0)
 
     def evict_one(self, besides: int | None = None) -> bool:
-        """Give up the least recently used cached sequence; False where there is none."""
-        slot = self.cache.oldest(besides)
+        """Give up the least recently used sequence that is only kept; False where there is none."""
+        slot = next((slot for slot in self._kept if slot != besides), None)
         if slot is None:
             return False
-        self.cache.drop(slot)
         self._release(slot)
         return True
 
@@ -80,37 +159,96 @@ class Slots:
         """Throw away a sequence and what it computed."""
         self._release(sequence.slot)
 
+    def _shared_with(self, slots: list[int], request: Request) -> int:
+        """Return how much of a prompt's beginning these slots hold, in cells that can be shared."""
+        if not self._context.copies:
+            return 0
+        length, node = self.tree.match(request.tokens[: len(request.tokens) - _COMPUTED_TAIL])
+        return max((length for slot in slots if slot in node.slots), default=0)
+
     def _leader(self, prompt: list[int], running: Iterable[Sequence]) -> tuple[Sequence | None, int]:
         """Return the running sequence with the longest beginning in common, where one can be shared."""
         best, length = None, 0
-        if self._context.copies:
-            for sequence in running:
-                shared = common_length(sequence.tokens, prompt)
-                if sequence.leader is None and not sequence.shifted and shared > length:
-                    best, length = sequence, shared
+        if not self._context.copies and not self._context.copies_whole:
+            return None, 0
+        for sequence in running:
+            shared = common_length(sequence.tokens, prompt)
+            if sequence.leader is not None or sequence.shifted or shared <= length:
+                continue
+            if self._context.copies or shared > sequence.computed + 1:
+                best, length = sequence, shared
         return best, length
 
-    def _reuse(self, request: Request, source: int, length: int) -> tuple[int, int]:
-        """Continue or share a cached sequence; falls back to an empty slot where that would not be exact."""
-        whole = length == self.cache.length(source)
-        if not whole and self._context.copies and self._make_room(request.cells, besides=source):
-            self.cache.touch(source)
-            slot = self._free.pop()
-            self.cells.hold(slot, request.cells)
-            return slot, length if self._context.copy(source, slot, length) else 0
-        if not whole and self._context.kind is MemoryKind.RECURRENT:
-            return self._empty_slot(request.cells), 0
-        while not self.cells.can_hold(source, request.cells):
-            self.evict_one(besides=source)
-        self.cache.drop(source)
-        self.cells.hold(source, request.cells)
-        return source, length if self._context.cut(source, length) else 0
+    def _source(self, prompt: list[int]) -> tuple[int, int | None]:
+        """Return how much of a prompt can be taken from a sequence in the tree, and from which."""
+        length, slots = self._holders(prompt)
+        if not length:
+            return 0, None
+        recent = [slot for slot in self._kept if slot in slots]
+        whole = [slot for slot in recent if self.tree.length(slot) == length]
+        return length, (whole or recent or list(slots))[-1]
 
-    def _empty_slot(self, count: int) -> int:
-        assert self._make_room(count)
+    def _holders(self, tokens: list[int]) -> tuple[int, set[int]]:
+        """Return how much of a text's beginning can be had, and who has it."""
+        if self._context.copies_whole:
+            length, ends = self.tree.longest_end(tokens)
+            return length, set(ends)
+        length, node = self.tree.match(tokens)
+        return length, set(node.slots)
+
+    def _begin(self, request: Request, length: int, source: int | None) -> tuple[int, int]:
+        """Share or go on with a sequence's first `length` tokens; an empty slot where that would not be exact."""
+        if source is None:
+            return self._empty_slot(request), 0
+        whole = length == self.tree.length(source)
+        # To go on at a kept one's end costs nothing to take back; a recurrent memory could not be.
+        copies = not (whole and source in self._kept) if self._context.copies else self._context.copies_whole and whole
+        if copies and self._make_room(request.cells - length * self._context.copies, besides=source):
+            self._touch(source)
+            slot = self._free.pop()
+            held = length if self._context.copy(source, slot, length) else 0
+            self._hold(slot, request, held)
+            return slot, held
+        if source not in self._kept or (self._context.copies_whole and not whole):
+            return self._empty_slot(request), 0
+        return self._take_over(request, length, source)
+
+    def _take_over(self, request: Request, length: int, source: int) -> tuple[int, int]:
+        """Run a request on a kept sequence, cut to its first `length` tokens."""
+        del self._kept[source]
+        self.tree.remove(source)
+        held = length if self._context.cut(source, length) else 0
+        self._hold(source, request, held)
+        while self.cells.free < 0:
+            assert self.evict_one()
+        return source, held
+
+    def _empty_slot(self, request: Request) -> int:
+        assert self._make_room(request.cells)
         slot = self._free.pop()
-        self.cells.hold(slot, count)
+        self._hold(slot, request, 0)
         return slot
+
+    def _hold(self, slot: int, request: Request, length: int) -> None:
+        """Note that a running sequence holds the first `length` tokens of its request and may come to need the rest."""
+        settled = length if self._context.copies else 0
+        if settled:
+            self.tree.put(slot, request.tokens[:settled])
+        else:
+            self.tree.remove(slot)
+        self.cells.reserve(slot, request.cells - settled)
+
+    def _settle(self, sequence: Sequence, length: int) -> None:
+        """Put what a running sequence has computed into the tree; of equal cells only the first ones stay."""
+        settled = self.tree.length(sequence.slot)
+        if not self._context.copies or length <= settled:
+            return
+        tokens = sequence.tokens[:length]
+        held, node = self.tree.match(tokens)
+        if held > settled:
+            self._context.adopt(next(iter(node.slots)), sequence.slot, held)
+        self.tree.put(sequence.slot, tokens)
+        self.cells.reserve(sequence.slot, sequence.request.cells - length)
 
     def _make_room(self, count: int, besides: int | None = None) -> bool:
         """Evict until a slot and `count` cells are free; False where `besides` alone is in the way."""
@@ -119,7 +257,18 @@ class Slots:
                 return False
         return True
 
+    def _keep(self, slot: int, tokens: list[int]) -> None:
+        self.tree.put(slot, tokens)
+        self._kept[slot] = None
+
+    def _touch(self, slot: int) -> None:
+        """Make a kept slot the most recently used one."""
+        if slot in self._kept:
+            self._kept[slot] = self._kept.pop(slot)
+
     def _release(self, slot: int) -> None:
         self._context.forget(slot)
+        self._kept.pop(slot, None)
+        self.tree.remove(slot)
         self.cells.release(slot)
         self._free.append(slot)

@@ -1,39 +1,36 @@
-"""KV accounting: how many cells each llama.cpp sequence may come to use.
+"""KV accounting: how many cells are filled, and how many each running sequence may still come to use.
 
-A running sequence holds its whole reservation from the start, so it can never run out; a finished one holds what it
-filled. Cells that sequences share are counted for each of them: too many rather than too few.
+A running sequence reserves what it may need from the start, so it can never run out. What is computed and settled
+stands in the prefix tree, where cells that several sequences share count once.
 """
 
 from __future__ import annotations
 
+from corral.runtime.engine.prefix import PrefixTree
+
 
 class Cells:
-    """Counts cells by slot (a llama.cpp sequence id); belongs to the loop's thread."""
+    """Counts cells; belongs to the loop's thread."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, tree: PrefixTree) -> None:
         self.total = total
-        self._held: dict[int, int] = {}
-        self._used = 0
+        self._tree = tree
+        self._reserved: dict[int, int] = {}
 
     @property
     def free(self) -> int:
-        """Return how many cells nobody holds."""
-        return self.total - self._used
+        """Return how many cells are neither filled nor reserved."""
+        return self.total - self._tree.cells - self.reserved
 
-    def held(self, slot: int) -> int:
-        """Return how many cells a slot holds."""
-        return self._held.get(slot, 0)
+    @property
+    def reserved(self) -> int:
+        """Return how many cells running sequences may use beyond what they hold in the tree."""
+        return sum(self._reserved.values())
 
-    def can_hold(self, slot: int, count: int) -> bool:
-        """Say whether a slot could hold `count` cells instead of what it holds now."""
-        return count <= self.free + self.held(slot)
-
-    def hold(self, slot: int, count: int) -> None:
-        """Let a slot hold `count` cells; ask `can_hold` before."""
-        assert self.can_hold(slot, count), (slot, count, self.free)
-        self._used += count - self._held.get(slot, 0)
-        self._held[slot] = count
+    def reserve(self, slot: int, count: int) -> None:
+        """Let a slot come to use `count` cells beyond what it holds in the tree, instead of what it might before."""
+        self._reserved[slot] = count
 
     def release(self, slot: int) -> None:
-        """Take back what a slot holds."""
-        self._used -= self._held.pop(slot, 0)
+        """Take back what a slot has reserved."""
+        self._reserved.pop(slot, None)

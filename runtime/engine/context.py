@@ -19,8 +19,11 @@ from corral.runtime.engine.protocol import Load
 
 KV_TYPES: Final = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
 MOST_SEQUENCES: Final = int(c.llama_max_parallel_sequences())
-SPARE_SEQUENCES: Final = 16
+SPARE_SEQUENCES: Final = 48
 """Sequence ids beyond those that run, for finished conversations; with full attention an id costs nothing."""
+
+_SMALLEST_BATCH: Final = 32
+_CHECKPOINT_BYTES: Final = 256 * 1024 * 1024
 
 
 class Decoded(StrEnum):
@@ -89,11 +92,15 @@ class Context:
         whole_window = self.kind is MemoryKind.SLIDING and (
             model.keeps_whole_window(load.num_cells) if load.whole_window is None else load.whole_window
         )
-        roomy = self.kind is MemoryKind.FULL or whole_window
-        spare = SPARE_SEQUENCES if roomy else 0
-        self.copies = roomy
+        self.copies = self.kind is MemoryKind.FULL or whole_window
+        self.copies_whole = self.kind is MemoryKind.RECURRENT
+        spare = SPARE_SEQUENCES if self.copies else 0
+        if self.copies_whole:
+            spare = _affordable_states(model)
         self.window = model.window
-        self.num_slots = min(load.num_sequences + spare, MOST_SEQUENCES)
+        # llama.cpp wants a batch to hold a token of each sequence there may be.
+        num_batch = max(_SMALLEST_BATCH, load.num_batch, load.num_sequences)
+        self.num_slots = min(load.num_sequences + spare, num_batch, MOST_SEQUENCES)
         self.pointer = _new_context(model, load, self.num_slots, whole_window, log)
         memory = c.llama_get_memory(self.pointer)
         if not memory:
@@ -189,8 +196,19 @@ class Context:
         self.forget(slot)
         return int(c.llama_state_seq_set_data(self.pointer, buffer, size, slot)) == size
 
+    def adopt(self, source: int, target: int, length: int) -> None:
+        """Let a sequence share another's first `length` cells instead of cells of its own with the same tokens.
+
+        Only where `copies` says that any beginning can be shared.
+        """
+        c.llama_memory_seq_rm(self._memory, target, 0, length)
+        c.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
     def copy(self, source: int, target: int, length: int) -> bool:
-        """Let an empty sequence share another's first `length` cells; False, and it empty, where that is not exact."""
+        """Let an empty sequence share another's first `length` cells; False, and it empty, where that is not exact.
+
+        `copies` says that any beginning can be shared, `copies_whole` that a sequence can as a whole.
+        """
         c.llama_memory_seq_cp(self._memory, source, target, 0, length)
         if self.covers(target, length):
             return True
@@ -198,10 +216,16 @@ class Context:
         return False
 
 
+def _affordable_states(model: Model) -> int:
+    """Return for how many finished sequences and checkpoints a recurrent model's states may take memory."""
+    affordable = max(_CHECKPOINT_BYTES, model.size_bytes // 8) // max(1, model.state_bytes)
+    return min(SPARE_SEQUENCES, affordable)
+
+
 def _new_context(model: Model, load: Load, num_slots: int, whole_window: bool, log: EngineLog) -> Any:
     params = c.llama_context_default_params()
     params.n_ctx = load.num_cells
-    params.n_batch = params.n_ubatch = max(32, load.num_batch, load.num_sequences)
+    params.n_batch = params.n_ubatch = max(_SMALLEST_BATCH, load.num_batch, load.num_sequences)
     params.n_seq_max = num_slots
     params.kv_unified = True
     params.swa_full = whole_window

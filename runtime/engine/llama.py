@@ -18,6 +18,7 @@ from corral.runtime.engine.protocol import Load
 
 _WHOLE_WINDOW_BYTES: Final = 256 * 1024 * 1024
 _OVERFLOW: Final = -(2**31)
+_UNKNOWN_STATE: Final = 160_000
 
 
 class LoadError(Exception):
@@ -162,6 +163,20 @@ class Model:
     def is_token(self, token: int) -> bool:
         """Say whether the vocabulary has such a token."""
         return 0 <= token < self.num_vocab
+
+    @property
+    def state_bytes(self) -> int:
+        """Return about how many bytes a sequence's recurrent state takes (llama.cpp: `llama_hparams::n_embd_r`, `_s`).
+
+        Where the metadata names none of the known parts it is taken for two thirds of a mebibyte a layer.
+        """
+        width = int(c.llama_model_n_embd(self.pointer))
+        inner, state = self._number("ssm.inner_size", 0), self._number("ssm.state_size", 0)
+        groups, window = self._number("ssm.group_count", 0), self._number("ssm.conv_kernel", 1) - 1
+        floats = window * (inner + 2 * groups * state) + state * inner
+        floats += self._number("shortconv.l_cache", 0) * width
+        floats += self._number("wkv.head_size", 0) * width
+        return self.num_layers * 4 * (floats or _UNKNOWN_STATE)
 
     def keeps_whole_window(self, num_cells: int) -> bool:
         """Say whether a sliding-window cache of full size costs little enough to be worth its freedom to be cut.

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable
 
 from corral.runtime.engine.admission import Slots
-from corral.runtime.engine.grammar import GrammarFailed
 from corral.runtime.engine.context import Batch, Context, Decoded
+from corral.runtime.engine.grammar import GrammarFailed
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.protocol import (
     Cancel,
@@ -26,7 +26,7 @@ from corral.runtime.engine.protocol import (
 )
 from corral.runtime.engine.schedule import PromptBudget, plan
 from corral.runtime.engine.sequence import Request, Sequence
-from corral.runtime.engine.shift import shift
+from corral.runtime.engine.shift import shift, tokens_to_drop
 
 Command = Request | Cancel | Pause | Ping
 
@@ -52,6 +52,7 @@ class Loop:
         self._waiting: deque[Request] = deque()
         self._running: list[Sequence] = []
         self._prompting: frozenset[int] = frozenset()
+        self._abortable = True
 
     def run(self) -> None:
         """Serve for ever; without work it sleeps in the queue."""
@@ -65,7 +66,7 @@ class Loop:
 
     def cancel_soon(self, request_id: int) -> None:
         """Break off the step in progress if it computes this request's prompt; call after queueing its `Cancel`."""
-        if request_id in self._prompting:
+        if request_id in self._prompting and self._abortable:
             self._context.abort()
 
     def _has_work(self) -> bool:
@@ -109,6 +110,7 @@ class Loop:
             sequence.computed = held
             sequence.leader, sequence.shared = leader, shared
             sequence.cached = shared if leader else held
+            sequence.stops = self._slots.checkpoints(request, sequence.cached)
             self._running.append(sequence)
             warnings = list(request.constraint.warnings) if request.constraint else []
             self._send(
@@ -120,7 +122,8 @@ class Loop:
             if sequence.wanted and sequence.overflows:
                 self._shift(sequence)
         wanted = [sequence.wanted for sequence in self._running]
-        budget = self._budget.tokens(generating=1 in wanted)
+        generating = wanted.count(1)
+        budget = self._budget.tokens(generating)
         counts = plan(wanted, self._context.num_batch, budget)
         outputs = self._fill(counts)
         singles = sum(count for count, want in zip(counts, wanted, strict=True) if want == 1)
@@ -128,6 +131,8 @@ class Loop:
         self._prompting = frozenset(
             s.request.id for s, want, count in zip(self._running, wanted, counts, strict=True) if want > 1 and count
         )
+        # A recurrent state that was broken off is lost, and those of all who shared the batch with it.
+        self._abortable = not self._context.copies_whole or len(self._running) == 1
         began = time.monotonic_ns()
         outcome = self._decode()
         self._prompting = frozenset()
@@ -135,8 +140,7 @@ class Loop:
             self._recover(outcome, counts)
             return
         now = time.monotonic_ns()
-        if prompt_tokens:
-            self._budget.observe(prompt_tokens, now - began)
+        self._budget.observe(prompt_tokens, generating, now - began)
         self._advance(counts, outputs, now)
 
     def _fill(self, counts: list[int]) -> list[int]:
@@ -171,6 +175,9 @@ class Loop:
             if not count:
                 continue
             sequence.computed += count
+            if sequence.stops and sequence.computed == sequence.stops[0]:
+                del sequence.stops[0]
+                self._slots.checkpoint(sequence)
             if not sequence.first_ns:
                 progress.append(PromptProgress(sequence.request.id, sequence.computed, sequence.prompt_tokens))
             if output >= 0:
@@ -186,7 +193,7 @@ class Loop:
         self._follow()
         for sequence in ended:
             self._end(sequence)
-        used = min(self._slots.cells.total, sum(s.computed for s in self._running) + self._slots.cache.tokens())
+        used = self._slots.used(self._running)
         self._send(Step(pieces, finished, progress, used, len(self._running), len(self._waiting)))
 
     def _draw(self, sequence: Sequence, output: int, pieces: list[Piece], now: int) -> Finished | None:
@@ -220,27 +227,19 @@ class Loop:
         for sequence in self._running:
             leader = sequence.leader
             if leader is not None and (leader.paused or leader.computed >= sequence.shared):
-                self._join(sequence, leader)
-
-    def _join(self, sequence: Sequence, leader: Sequence) -> None:
-        """Share what the leader has computed of the common beginning, and wait no more."""
-        length = min(sequence.shared, leader.computed)
-        sequence.leader = None
-        if length > sequence.computed:
-            self._context.forget(sequence.slot)
-            sequence.computed = length if self._context.copy(leader.slot, sequence.slot, length) else 0
-        sequence.cached = sequence.computed
+                self._slots.join(sequence, leader)
 
     def _release_followers(self, sequence: Sequence) -> None:
         for other in self._running:
             if other.leader is sequence:
-                self._join(other, sequence)
+                self._slots.join(other, sequence)
 
     def _shift(self, sequence: Sequence) -> None:
         """Make room in a full window."""
         self._release_followers(sequence)
-        others = [other.tokens for other in self._running if other is not sequence]
-        shift(sequence, self._context, [*others, *self._slots.cache.kept()])
+        keep = sequence.request.keep
+        shared = self._slots.unsettle(sequence, keep, keep + tokens_to_drop(sequence))
+        shift(sequence, self._context, shared=shared)
 
     def _end(self, sequence: Sequence) -> None:
         """Take a sequence out of the running; what it computed stays as cache."""
@@ -255,7 +254,7 @@ class Loop:
             self._refuse(outcome, counts)
         for sequence in self._running:
             if sequence.computed and not self._context.cut(sequence.slot, sequence.computed):
-                sequence.restart()
+                self._slots.restart(sequence)
             elif not sequence.computed:
                 self._context.forget(sequence.slot)
 

@@ -9,36 +9,59 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-STALL_NS: Final = 100_000_000
-"""How long prompts may make a step while streams generate."""
+STRETCH: Final = 2.2
+"""How many times as long as one without prompts a step may be made by them. Three times is what is promised; the rest
+is for what no estimate foresees.
+"""
 
 JOIN_NS: Final = 400_000_000
 """How long a step of nothing but prompts may be: what comes next waits for no longer than this."""
 
 _FIRST_CHUNK: Final = 64
-_SMALLEST_CHUNK: Final = 16
+_SMALLEST_CHUNK: Final = 2
+_KEPT: Final = 0.75
 
 
 class PromptBudget:
-    """How many prompt tokens fit a step, learnt from how long the last steps took; belongs to the loop's thread."""
+    """How many prompt tokens fit a step, learnt from how long the last steps took; belongs to the loop's thread.
+
+    A token beside streams that generate costs otherwise than one among hundreds: the two are learnt apart.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._ns_per_token = 0
+        self._plain_ns: dict[int, float] = {}  # of a step without prompts, by the number of streams
+        self._beside_ns = 0.0
+        self._alone_ns = 0.0
 
-    def tokens(self, *, generating: bool) -> int:
-        """Return the most prompt tokens for the next step."""
-        if not self._ns_per_token:
-            return min(_FIRST_CHUNK, self._capacity)
-        limit = (STALL_NS if generating else JOIN_NS) // self._ns_per_token
-        return min(max(limit, _SMALLEST_CHUNK), self._capacity)
+    def tokens(self, generating: int) -> int:
+        """Return the most prompt tokens for the next step beside `generating` streams."""
+        if not generating:
+            wanted = JOIN_NS / self._alone_ns if self._alone_ns else _FIRST_CHUNK
+        else:
+            cost = self._beside_ns or self._alone_ns
+            plain = self._plain(generating)
+            wanted = (STRETCH - 1) * plain / cost if cost and plain else _SMALLEST_CHUNK
+        return min(max(int(wanted), _SMALLEST_CHUNK), self._capacity)
 
-    def observe(self, prompt_tokens: int, elapsed_ns: int) -> None:
-        """Learn from a step that computed `prompt_tokens` of prompts."""
-        if prompt_tokens < _SMALLEST_CHUNK // 2:
-            return
-        sample = max(1, elapsed_ns // prompt_tokens)
-        self._ns_per_token = (3 * self._ns_per_token + sample) // 4 if self._ns_per_token else sample
+    def observe(self, prompt_tokens: int, generating: int, elapsed_ns: int) -> None:
+        """Learn from a step that computed `prompt_tokens` of prompts and a token of each of `generating` streams."""
+        if not prompt_tokens:
+            self._plain_ns[generating] = _follow(self._plain_ns.get(generating, 0.0), elapsed_ns)
+        elif not generating:
+            if prompt_tokens >= _FIRST_CHUNK // 2:
+                self._alone_ns = _follow(self._alone_ns, elapsed_ns / prompt_tokens)
+        elif plain := self._plain(generating):
+            self._beside_ns = _follow(self._beside_ns, max(1.0, (elapsed_ns - plain) / prompt_tokens))
+
+    def _plain(self, generating: int) -> float:
+        """Return how long a step of that many streams takes; of fewer where it was never seen, 0 where none was."""
+        fewer = [count for count in self._plain_ns if 0 < count <= generating]
+        return self._plain_ns[max(fewer)] if fewer else 0.0
+
+
+def _follow(known: float, sample: float) -> float:
+    return _KEPT * known + (1 - _KEPT) * sample if known else sample
 
 
 def plan(wanted: Sequence[int], capacity: int, budget: int) -> list[int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.chain import Sampler
+from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.text import TextStream
 
@@ -46,6 +46,11 @@ class Request:
         return self.num_predict if 0 <= self.num_predict <= endless else endless
 
     @property
+    def may_shift(self) -> bool:
+        """Say whether the answer can come to fill the window and go on."""
+        return self.shift and len(self.tokens) + self.most_output > self.num_ctx
+
+    @property
     def cells(self) -> int:
         """Return the most KV cells it can come to use."""
         return min(len(self.tokens) + self.most_output, self.num_ctx)
@@ -55,7 +60,8 @@ class Sequence:
     """A running request; belongs to the loop's thread.
 
     `tokens` are the prompt and what was generated, `computed` how many of them are in the cache. While `leader` is
-    set, that sequence is computing the beginning both have (`shared` tokens), and this one waits for it. `lost` are
+    set, that sequence is computing the beginning both have (`shared` tokens), and this one waits for it. At the
+    `stops`, counts of computed tokens, it rests between two steps, so that its memory can be copied. `lost` are
     tokens that were dropped to go on; what the cache holds of a `shifted` sequence was computed with some of them in
     view, so it is nobody else's beginning.
     """
@@ -75,6 +81,7 @@ class Sequence:
         "shifted",
         "slot",
         "started_ns",
+        "stops",
         "text",
         "tokens",
     )
@@ -89,6 +96,7 @@ class Sequence:
         self.cached = 0
         self.leader: Sequence | None = None
         self.shared = 0
+        self.stops: list[int] = []
         self.shifted = False
         self.lost: list[int] = []
         self.paused = False
@@ -100,7 +108,9 @@ class Sequence:
     @property
     def wanted(self) -> int:
         """Return how many tokens it could have computed now."""
-        return 0 if self.paused or self.leader is not None else len(self.tokens) - self.computed
+        if self.paused or self.leader is not None:
+            return 0
+        return (self.stops[0] if self.stops else len(self.tokens)) - self.computed
 
     @property
     def output_tokens(self) -> int:
@@ -117,6 +127,10 @@ class Sequence:
         """Return the prompt and the answer with all that was dropped."""
         keep = self.request.keep
         return self.tokens[:keep] + self.lost + self.tokens[keep:]
+
+    def stop_at(self, count: int) -> None:
+        """Have the computation rest once `count` tokens are computed."""
+        self.stops = sorted({*self.stops, count})
 
     def take(self, token: int) -> None:
         """Append a generated token."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from corral.runtime.engine.context import Context
-from corral.runtime.engine.prefix import common_length
 from corral.runtime.engine.sequence import Sequence
 
 SMALLEST_WINDOW: Final = 4
@@ -25,17 +23,20 @@ def tokens_to_keep(num_keep: int, num_prompt: int, num_ctx: int, *, begins: bool
     return max(0, min(wanted, num_prompt, num_ctx - max(SMALLEST_WINDOW, num_ctx // _ROOM)))
 
 
-def shift(sequence: Sequence, context: Context, others: Iterable[list[int]]) -> None:
+def tokens_to_drop(sequence: Sequence) -> int:
+    """Return how many tokens behind the kept ones a full sequence loses: half of them."""
+    return (sequence.computed - sequence.request.keep) // 2
+
+
+def shift(sequence: Sequence, context: Context, *, shared: bool) -> None:
     """Drop half of what a full sequence may lose.
 
-    `others` are the tokens of every sequence, running or cached, that may share cells with this one: a shared cell
-    must not move, so what would move then becomes this sequence's own first. Where the memory cannot move its cells,
-    what is left is computed again.
+    `shared` says that another one shares cells that would move: they must not, so they become this sequence's own
+    first. Where the memory cannot move its cells, what is left is computed again.
     """
-    keep = sequence.request.keep
-    count = (sequence.computed - keep) // 2
+    keep, count = sequence.request.keep, tokens_to_drop(sequence)
     moved = context.can_shift
-    if moved and any(common_length(other, sequence.tokens) > keep + count for other in others):
+    if moved and shared:
         moved = context.own(sequence.slot)
     moved = moved and context.shift(sequence.slot, keep, count)
     sequence.lose(keep, count)

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.runtime.engine.schedule import JOIN_NS, STALL_NS, PromptBudget, plan
+from corral.runtime.engine.schedule import JOIN_NS, STRETCH, PromptBudget, plan
 
 WANTED = st.lists(st.integers(0, 2000), max_size=40)
 
@@ -53,20 +54,41 @@ def test_the_older_prompt_gets_the_odd_token() -> None:
     assert plan([100, 100], 512, 3) == [2, 1]
 
 
-def test_budget_follows_the_measured_speed() -> None:
+MS = 1_000_000
+
+
+def test_a_step_of_prompts_alone_is_as_long_as_a_newcomer_may_wait() -> None:
     budget = PromptBudget(512)
-    first = budget.tokens(generating=True)
-    assert 0 < first <= 512
+    assert 0 < budget.tokens(0) <= 512
     for _ in range(30):
-        budget.observe(100, 100 * 1_000_000)
-    assert budget.tokens(generating=True) == STALL_NS // 1_000_000
-    assert budget.tokens(generating=False) == JOIN_NS // 1_000_000
+        budget.observe(100, 0, 100 * 4 * MS)
+    assert budget.tokens(0) == JOIN_NS // (4 * MS)
+
+
+@pytest.mark.parametrize("generating", [1, 8])
+def test_beside_streams_a_step_is_stretched_so_far_and_no_further(generating: int) -> None:
+    budget = PromptBudget(512)
+    for _ in range(30):
+        budget.observe(0, generating, 20 * MS)
+        tokens = budget.tokens(generating)
+        budget.observe(tokens, generating, (20 + 2 * tokens) * MS)
+    assert 0.8 * STRETCH * 20 < 20 + 2 * budget.tokens(generating) <= STRETCH * 20
+
+
+def test_streams_never_seen_alone_are_taken_for_fewer() -> None:
+    budget = PromptBudget(512)
+    budget.observe(100, 0, 100 * MS)
+    assert budget.tokens(3) == 2
+    budget.observe(0, 1, 10 * MS)
+    assert budget.tokens(3) == 12
 
 
 def test_budget_never_exceeds_the_batch_nor_stops_progress() -> None:
     budget = PromptBudget(512)
-    budget.observe(512, 1)
-    assert budget.tokens(generating=True) == 512
+    budget.observe(512, 0, 1)
+    budget.observe(0, 1, 1000)
+    assert budget.tokens(0) == budget.tokens(1) == 512
     slow = PromptBudget(512)
-    slow.observe(10, 10**12)
-    assert slow.tokens(generating=True) > 0
+    slow.observe(0, 1, 1)
+    slow.observe(10, 1, 10**12)
+    assert slow.tokens(1) > 0
