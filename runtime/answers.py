@@ -268,6 +268,8 @@ class Answers:
             flash_attention=settings.flash_attention,
             kv_type=settings.kv_cache_type,
             embedding="completion" not in job.model.capabilities,
+            shelf=str(settings.prompt_cache) if settings.prompt_cache and settings.prompt_cache_bytes else "",
+            shelf_bytes=settings.prompt_cache_bytes,
         )
         explicit = frozenset(
             name for name, value in job.given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads

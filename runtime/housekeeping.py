@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+from corral.runtime.engine.shelf import forget_models
 from corral.runtime.events import Events
 from corral.store import plans
 from corral.store.catalog import Catalog
@@ -13,15 +15,22 @@ from corral.store.paths import StorePaths
 from corral.store.scratch import sweep
 
 
-async def tidy(paths: StorePaths, catalog: Catalog, events: Events) -> None:
+async def tidy(paths: StorePaths, catalog: Catalog, events: Events, prompt_cache: Path | None) -> None:
     """Clear the store up in a thread, and say what that freed. A store that refuses is a warning, never a failure."""
     try:
         freed = await asyncio.to_thread(_tidy, paths, catalog)
+        await asyncio.to_thread(forget_sequences, paths, prompt_cache)
     except (StoreError, OSError) as error:
         events.add("delete", f"the model folder was not tidied up: {error}", "warning")
     else:
         if freed:
             events.add("delete", f"files that no model needs: freed {megabytes(freed)}")
+
+
+def forget_sequences(paths: StorePaths, prompt_cache: Path | None) -> None:
+    """Delete what models read that are no longer here. Raises OSError."""
+    if prompt_cache is not None and prompt_cache.is_dir():
+        forget_models(prompt_cache, besides=[path.name for path in paths.blobs.glob("*")])
 
 
 def _tidy(paths: StorePaths, catalog: Catalog) -> int:

@@ -7,6 +7,7 @@ pydantic-settings: importing that takes 200 ms, more than `corral list` may take
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from corral.runtime.errors import BadRequest
 from corral.store.paths import default_root
 
 DEFAULT_PORT = 11434
+DEFAULT_PROMPT_CACHE = 256 * 10**6
 
 
 class Variable(NamedTuple):
@@ -38,12 +40,15 @@ VARIABLES = (
     Variable("ORIGINS", "Further origins allowed to call from a browser, comma separated"),
     Variable("FLASH_ATTENTION", "Flash attention on or off (default: as the model allows)"),
     Variable("KV_CACHE_TYPE", "Type of the key-value cache: f16, q8_0 or q4_0 (default f16)"),
+    Variable("PROMPT_CACHE", "Disk space for prompts that unloaded models have read (default 256MB, 0: none)"),
     Variable("NOHISTORY", "Keep no history of prompts"),
     Variable("NOPRUNE", "Keep blobs that no model uses when a model is replaced or removed"),
     Variable("DEBUG", "More in the log: 1 debug, 2 trace"),
     Variable("API_KEY", "Key that every request must bring as a bearer token (CORRAL_API_KEY only)"),
     Variable("ALLOW_ANONYMOUS", "Listen on a non-loopback address without a key (CORRAL_ALLOW_ANONYMOUS only)"),
 )
+
+_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<unit>[kmgt])(?P<binary>i)?)?b?")
 
 _OURS_ALONE = frozenset({"API_KEY", "ALLOW_ANONYMOUS"})
 """`OLLAMA_API_KEY` is the user's token for a cloud service; to demand it of our own clients would lock them out."""
@@ -66,6 +71,8 @@ class Settings:
     origins: tuple[str, ...] = ()
     flash_attention: bool | None = None
     kv_cache_type: str = "f16"
+    prompt_cache: Path | None = None
+    prompt_cache_bytes: int = 0
     no_history: bool = False
     no_prune: bool = False
     debug: int = 0
@@ -118,6 +125,18 @@ class _Environment:
             return int(value)
         self.warnings.append(f"invalid {name} {value!r}, using {default}")
         return default
+
+    def size(self, name: str, default: int) -> int:
+        """Bytes: a number with or without a unit."""
+        value = self.text(name)
+        if not value:
+            return default
+        found = _SIZE.fullmatch(value.lower())
+        if found is None:
+            self.warnings.append(f"invalid {name} {value!r}, using {default // 10**6}MB")
+            return default
+        power = " kmgt".index(found["unit"] or " ")
+        return int(float(found["number"]) * (1024 if found["binary"] else 1000) ** power)
 
     def seconds(self, name: str, default: float) -> float:
         value = self.text(name)
@@ -195,6 +214,8 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
         origins=tuple(part.strip() for part in env.text("ORIGINS").split(",") if part.strip()),
         flash_attention=env.flag("FLASH_ATTENTION"),
         kv_cache_type=kv_cache_type,
+        prompt_cache=Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "corral" / "sequences",
+        prompt_cache_bytes=env.size("PROMPT_CACHE", DEFAULT_PROMPT_CACHE),
         no_history=bool(env.flag("NOHISTORY")),
         no_prune=bool(env.flag("NOPRUNE")),
         debug=debug,

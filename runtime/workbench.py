@@ -21,7 +21,7 @@ from corral.runtime.create import Creator
 from corral.runtime.errors import RequestCanceled, RunError
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges, HostProbe, SystemProbe
-from corral.runtime.housekeeping import tidy
+from corral.runtime.housekeeping import forget_sequences, tidy
 from corral.runtime.library import Library, details
 from corral.runtime.publish import Publisher
 from corral.runtime.pull import Puller
@@ -130,7 +130,9 @@ class Workbench:
             self.events.add("server", f"serving on {serving}")
         # Not where a command works by itself: it is gone before the folder is read.
         if serving and not self._settings.no_prune:
-            self._tidying = asyncio.create_task(tidy(self._paths, self._catalog, self.events))
+            self._tidying = asyncio.create_task(
+                tidy(self._paths, self._catalog, self.events, self._settings.prompt_cache)
+            )
         self._snapshot = self._publisher.snapshot()
         self._sampler = asyncio.create_task(self._sample_for_ever())
         if self._warm:
@@ -218,6 +220,7 @@ class Workbench:
         except ModelNotFound:
             raise ModelNotFound(model) from None
         freed = await asyncio.to_thread(plans.execute, plan)
+        await asyncio.to_thread(forget_sequences, self._paths, self._settings.prompt_cache)
         self.events.add("delete", f"{name.short}: freed {freed / 1e6:,.0f} MB")
 
     async def has_blob(self, digest: str) -> bool:

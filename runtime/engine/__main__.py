@@ -47,7 +47,7 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     from corral.runtime.engine.embed import Embedder
     from corral.runtime.engine.llama import LoadError, start_backend
     from corral.runtime.engine.llamalog import EngineLog
-    from corral.runtime.engine.loading import load_model
+    from corral.runtime.engine.loading import load_model, open_shelf
     from corral.runtime.engine.loop import Command, Loop
     from corral.runtime.engine.pooled import PooledContext
     from corral.runtime.engine.prepare import Preparer
@@ -70,7 +70,7 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
         _serve_embeddings(reader, writer, embedder)
         return
     commands: queue.Queue[Command] = queue.Queue(_COMMANDS)
-    loop = Loop(model, context, commands, writer.send, load.num_sequences)
+    loop = Loop(model, context, commands, writer.send, load.num_sequences, open_shelf(load, context))
     preparer = Preparer(model, loaded.num_ctx)
     threading.Thread(target=run_or_end, args=(loop.run,), name="decode", daemon=True).start()
     writer.send(loaded)
@@ -92,6 +92,7 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
                 commands.put(message)
             case Load():
                 raise ValueError("a second Load")
+    loop.stop()
     del backend  # llama.cpp calls into it until here
 
 

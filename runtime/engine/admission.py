@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -9,12 +10,16 @@ from corral.runtime.engine.cells import Cells
 from corral.runtime.engine.context import Context
 from corral.runtime.engine.prefix import PrefixTree, common_length
 from corral.runtime.engine.sequence import Request, Sequence
+from corral.runtime.engine.shelf import Computed, Shelf
 
 _WORTH_WAITING: Final = 32
 """Tokens a prompt must still share with one being computed to wait for it instead of computing them again."""
 
 _WORTH_KEEPING: Final = 64
-"""Tokens that must be saved by a checkpoint for it to be made."""
+"""Tokens that a checkpoint, or a sequence on disk, must save computing."""
+
+_WORTH_WRITING: Final = 512
+"""Tokens of a sequence that goes to disk when its cells are needed."""
 
 _BEFORE_THE_END: Final = 16
 """How far before a prompt's end its checkpoint lies: a chat's next turn may part from it in the last few tokens."""
@@ -32,8 +37,9 @@ class Slots:
     could share: they are settled so far. Of the other kinds of memory only kept sequences stand in it.
     """
 
-    def __init__(self, context: Context, most_running: int) -> None:
+    def __init__(self, context: Context, most_running: int, shelf: Shelf | None = None) -> None:
         self._context = context
+        self._shelf = shelf
         self._most_running = most_running
         self._free = list(range(context.num_slots - 1, -1, -1))
         self._kept: dict[int, None] = {}  # least recently used first
@@ -71,6 +77,7 @@ class Slots:
         leader, shared = self._leader(usable, running)
         if leader is not None:
             self._settle(leader, min(shared, leader.computed))
+        self._fetch(usable, running)
         length, source = self._source(usable)
         slot, held = self._begin(request, length, source)
         if leader is None or shared - held <= _WORTH_WAITING:
@@ -152,12 +159,46 @@ class Slots:
         slot = next((slot for slot in self._kept if slot != besides), None)
         if slot is None:
             return False
+        if self._shelf is not None and (computed := self._computed(slot, _WORTH_WRITING)):
+            self._shelf.put_soon(computed)
         self._release(slot)
         return True
+
+    def put_away(self, until_s: float) -> None:
+        """Write kept sequences to disk, the last used first, until that time of the monotonic clock."""
+        for slot in reversed(self._kept):
+            if self._shelf is None or time.monotonic() > until_s:
+                break
+            if computed := self._computed(slot, _WORTH_KEEPING):
+                self._shelf.put(computed)
 
     def clear(self, sequence: Sequence) -> None:
         """Throw away a sequence and what it computed."""
         self._release(sequence.slot)
+
+    def _fetch(self, prompt: list[int], running: list[Sequence]) -> None:
+        """Bring back from disk a sequence that has clearly more of a prompt's beginning than any in memory."""
+        if self._shelf is None:
+            return
+        length, number = self._shelf.match(prompt)
+        if length < self._holders(prompt)[0] + _WORTH_KEEPING or (computed := self._shelf.take(number)) is None:
+            return
+        kept = self.tree.cells - self.tree.cells_of([one.slot for one in running if one.slot in self.tree])
+        if len(computed.tokens) > self.cells.free + kept or not self._make_room(len(computed.tokens)):
+            return
+        slot = self._free.pop()
+        if self._context.restore(slot, computed.state) and self._context.covers(slot, len(computed.tokens)):
+            self._keep(slot, computed.tokens)
+        else:
+            self._context.forget(slot)
+            self._free.append(slot)
+            self._shelf.drop(number)
+
+    def _computed(self, slot: int, least: int) -> Computed | None:
+        """Return a kept sequence of at least so many tokens with its state."""
+        tokens = self.tree.tokens(slot)
+        state = self._context.state(slot) if len(tokens) >= least else None
+        return None if state is None else Computed(tokens, state)
 
     def _shared_with(self, slots: list[int], request: Request) -> int:
         """Return how much of a prompt's beginning these slots hold, in cells that can be shared."""

@@ -23,6 +23,7 @@ SPARE_SEQUENCES: Final = 48
 """Sequence ids beyond those that run, for finished conversations; with full attention an id costs nothing."""
 
 _SMALLEST_BATCH: Final = 32
+_BYTES: Final = ctypes.POINTER(ctypes.c_uint8)
 _CHECKPOINT_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -189,12 +190,29 @@ class Context:
 
     def own(self, slot: int) -> bool:
         """Give a sequence cells that no other shares; False, and it perhaps empty, where there is no room for them."""
-        size = int(c.llama_state_seq_get_size(self.pointer, slot))
-        buffer = (ctypes.c_uint8 * size)()
-        if c.llama_state_seq_get_data(self.pointer, buffer, size, slot) != size:
+        state = self.state(slot)
+        if state is None:
             return False
         self.forget(slot)
-        return int(c.llama_state_seq_set_data(self.pointer, buffer, size, slot)) == size
+        return self.restore(slot, state)
+
+    def state(self, slot: int) -> memoryview | None:
+        """Return all that the memory holds of a sequence; None where llama.cpp fails."""
+        size = int(c.llama_state_seq_get_size(self.pointer, slot))
+        buffer = np.empty(size, np.uint8)
+        written = c.llama_state_seq_get_data(self.pointer, buffer.ctypes.data_as(_BYTES), size, slot)
+        return buffer.data if written == size else None
+
+    def restore(self, slot: int, state: bytes | memoryview) -> bool:
+        """Give an empty sequence what `state` returned; False, and it empty, where that cannot be taken.
+
+        The bytes must be llama.cpp's own: it does not check all of them.
+        """
+        buffer = np.frombuffer(state, np.uint8)
+        read = c.llama_state_seq_set_data(self.pointer, buffer.ctypes.data_as(_BYTES), buffer.size, slot)
+        if read != buffer.size:
+            self.forget(slot)
+        return bool(read == buffer.size)
 
     def adopt(self, source: int, target: int, length: int) -> None:
         """Let a sequence share another's first `length` cells instead of cells of its own with the same tokens.

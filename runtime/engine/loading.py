@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
+
+import llama_cpp
 
 from corral.runtime.engine.context import Context
 from corral.runtime.engine.devices import Devices
@@ -13,8 +16,11 @@ from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.pooled import PooledContext
 from corral.runtime.engine.protocol import FromRunner, Load, Loaded, Loading
+from corral.runtime.engine.shelf import Shelf
 
 _TELL_EVERY_S: Final = 0.1
+_NAMED_BY_DIGEST: Final = "sha256-"
+"""So a file's name begins that says what it holds; another may have changed since."""
 
 
 def load_model(
@@ -40,6 +46,16 @@ def load_model(
         num_layers=model.num_layers,
     )
     return model, context, loaded
+
+
+def open_shelf(load: Load, context: Context) -> Shelf | None:
+    """Return where this model's sequences are kept on disk, None where they are not."""
+    if not load.shelf:
+        return None
+    path = Path(load.path)
+    weights = path.name if path.name.startswith(_NAMED_BY_DIGEST) else f"{path.name} {path.stat().st_mtime_ns}"
+    settings = f"{llama_cpp.__version__} {load.kv_type} {context.copies} {load.flash_attention}"
+    return Shelf(Path(load.shelf), load.shelf_bytes, weights, settings, whole=not context.copies)
 
 
 def _progress(send: Callable[[FromRunner], None]) -> Callable[[float], bool]:

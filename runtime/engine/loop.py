@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from corral.runtime.engine.admission import Slots
 from corral.runtime.engine.context import Batch, Context, Decoded
@@ -26,9 +28,20 @@ from corral.runtime.engine.protocol import (
 )
 from corral.runtime.engine.schedule import PromptBudget, plan
 from corral.runtime.engine.sequence import Request, Sequence
+from corral.runtime.engine.shelf import Shelf
 from corral.runtime.engine.shift import shift, tokens_to_drop
 
-Command = Request | Cancel | Pause | Ping
+SECONDS_TO_PUT_AWAY: Final = 2.0
+
+
+class Stop:
+    """Have the loop end; `done` is set once it has put away what it computed."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+
+
+Command = Request | Cancel | Pause | Ping | Stop
 
 
 class Loop:
@@ -41,12 +54,13 @@ class Loop:
         commands: queue.Queue[Command],
         send: Callable[[FromRunner], None],
         num_sequences: int,
+        shelf: Shelf | None = None,
     ) -> None:
         self._model = model
         self._context = context
         self._commands = commands
         self._send = send
-        self._slots = Slots(context, num_sequences)
+        self._slots = Slots(context, num_sequences, shelf)
         self._batch = Batch(context.num_batch)
         self._budget = PromptBudget(context.num_batch)
         self._waiting: deque[Request] = deque()
@@ -55,14 +69,26 @@ class Loop:
         self._abortable = True
 
     def run(self) -> None:
-        """Serve for ever; without work it sleeps in the queue."""
+        """Serve until `stop`; without work it sleeps in the queue."""
         while True:
             self._context.allow()  # before the queue is read: a cancel that comes later aborts the decode
             while not self._commands.empty() or not self._has_work():
-                self._obey(self._commands.get())
+                command = self._commands.get()
+                if isinstance(command, Stop):
+                    self._slots.put_away(time.monotonic() + SECONDS_TO_PUT_AWAY / 2)
+                    command.done.set()
+                    return
+                self._obey(command)
             self._admit()
             if any(sequence.wanted for sequence in self._running):
                 self._step()
+
+    def stop(self) -> None:
+        """End the loop, whatever it computes, and wait until it has put away what is worth it."""
+        stop = Stop()
+        self._commands.put(stop)
+        self._context.abort()
+        stop.done.wait(SECONDS_TO_PUT_AWAY)
 
     def cancel_soon(self, request_id: int) -> None:
         """Break off the step in progress if it computes this request's prompt; call after queueing its `Cancel`."""
@@ -74,7 +100,7 @@ class Loop:
             return True
         return bool(self._waiting) and self._slots.can_admit(self._waiting[0], self._running)
 
-    def _obey(self, command: Command) -> None:
+    def _obey(self, command: Request | Cancel | Pause | Ping) -> None:
         match command:
             case Request():
                 self._waiting.append(command)

@@ -77,7 +77,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     `num_ctx` is the most tokens one sequence may have, `num_cells` the tokens the cache holds for all of them,
     `num_sequences` how many may run at once. `gpu_layers` -1 puts all it can on the GPU. `whole_window` has a
     sliding-window model keep what its window has left behind (more memory, more prompts reused); None weighs it.
-    `embedding` is for a model that only embeds: nothing is reserved for generating.
+    `embedding` is for a model that only embeds: nothing is reserved for generating. In the folder `shelf` sequences are
+    kept on disk when they leave memory, `shelf_bytes` at most; "" keeps none.
     """
 
     path: str
@@ -93,6 +94,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     kv_type: str = "f16"
     whole_window: bool | None = None
     embedding: bool = False
+    shelf: str = ""
+    shelf_bytes: int = 0
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):

@@ -18,9 +18,9 @@ from tests.unit.runtime.runner_process import Answer, RunnerProcess
 from tests.unit.runtime.tiny_models import write_tiny
 
 STORY = "the fox ran and saw a dog and the cat "
-KINDS = ["full", "sliding", "recurrent"]
+KINDS = ["full", "sliding", "recurrent", "hybrid"]
 # kind of model, whether a sliding window is kept whole
-MEMORIES = [("full", None), ("sliding", True), ("sliding", False), ("recurrent", None)]
+MEMORIES = [("full", None), ("sliding", True), ("sliding", False), ("recurrent", None), ("hybrid", None)]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.unit.runtime.runner_process import Answer, RunnerProcess
 from tests.unit.runtime.tiny_models import write_tiny
 
 STORY = "the fox ran and saw a dog and the cat "
-MEMORIES = [("full", None), ("sliding", True), ("sliding", False), ("recurrent", None)]
+MEMORIES = [("full", None), ("sliding", True), ("sliding", False), ("recurrent", None), ("hybrid", None)]
 LOOSE = {"temperature": 5.0, "top_k": 0, "top_p": 1.0}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import gguf
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 WIDTH, HEADS, LAYERS, FEED, CTX = 32, 2, 2, 64, 1024
 WINDOW = 32
+STATE, RANK = 8, 4
 WORDS = ["▁the", "▁fox", "▁ran", "▁and", "▁saw", "▁a", "▁dog", "▁cat", "\n", "é", "🦊"]
 CHAT_TEMPLATE = (
     "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[a]{% endif %}"
@@ -19,8 +21,8 @@ Tensor = NDArray[np.float32]
 
 
 def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
-    """Write a model of `kind`: "full", "sliding" or "recurrent"."""
-    arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba"}[kind]
+    """Write a model of `kind`: "full", "sliding", "recurrent" or "hybrid"."""
+    arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba", "hybrid": "jamba"}[kind]
     writer = gguf.GGUFWriter(path, arch)
     writer.add_context_length(CTX)
     writer.add_embedding_length(WIDTH)
@@ -32,6 +34,8 @@ def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
     tensors = {"token_embd.weight": _matrix(random, num_tokens, WIDTH), "output_norm.weight": _ones(WIDTH)}
     if kind == "recurrent":
         _add_mamba(writer, tensors, random)
+    elif kind == "hybrid":
+        _add_jamba(writer, tensors, random)
     else:
         _add_attention(writer, tensors, random, gemma=kind == "sliding")
     for name, tensor in tensors.items():
@@ -87,14 +91,40 @@ def _add_attention(
 
 
 def _add_mamba(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.random.Generator) -> None:
-    inner, state, conv, rank = 2 * WIDTH, 8, 4, 4
     writer.add_feed_forward_length(0)
     writer.add_head_count(0)
+    _add_state_space(writer, tensors, random, range(LAYERS))
+    tensors["output.weight"] = _matrix(random, 3 + 256 + len(WORDS), WIDTH)
+
+
+def _add_jamba(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.random.Generator) -> None:
+    """Add a layer with a state and one with attention."""
+    writer.add_feed_forward_length(FEED)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv([0, HEADS])
+    _add_state_space(writer, tensors, random, [0])
+    for name, size in (("dt", RANK), ("b", STATE), ("c", STATE)):
+        tensors[f"blk.0.ssm_{name}_norm.weight"] = _ones(size)
+    tensors["blk.1.attn_norm.weight"] = _ones(WIDTH)
+    for name in ("q", "k", "v", "output"):
+        tensors[f"blk.1.attn_{name}.weight"] = _matrix(random, WIDTH, WIDTH)
+    for layer in range(LAYERS):
+        tensors[f"blk.{layer}.ffn_norm.weight"] = _ones(WIDTH)
+        tensors[f"blk.{layer}.ffn_gate.weight"] = _matrix(random, FEED, WIDTH)
+        tensors[f"blk.{layer}.ffn_up.weight"] = _matrix(random, FEED, WIDTH)
+        tensors[f"blk.{layer}.ffn_down.weight"] = _matrix(random, WIDTH, FEED)
+    tensors["output.weight"] = _matrix(random, 3 + 256 + len(WORDS), WIDTH)
+
+
+def _add_state_space(
+    writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.random.Generator, layers: Iterable[int]
+) -> None:
+    inner, state, conv, rank = 2 * WIDTH, STATE, 4, RANK
     writer.add_ssm_conv_kernel(conv)
     writer.add_ssm_inner_size(inner)
     writer.add_ssm_state_size(state)
     writer.add_ssm_time_step_rank(rank)
-    for layer in range(LAYERS):
+    for layer in layers:
         block = f"blk.{layer}"
         tensors[f"{block}.attn_norm.weight"] = _ones(WIDTH)
         tensors[f"{block}.ssm_in.weight"] = _matrix(random, 2 * inner, WIDTH)
@@ -106,7 +136,6 @@ def _add_mamba(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.r
         tensors[f"{block}.ssm_a"] = -np.abs(_matrix(random, inner, state)) - np.float32(0.1)
         tensors[f"{block}.ssm_d"] = _ones(inner)
         tensors[f"{block}.ssm_out.weight"] = _matrix(random, WIDTH, inner)
-    tensors["output.weight"] = _matrix(random, 3 + 256 + len(WORDS), WIDTH)
 
 
 def _matrix(random: np.random.Generator, rows: int, columns: int) -> Tensor:
