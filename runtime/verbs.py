@@ -238,6 +238,11 @@ class ModelSummary:
     details: Details
     capabilities: tuple[str, ...] = ()
 
+    @property
+    def chats(self) -> bool:
+        """Whether it completes text, as one does of which no capabilities are told."""
+        return not self.capabilities or "completion" in self.capabilities
+
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import gguf
@@ -15,8 +16,8 @@ from corral.runtime.errors import RemoteFailed
 from corral.runtime.snapshot import RequestState
 from corral.runtime.verbs import CreateRequest, RerankRequest
 from tests.conftest import LiveServer
-from tests.fakes.served import wait_until
 from tests.unit.runtime.tiny_bert import CLS, SEP, score, token_ids, write_bert
+from tests.waiting import until
 
 pytestmark = pytest.mark.model
 
@@ -37,8 +38,8 @@ async def client(live_server: LiveServer) -> AsyncIterator[HttpClient]:
 
 
 @pytest.fixture
-def http(live_server: LiveServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=live_server.base_url, trust_env=False, timeout=60) as http:
+async def http(live_server: LiveServer) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=live_server.base_url, trust_env=False, timeout=60) as http:
         yield http
 
 
@@ -80,12 +81,12 @@ async def test_the_verb(client: HttpClient, ranker: str) -> None:
     assert refused.value.status == 400
 
 
-async def test_both_routes_agree(http: httpx.Client, ranker: str) -> None:
+async def test_both_routes_agree(http: httpx.AsyncClient, ranker: str) -> None:
     best = sorted(DOCUMENTS, key=expected, reverse=True)
     body = {"model": ranker, "query": QUERY, "documents": DOCUMENTS, "top_n": 3, "return_documents": True}
-    native = http.post("/api/rerank", json=body).json()
+    native = (await http.post("/api/rerank", json=body)).json()
     assert [one["document"] for one in native["results"]] == best[:3]
-    shared = http.post("/v1/rerank", json=body).json()
+    shared = (await http.post("/v1/rerank", json=body)).json()
     assert [one["document"]["text"] for one in shared["results"]] == best[:3]
     assert [one["relevance_score"] for one in shared["results"]] == pytest.approx(
         [one["relevance_score"] for one in native["results"]], abs=CLOSE
@@ -93,19 +94,19 @@ async def test_both_routes_agree(http: httpx.Client, ranker: str) -> None:
     assert shared["usage"]["total_tokens"] == native["prompt_eval_count"]
 
 
-async def test_the_model_stays_as_long_as_asked(http: httpx.Client, live_server: LiveServer, ranker: str) -> None:
-    def held() -> list[str]:
-        return [one["name"] for one in http.get("/api/ps").json()["models"] if "ranker" in one["name"]]
+async def test_the_model_stays_as_long_as_asked(http: httpx.AsyncClient, live_server: LiveServer, ranker: str) -> None:
+    def held() -> bool:
+        return any("ranker" in model.name for model in live_server.service.client.latest().models)
 
     body = {"model": ranker, "query": QUERY, "documents": DOCUMENTS}
-    http.post("/api/rerank", json=body | {"keep_alive": -1})
-    assert held()
-    http.post("/v1/rerank", json=body | {"keep_alive": 0})
-    wait_until(lambda: not held())
+    await http.post("/api/rerank", json=body | {"keep_alive": -1})
+    await until(held)
+    await http.post("/v1/rerank", json=body | {"keep_alive": 0})
+    await until(lambda: not held())
 
 
 async def test_what_cannot_be_done_is_said(
-    client: HttpClient, http: httpx.Client, live_server: LiveServer, ranker: str, tmp_path: Path
+    client: HttpClient, http: httpx.AsyncClient, live_server: LiveServer, ranker: str, tmp_path: Path
 ) -> None:
     body = {"query": QUERY, "documents": DOCUMENTS, "input": "x", "prompt": "x", "messages": [{"role": "user"}]}
     for path, model, text in (
@@ -114,22 +115,25 @@ async def test_what_cannot_be_done_is_said(
         ("/api/embed", ranker, f'"{ranker}" does not support embed'),
         ("/api/rerank", live_server.model, f'"{live_server.model}" does not support rerank'),
     ):
-        response = http.post(path, json=body | {"model": model})
+        response = await http.post(path, json=body | {"model": model})
         assert (response.status_code, response.json()) == (400, {"error": text})
     await create(client, write_bert(tmp_path / "x.gguf", gguf.PoolingType.RANK, head=False), "headless")
-    refused = http.post("/api/rerank", json=body | {"model": "headless"})
+    refused = await http.post("/api/rerank", json=body | {"model": "headless"})
     await client.delete("headless")
     assert refused.status_code == 400
     assert "lacks the classification head" in refused.json()["error"]
 
 
-async def test_who_stops_asking_is_not_computed_for(http: httpx.Client, live_server: LiveServer, ranker: str) -> None:
+async def test_who_stops_asking_is_not_computed_for(
+    http: httpx.AsyncClient, live_server: LiveServer, ranker: str
+) -> None:
     requests = live_server.service.client.requests
     body = {"model": ranker, "query": QUERY, "documents": ["zebra " * 20] * 100_000}
-    with pytest.raises(httpx.ReadTimeout):
-        http.post("/api/rerank", json=body, timeout=httpx.Timeout(60, read=0.5))
-    wait_until(lambda: requests.in_flight == 0)
+    asking = asyncio.create_task(http.post("/api/rerank", json=body))
+    await until(lambda: requests.rows()[0].state is RequestState.PREFILL)
+    asking.cancel()
+    await until(lambda: requests.in_flight == 0)
     row = requests.rows()[0]
     assert (row.path, row.state, row.status) == ("/api/rerank", RequestState.CANCELED, 499)
-    answer = http.post("/api/rerank", json=body | {"documents": ["fox"]}).json()
+    answer = (await http.post("/api/rerank", json=body | {"documents": ["fox"]})).json()
     assert answer["results"][0]["relevance_score"] == pytest.approx(expected("fox"), abs=CLOSE)

@@ -119,7 +119,7 @@ def score(tokens: list[int]) -> float:
 
     def norm(values: NDArray[np.float64], name: str) -> NDArray[np.float64]:
         spread = np.sqrt(values.var(axis=-1, keepdims=True) + 1e-12)
-        scaled = (values - values.mean(axis=-1, keepdims=True)) / spread
+        scaled: NDArray[np.float64] = (values - values.mean(axis=-1, keepdims=True)) / spread
         return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
     def linear(values: NDArray[np.float64], name: str) -> NDArray[np.float64]:
