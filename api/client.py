@@ -28,6 +28,8 @@ from corral.runtime.verbs import (
     ModelDetails,
     ModelSummary,
     Progress,
+    Ranking,
+    RerankRequest,
 )
 from corral.store.errors import ModelNotFound
 from corral.store.names import Digest, ModelName
@@ -105,17 +107,22 @@ class HttpClient:
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Turn texts into vectors."""
-        body: dict[str, object] = {"model": request.model, "input": list(request.texts)}
-        if request.options:
-            body["options"] = dict(request.options)
-        if request.keep_alive_s is not None:
-            body["keep_alive"] = _keep_alive(request.keep_alive_s)
-        if not request.truncate:
-            body["truncate"] = False
+        body: dict[str, object] = {"model": request.model, "input": list(request.texts), **_how(request)}
         if request.dimensions:
             body["dimensions"] = request.dimensions
         reply = await self._server.call("POST", "/api/embed", wire.EmbedWire, body, model=request.model)
         return reply.to_embeddings()
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """Score documents against a query."""
+        body: dict[str, object] = {
+            "model": request.model,
+            "query": request.query,
+            "documents": list(request.documents),
+            **_how(request),
+        }
+        reply = await self._server.call("POST", "/api/rerank", wire.RerankWire, body, model=request.model)
+        return reply.to_ranking()
 
     async def unload(self, model: str) -> None:
         """Take a model out of memory once its requests are done."""
@@ -197,7 +204,7 @@ def _keep_alive(seconds: float) -> float:
     return -1 if math.isinf(seconds) else seconds
 
 
-def _sampling(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
+def _how(request: ChatRequest | GenerateRequest | EmbedRequest | RerankRequest) -> dict[str, Any]:
     body: dict[str, Any] = {}
     if request.options:
         body["options"] = dict(request.options)
@@ -205,6 +212,11 @@ def _sampling(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
         body["keep_alive"] = _keep_alive(request.keep_alive_s)
     if not request.truncate:
         body["truncate"] = False
+    return body
+
+
+def _sampling(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
+    body = _how(request)
     if request.shift is not None:
         body["shift"] = request.shift
     if request.format:

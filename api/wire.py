@@ -22,6 +22,7 @@ from corral.runtime.verbs import (
     ModelDetails,
     ModelSummary,
     Progress,
+    Ranking,
     Stats,
     TensorInfo,
 )
@@ -258,6 +259,29 @@ class EmbedWire(msgspec.Struct, frozen=True):
         """Return the verbs' type."""
         stats = Stats(total_ns=self.total_duration, load_ns=self.load_duration, prompt_tokens=self.prompt_eval_count)
         return Embeddings(tuple(self.embeddings or ()), stats, tuple(self.warnings or ()))
+
+
+class RankWire(msgspec.Struct, frozen=True):
+    """One of the results of `/api/rerank`."""
+
+    index: int
+    relevance_score: float
+
+
+class RerankWire(msgspec.Struct, frozen=True):
+    """The reply of `/api/rerank`."""
+
+    results: list[RankWire] | None = None
+    total_duration: int = 0
+    load_duration: int = 0
+    prompt_eval_count: int = 0
+    warnings: list[str] | None = None
+
+    def to_ranking(self) -> Ranking:
+        """Return the verbs' type."""
+        stats = Stats(total_ns=self.total_duration, load_ns=self.load_duration, prompt_tokens=self.prompt_eval_count)
+        in_order = sorted(self.results or (), key=lambda one: one.index)
+        return Ranking(tuple(one.relevance_score for one in in_order), stats, tuple(self.warnings or ()))
 
 
 class ProgressLine(msgspec.Struct, frozen=True):

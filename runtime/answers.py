@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
 
+from corral.runtime.dispatch import Cancellation, Dispatch, ignored
 from corral.runtime.engine import protocol
-from corral.runtime.errors import BadRequest, NotSupported, RequestCanceled, RunError
+from corral.runtime.errors import BadRequest, NotSupported
 from corral.runtime.formats import grammar_for
-from corral.runtime.library import Library, ModelOnDisk
-from corral.runtime.memory import cache_bytes_per_token, choose_cells
-from corral.runtime.options import OPTIONS, Options, parse_options, unknown_names
-from corral.runtime.requests import RequestLog
-from corral.runtime.runner import Output, Runner, RunnerStream
-from corral.runtime.scheduler import Scheduler, Wanted
-from corral.runtime.settings import Settings
+from corral.runtime.library import ModelOnDisk
+from corral.runtime.options import Options, parse_options
+from corral.runtime.runner import Output, Runner
+from corral.runtime.scheduler import Wanted
 from corral.runtime.snapshot import RequestState
-from corral.runtime.vectors import unpack
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
     Chunk,
     DoneReason,
-    Embeddings,
-    EmbedRequest,
     GenerateRequest,
     Logprob,
     Message,
     Stats,
 )
-from corral.store.errors import StoreError
 
-T = TypeVar("T")
-
-DEFAULT_CONTEXT = 4096
-MOST_TEXTS = 256
-"""Texts in one message to a runner."""
-SMALLEST_CONTEXT = 4
 _NOT_SHIFTED = frozenset({"deepseek2"})
 """Architectures whose answers end where the context is full, unless a request says otherwise (spec a.7)."""
 MAX_TOP_LOGPROBS = 20
@@ -65,62 +50,20 @@ class _Job:
     logprobs: int | None = None
 
 
-class _Cancellation:
-    """Lets somebody else stop a request, wherever it waits."""
-
-    def __init__(self) -> None:
-        self._asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.stream: RunnerStream | None = None
-
-    def cancel(self) -> None:
-        if not self._asked.done():
-            self._asked.set_result(None)
-        if self.stream is not None:
-            self.stream.fail(RequestCanceled())
-
-    async def guard(self, awaitable: Awaitable[T]) -> T:
-        """Await something unless the request is stopped first."""
-        work = asyncio.ensure_future(awaitable)
-        either: set[asyncio.Future[Any]] = {work, self._asked}
-        try:
-            await asyncio.wait(either, return_when="FIRST_COMPLETED")
-        finally:
-            if not work.done():
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
-        if self._asked.done() or work.cancelled():
-            raise RequestCanceled
-        return work.result()
-
-
 class Answers:
-    """Answers chat and generate. Owned by the service loop; `new_id` makes ids for callers that bring none."""
+    """Answers chat and generate. Owned by the service loop."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        library: Library,
-        scheduler: Scheduler,
-        requests: RequestLog,
-        *,
-        clock: Callable[[], float],
-        free_memory: Callable[[], int],
-        new_id: Callable[[], str],
-    ) -> None:
-        self._settings = settings
-        self._library = library
-        self._scheduler = scheduler
-        self._requests = requests
-        self._clock = clock
-        self._free_memory = free_memory
-        self._new_id = new_id
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+        self._requests = dispatch.requests
+        self._clock = dispatch.clock
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Answer a chat; see `verbs.Client.chat`."""
-        caller = request.caller or Caller(self._new_id(), "local", "", "chat")
+        caller = self._dispatch.caller(request.caller, "chat")
         async with AsyncExitStack() as row:
-            row.enter_context(_Row(self._requests, caller, request.model))
-            model = await self._library.open(request.model)
+            row.enter_context(self._dispatch.row(caller, request.model))
+            model = await self._dispatch.library.open(request.model)
             prompt = None
             if request.messages:
                 turns = [*model.history, *request.messages]
@@ -133,10 +76,10 @@ class Answers:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Answer a prompt; see `verbs.Client.generate`."""
-        caller = request.caller or Caller(self._new_id(), "local", "", "generate")
+        caller = self._dispatch.caller(request.caller, "generate")
         async with AsyncExitStack() as row:
-            row.enter_context(_Row(self._requests, caller, request.model))
-            model = await self._library.open(request.model)
+            row.enter_context(self._dispatch.row(caller, request.model))
+            model = await self._dispatch.library.open(request.model)
             prompt: protocol.RawPrompt | protocol.ChatPrompt | None = None
             if request.prompt and request.raw:
                 prompt = protocol.RawPrompt(request.prompt)
@@ -170,59 +113,32 @@ class Answers:
             options=options,
             given={**model.parameters, **request.options},
             prompt=prompt,
-            keep_alive_s=self._settings.keep_alive_s if request.keep_alive_s is None else request.keep_alive_s,
+            keep_alive_s=self._dispatch.keep_alive_s(request.keep_alive_s),
             prefix=generate.context if generate and not generate.raw else (),
             want_context=generate is not None and not generate.raw,
             truncate=request.truncate,
             shift=request.shift if request.shift is not None else model.header.architecture not in _NOT_SHIFTED,
-            warnings=_ignored(request.options),
+            warnings=ignored(request.options),
             logprobs=request.top_logprobs if request.logprobs else None,
             grammar=grammar_for(request.format, request.options, options.grammar, options.regex),
         )
 
-    async def embed(self, request: EmbedRequest) -> Embeddings:
-        """Turn texts into vectors; see `verbs.Client.embed`."""
-        caller = request.caller or Caller(self._new_id(), "local", "", "embed")
-        with _Row(self._requests, caller, request.model):
-            model = await self._library.open(request.model)
-            keep_alive_s = self._settings.keep_alive_s if request.keep_alive_s is None else request.keep_alive_s
-            options = parse_options(model.parameters, request.options)
-            job = _Job(caller, model, options, {**model.parameters, **request.options}, None, keep_alive_s)
-            began = self._clock()
-            cancellation = _Cancellation()
-            self._requests.begin(caller, model.shown, cancellation.cancel)
-            self._requests.update(caller.request_id, state=RequestState.WAITING)
-            wanted = self._wanted(job)
-            async with AsyncExitStack() as stack:
-                lease = await cancellation.guard(stack.enter_async_context(self._scheduler.lease(wanted, keep_alive_s)))
-                self._requests.update(caller.request_id, state=RequestState.PREFILL)
-                parts = await cancellation.guard(_embed(lease.runner, request, wanted.load.num_ctx))
-            stats = Stats(
-                total_ns=int((self._clock() - began) * 1e9),
-                load_ns=lease.load_ns,
-                prompt_tokens=sum(part.prompt_tokens for part in parts),
-                prompt_ns=sum(part.prompt_ns for part in parts),
-            )
-            tokens = stats.prompt_tokens
-            self._requests.update(caller.request_id, prompt_tokens=tokens, prompt_done=tokens)
-        vectors = tuple(unpack(vector, request.dimensions) for part in parts for vector in part.vectors)
-        return Embeddings(vectors, stats, _embed_warnings(request, sum(part.cut for part in parts)))
-
     async def _answer(self, job: _Job) -> AsyncGenerator[Chunk, None]:
+        scheduler = self._dispatch.scheduler
         if job.prompt is None and job.keep_alive_s == 0:
-            await self._scheduler.unload(job.model.weights.hex)
+            await scheduler.unload(job.model.weights.hex)
             yield Chunk(done_reason=DoneReason.UNLOAD)
             return
         began = self._clock()
-        wanted = self._wanted(job)
-        cancellation = _Cancellation()
+        wanted = self._dispatch.wanted(job.model, job.options, job.given)
+        cancellation = Cancellation()
         row = job.caller.request_id
         self._requests.begin(job.caller, job.model.shown, cancellation.cancel)
-        resident = self._scheduler.find(wanted.digest)
+        resident = scheduler.find(wanted.digest)
         loads = resident is None or not resident.ready.done()
         self._requests.update(row, state=RequestState.LOADING if loads else RequestState.WAITING)
         async with AsyncExitStack() as stack:
-            lease = await cancellation.guard(stack.enter_async_context(self._scheduler.lease(wanted, job.keep_alive_s)))
+            lease = await cancellation.guard(stack.enter_async_context(scheduler.lease(wanted, job.keep_alive_s)))
             if job.prompt is None:
                 total_ns = int((self._clock() - began) * 1e9)
                 yield Chunk(done_reason=DoneReason.LOAD, stats=Stats(total_ns=total_ns, load_ns=lease.load_ns))
@@ -246,35 +162,6 @@ class Answers:
                     total_ns = int((self._clock() - began) * 1e9)
                     yield _last(output.finished, total_ns, lease.load_ns, warnings)
                     return
-
-    def _wanted(self, job: _Job) -> Wanted:
-        """How the model is to be loaded for this request."""
-        options, settings, header = job.options, self._settings, job.model.header
-        num_ctx = options.num_ctx or settings.context_length or DEFAULT_CONTEXT
-        if header.context_length:
-            num_ctx = min(num_ctx, header.context_length)
-        num_ctx = max(num_ctx, SMALLEST_CONTEXT)
-        per_token = cache_bytes_per_token(header.metadata, settings.kv_cache_type)
-        load = protocol.Load(
-            path=str(job.model.path),
-            num_ctx=num_ctx,
-            num_cells=choose_cells(num_ctx, settings.num_parallel, per_token, self._free_memory()),
-            num_sequences=settings.num_parallel,
-            num_batch=options.num_batch,
-            num_threads=options.num_thread,
-            gpu_layers=options.num_gpu,
-            main_gpu=options.main_gpu,
-            use_mmap=options.use_mmap,
-            flash_attention=settings.flash_attention,
-            kv_type=settings.kv_cache_type,
-            embedding="completion" not in job.model.capabilities,
-            shelf=str(settings.prompt_cache) if settings.prompt_cache and settings.prompt_cache_bytes else "",
-            shelf_bytes=settings.prompt_cache_bytes,
-        )
-        explicit = frozenset(
-            name for name, value in job.given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads
-        )
-        return Wanted(job.model.shown, job.model.weights.hex, load, explicit)
 
     def _follow(self, row: str, output: Output, tokens: int, first: float | None) -> None:
         """Bring the request's row up to date."""
@@ -300,32 +187,6 @@ class Answers:
             self._requests.update(
                 row, output_tokens=done.output_tokens, prompt_done=done.prompt_tokens, tokens_per_s=rate
             )
-
-
-class _Row:
-    """A request's row, opened on entry and closed on exit by whoever opened it: the API's middleware or the verb."""
-
-    def __init__(self, requests: RequestLog, caller: Caller, model: str) -> None:
-        self._requests = requests
-        self._caller = caller
-        self._model = model
-        self._ours = False
-
-    def __enter__(self) -> None:
-        self._ours = self._requests.get(self._caller.request_id) is None
-        self._requests.begin(self._caller, self._model)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not self._ours:
-            return
-        row = self._caller.request_id
-        if error is None:
-            self._requests.end(row, status=200)
-        elif isinstance(error, (GeneratorExit, asyncio.CancelledError, RequestCanceled)):
-            self._requests.end(row, status=499, note="stopped")
-        else:
-            known = isinstance(error, (RunError, StoreError))
-            self._requests.end(row, status=500, note=str(error) if known else type(error).__name__)
 
 
 def _chat_prompt(turns: list[Message], template: str | None) -> protocol.ChatPrompt:
@@ -357,28 +218,6 @@ def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], pr
         )
 
     return make
-
-
-async def _embed(runner: Runner, request: EmbedRequest, num_ctx: int) -> list[protocol.Embedded]:
-    """Have texts embedded, a part after the other: a message to or from a runner has its bounds."""
-    parts: list[protocol.Embedded] = []
-    for start in range(0, len(request.texts), MOST_TEXTS):
-        texts = list(request.texts[start : start + MOST_TEXTS])
-        parts.append(
-            await runner.embed(partial(protocol.Embed, texts=texts, num_ctx=num_ctx, truncate=request.truncate))
-        )
-    return parts
-
-
-def _embed_warnings(request: EmbedRequest, cut: int) -> tuple[str, ...]:
-    warnings = _ignored(request.options)
-    if cut:
-        warnings += (f"{cut} of {len(request.texts)} texts were longer than the context and were cut at their end",)
-    return warnings
-
-
-def _ignored(options: Mapping[str, object]) -> tuple[str, ...]:
-    return tuple(f"option {name!r} is not known and was ignored" for name in unknown_names(options))
 
 
 def _logprob(one: protocol.Logprob) -> Logprob:

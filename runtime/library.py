@@ -26,6 +26,8 @@ from corral.store.names import Digest, ModelName
 HEADERS_KEPT = 2048
 SHOWN_ARRAY = 5
 """Longer arrays are shown empty unless asked for (spec a.12)."""
+POOLED_TO_RANK = 4
+"""`pooling_type` of models with a classification head (llama.cpp, LLAMA_POOLING_TYPE_RANK)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +196,11 @@ def details(config: ModelConfig, header: GgufHeader | None) -> Details:
 
 
 def capabilities(header: GgufHeader) -> tuple[str, ...]:
-    """What the model can do here: an encoder with a pooling type embeds, everything else completes text."""
-    pools = f"{header.architecture}.pooling_type" in header.metadata
-    return ("embedding",) if pools else ("completion",)
+    """What the model can do here: one with a pooling type embeds or ranks, everything else completes text."""
+    pooling = header.metadata.get(f"{header.architecture}.pooling_type")
+    if pooling is None:
+        return ("completion",)
+    return ("rerank",) if pooling == POOLED_TO_RANK else ("embedding",)
 
 
 def parameter_lines(parameters: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

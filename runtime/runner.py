@@ -172,7 +172,7 @@ class Runner:
         self.decode_rate = Rate(clock)
         self.prompt_rate = Rate(clock)
         self._prompt_done: dict[int, int] = {}
-        self._embeds: dict[int, asyncio.Future[protocol.Embedded]] = {}
+        self._pooled: dict[int, asyncio.Future[protocol.Embedded | protocol.Ranked]] = {}
 
     @classmethod
     async def start(cls, clock: Callable[[], float] = time.monotonic) -> Runner:
@@ -217,7 +217,7 @@ class Runner:
     @property
     def running(self) -> int:
         """How many requests are on it."""
-        return len(self._streams) + len(self._embeds)
+        return len(self._streams) + len(self._pooled)
 
     def last_words(self) -> str:
         """Why the child ended; as long as it lives, the last line it wrote to its stderr."""
@@ -270,21 +270,32 @@ class Runner:
         Raises:
             RunError: it failed.
         """
+        embedded = await self._pool(make)
+        assert isinstance(embedded, protocol.Embedded)
+        return embedded
+
+    async def rank(self, make: Callable[[int], protocol.Rank]) -> protocol.Ranked:
+        """Have documents scored; as `embed`."""
+        ranked = await self._pool(make)
+        assert isinstance(ranked, protocol.Ranked)
+        return ranked
+
+    async def _pool(self, make: Callable[[int], protocol.Embed | protocol.Rank]) -> protocol.Embedded | protocol.Ranked:
         request_id = self._next_id
         self._next_id += 1
         if not self.alive:
             raise RunnerDied(self.last_words())
-        answer: asyncio.Future[protocol.Embedded] = asyncio.get_running_loop().create_future()
-        self._embeds[request_id] = answer
+        answer: asyncio.Future[protocol.Embedded | protocol.Ranked] = asyncio.get_running_loop().create_future()
+        self._pooled[request_id] = answer
         self._send(make(request_id))
         try:
-            embedded = await answer
+            pooled = await answer
         finally:
-            del self._embeds[request_id]
+            del self._pooled[request_id]
             if answer.cancelled() and self.alive:
                 self._send(protocol.Cancel(request_id))
-        self.prompt_rate.add(embedded.prompt_tokens)
-        return embedded
+        self.prompt_rate.add(pooled.prompt_tokens)
+        return pooled
 
     async def close(self) -> None:
         """End the child and reap it: by closing its stdin, and by force where that does not do in time."""
@@ -339,7 +350,7 @@ class Runner:
         error = RunnerDied(self._cause)
         for stream in self._streams.values():
             stream.fail(error)
-        for answer in self._embeds.values():
+        for answer in self._pooled.values():
             if not answer.done():
                 answer.set_exception(error)
         if not self._hello.done():
@@ -384,10 +395,10 @@ class Runner:
             case protocol.Refused():
                 if stream := self._streams.get(message.id):
                     stream.fail(_refusal(message))
-                elif (answer := self._embeds.get(message.id)) and not answer.done():
+                elif (answer := self._pooled.get(message.id)) and not answer.done():
                     answer.set_exception(_refusal(message))
-            case protocol.Embedded():
-                if (answer := self._embeds.get(message.id)) and not answer.done():
+            case protocol.Embedded() | protocol.Ranked():
+                if (answer := self._pooled.get(message.id)) and not answer.done():
                     answer.set_result(message)
             case protocol.Hello():
                 if not self._hello.done():

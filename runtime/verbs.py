@@ -34,6 +34,8 @@ __all__ = [
     "ModelDetails",
     "ModelSummary",
     "Progress",
+    "Ranking",
+    "RerankRequest",
     "Stats",
     "TensorInfo",
 ]
@@ -184,6 +186,34 @@ class Embeddings:
 
 
 @dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """Documents to be scored against a query, by a model that ranks. Without documents: load.
+
+    `truncate` lets a document that does not fit the context beside the query be cut at its end.
+    """
+
+    model: str
+    query: str = ""
+    documents: tuple[str, ...] = ()
+    truncate: bool = True
+    options: Mapping[str, object] = field(default_factory=dict)
+    keep_alive_s: float | None = None
+    caller: Caller | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The scores of a `RerankRequest` in its documents' order, higher for what fits the query better.
+
+    Their range is the model's own: most give logits, some a probability.
+    """
+
+    scores: tuple[float, ...] = ()
+    stats: Stats = Stats()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Details:
     """What the GGUF header and the config say in short."""
 
@@ -207,6 +237,11 @@ class ModelSummary:
     modified_at: datetime
     details: Details
     capabilities: tuple[str, ...] = ()
+
+    @property
+    def chats(self) -> bool:
+        """Whether it completes text, as one does of which no capabilities are told."""
+        return not self.capabilities or "completion" in self.capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +347,10 @@ class Client(Protocol):
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Turn texts into vectors."""
+        ...
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """Score documents against a query."""
         ...
 
     async def unload(self, model: str) -> None:

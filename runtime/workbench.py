@@ -18,11 +18,13 @@ import psutil
 
 from corral.runtime.answers import Answers
 from corral.runtime.create import Creator
+from corral.runtime.dispatch import Dispatch
 from corral.runtime.errors import RequestCanceled, RunError
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges, HostProbe, SystemProbe
 from corral.runtime.housekeeping import forget_sequences, tidy
 from corral.runtime.library import Library, details
+from corral.runtime.pooling import Pooling
 from corral.runtime.publish import Publisher
 from corral.runtime.pull import Puller
 from corral.runtime.requests import RequestLog
@@ -46,6 +48,8 @@ from corral.runtime.verbs import (
     ModelDetails,
     ModelSummary,
     Progress,
+    Ranking,
+    RerankRequest,
 )
 from corral.store import plans
 from corral.store.blobs import BlobStore
@@ -98,7 +102,7 @@ class Workbench:
             max_queue=settings.max_queue,
             load_timeout_s=settings.load_timeout_s,
         )
-        self._answers = Answers(
+        dispatch = Dispatch(
             settings,
             self._library,
             self._scheduler,
@@ -107,6 +111,8 @@ class Workbench:
             free_memory=lambda: psutil.virtual_memory().available,
             new_id=_new_id,
         )
+        self._answers = Answers(dispatch)
+        self._pooling = Pooling(dispatch)
         self._creator = Creator(self._library, self._catalog, self._blobs, self._manifests, prune=not settings.no_prune)
         self._puller = Puller(self._blobs, self._creator)
         self._publisher = Publisher(
@@ -292,7 +298,11 @@ class Workbench:
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """See `verbs.Client`."""
-        return await self._answers.embed(request)
+        return await self._pooling.embed(request)
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """See `verbs.Client`."""
+        return await self._pooling.rerank(request)
 
     async def unload(self, model: str) -> None:
         """See `verbs.Client`."""

@@ -53,7 +53,7 @@ class WorkbenchCommands(Provider):
                 namespace = self.app if action.where is Where.APP else self.screen
                 run = partial(self.app.run_action, action.action, namespace)
                 yield _Command(action.description, shown_keys(action), run)
-        for model in self._models:
+        for model in filter(lambda model: model.chats, self._models):
             name = clean_line(model.name)
             yield _Command(f"Chat with {name}", "", partial(self._workbench.open_chat, model.name))
         for name in sorted(self.app.available_themes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from corral.api.ollama import blobs, embeddings, generate, jobs, models
+from corral.api.ollama import blobs, embeddings, generate, jobs, models, rerank
 
 
 def routes() -> list[web.RouteDef]:
@@ -22,6 +22,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/chat", generate.chat),
         web.post("/api/embed", embeddings.embed),
         web.post("/api/embeddings", embeddings.embeddings),
+        web.post("/api/rerank", rerank.rerank),
         web.post("/api/pull", jobs.pull),
         web.post("/api/create", jobs.create),
         web.head("/api/blobs/{digest}", blobs.probe),

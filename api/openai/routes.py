@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from corral.api.openai import chat, embeddings, models
+from corral.api.openai import chat, embeddings, models, rerank
 
 
 def routes() -> list[web.RouteDef]:
@@ -14,4 +14,5 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/models/{model}", models.retrieve_model, allow_head=False),
         web.post("/v1/chat/completions", chat.chat_completions),
         web.post("/v1/embeddings", embeddings.embeddings),
+        web.post("/v1/rerank", rerank.rerank),
     ]

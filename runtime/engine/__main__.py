@@ -1,8 +1,8 @@
 """The runner: `python -m corral.runtime.engine`, one process for one loaded model.
 
 Order of messages: `Hello` once llama.cpp is imported; the parent's `Load`; `Loading` any number of times; `Loaded`, or
-`LoadRefused` and the end. Then `Submit`, `Embed`, `Cancel`, `Pause` and `Ping` at any time. The end of stdin ends the
-process.
+`LoadRefused` and the end. Then `Submit`, `Embed`, `Rank`, `Cancel`, `Pause` and `Ping` at any time. The end of stdin
+ends the process.
 """
 
 from __future__ import annotations
@@ -15,11 +15,25 @@ import traceback
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from corral.runtime.engine.process import SOFTWARE_ERROR, harden, run_or_end, yield_early
-from corral.runtime.engine.protocol import Cancel, Embed, Hello, Load, LoadRefused, Pause, Ping, Pong, Refused, Submit
+from corral.runtime.engine.protocol import (
+    Cancel,
+    Embed,
+    Hello,
+    Load,
+    LoadRefused,
+    Pause,
+    Ping,
+    Pong,
+    Rank,
+    Refused,
+    Submit,
+)
 from corral.runtime.engine.wire import FrameReader, FrameWriter, take_standard_streams
 
 if TYPE_CHECKING:
     from corral.runtime.engine.embed import Embedder
+    from corral.runtime.engine.pooler import Pooler
+    from corral.runtime.engine.rank import Ranker
 
 _COMMANDS: Final = 1024
 
@@ -50,7 +64,9 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     from corral.runtime.engine.loading import load_model, open_shelf
     from corral.runtime.engine.loop import Command, Loop
     from corral.runtime.engine.pooled import PooledContext
+    from corral.runtime.engine.pooler import Pooler
     from corral.runtime.engine.prepare import Preparer
+    from corral.runtime.engine.rank import Ranker
 
     log = EngineLog()
     backend = start_backend(log)
@@ -64,10 +80,12 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     except LoadError as error:
         writer.send(LoadRefused(str(error)))
         return
-    embedder = Embedder(model, load, log, writer.send, context if isinstance(context, PooledContext) else None)
+    pooler = Pooler(model, load, log, writer.send, context if isinstance(context, PooledContext) else None)
+    embedder = Embedder(model, pooler, writer.send)
+    ranker = Ranker(model, pooler, writer.send)
     if isinstance(context, PooledContext):
         writer.send(loaded)
-        _serve_embeddings(reader, writer, embedder)
+        _serve_pooled(reader, writer, pooler, embedder, ranker)
         return
     commands: queue.Queue[Command] = queue.Queue(_COMMANDS)
     loop = Loop(model, context, commands, writer.send, load.num_sequences, open_shelf(load, context))
@@ -84,8 +102,10 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
                     commands.put(prepared)
             case Embed():
                 embedder.submit(message)
+            case Rank():
+                ranker.submit(message)
             case Cancel():
-                embedder.cancel(message.id)
+                pooler.cancel(message.id)
                 commands.put(message)
                 loop.cancel_soon(message.id)
             case Pause() | Ping():
@@ -96,18 +116,20 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     del backend  # llama.cpp calls into it until here
 
 
-def _serve_embeddings(reader: FrameReader, writer: FrameWriter, embedder: Embedder) -> None:
-    """Serve with a model that only embeds."""
+def _serve_pooled(reader: FrameReader, writer: FrameWriter, pooler: Pooler, embedder: Embedder, ranker: Ranker) -> None:
+    """Serve with a model that only embeds or ranks."""
     while (message := reader.read()) is not None:
         match message:
             case Embed():
                 embedder.submit(message)
+            case Rank():
+                ranker.submit(message)
             case Cancel():
-                embedder.cancel(message.id)
+                pooler.cancel(message.id)
             case Ping():
                 writer.send(Pong(message.nonce))
             case Submit():
-                writer.send(Refused(message.id, "bad_request", "the model only embeds"))
+                writer.send(Refused(message.id, "bad_request", "the model does not generate text"))
             case Pause():
                 pass
             case Load():

@@ -159,8 +159,7 @@ class Slots:
         slot = next((slot for slot in self._kept if slot != besides), None)
         if slot is None:
             return False
-        if self._shelf is not None and (computed := self._computed(slot, _WORTH_WRITING)):
-            self._shelf.put_soon(computed)
+        self._shelve(slot)
         self._release(slot)
         return True
 
@@ -193,6 +192,11 @@ class Slots:
             self._context.forget(slot)
             self._free.append(slot)
             self._shelf.drop(number)
+
+    def _shelve(self, slot: int) -> None:
+        """Write a kept sequence that is to go to disk, if that is wanted and worth it."""
+        if self._shelf is not None and (computed := self._computed(slot, _WORTH_WRITING)):
+            self._shelf.put_soon(computed)
 
     def _computed(self, slot: int, least: int) -> Computed | None:
         """Return a kept sequence of at least so many tokens with its state."""
@@ -244,11 +248,13 @@ class Slots:
         whole = length == self.tree.length(source)
         # To go on at a kept one's end costs nothing to take back; a recurrent memory could not be.
         copies = not (whole and source in self._kept) if self._context.copies else self._context.copies_whole and whole
-        if copies and self._make_room(request.cells - length * self._context.copies, besides=source):
-            self._touch(source)
+        if copies and self._make_room(0, besides=source):
+            if length >= _WORTH_KEEPING:
+                self._touch(source)
             slot = self._free.pop()
             held = length if self._context.copy(source, slot, length) else 0
             self._hold(slot, request, held)
+            self._give_way()  # the source too: what is shared stays
             return slot, held
         if source not in self._kept or (self._context.copies_whole and not whole):
             return self._empty_slot(request), 0
@@ -256,13 +262,19 @@ class Slots:
 
     def _take_over(self, request: Request, length: int, source: int) -> tuple[int, int]:
         """Run a request on a kept sequence, cut to its first `length` tokens."""
+        if length < self.tree.length(source):
+            self._shelve(source)
         del self._kept[source]
         self.tree.remove(source)
         held = length if self._context.cut(source, length) else 0
         self._hold(source, request, held)
+        self._give_way()
+        return source, held
+
+    def _give_way(self) -> None:
+        """Evict what is in the way of cells that are reserved already; what may be admitted has room."""
         while self.cells.free < 0:
             assert self.evict_one()
-        return source, held
 
     def _empty_slot(self, request: Request) -> int:
         assert self._make_room(request.cells)

@@ -81,6 +81,7 @@ class Model:
         self.begins = self._bos >= 0
         self.first_token = max(0, int(c.llama_vocab_bos(vocab)))
         self.pooling = self._number("pooling_type", c.LLAMA_POOLING_TYPE_UNSPECIFIED)
+        self.ranks = self.pooling == c.LLAMA_POOLING_TYPE_RANK
 
     @property
     def memory_kind(self) -> MemoryKind:
@@ -93,6 +94,24 @@ class Model:
         """Return the model's own Jinja template."""
         raw: bytes | None = c.llama_model_chat_template(self.pointer, None)
         return raw.decode("utf-8", errors="replace") if raw else None
+
+    def rank_template(self) -> str | None:
+        """Return the text a reranker wants its {query} and {document} in, None where marks stand around them."""
+        raw: bytes | None = c.llama_model_chat_template(self.pointer, b"rerank")
+        return raw.decode("utf-8", errors="replace") if raw else None
+
+    def pair_marks(self) -> tuple[list[int], list[int], list[int]]:
+        """Return the tokens before, between and after a query and a document.
+
+        [BOS] query [EOS] [SEP] document [EOS], each as far as the vocabulary adds it; SEP stands in for an EOS that is
+        not there (llama.cpp's server, `format_prompt_rerank`).
+        """
+        sep = int(c.llama_vocab_sep(self._vocab))
+        eos = int(c.llama_vocab_eos(self._vocab))
+        eos = eos if eos >= 0 else sep
+        ends = [eos] if c.llama_vocab_get_add_eos(self._vocab) and eos >= 0 else []
+        separates = [sep] if c.llama_vocab_get_add_sep(self._vocab) and sep >= 0 else []
+        return ([self._bos] if self.begins else [], ends + separates, ends)
 
     def special_texts(self) -> tuple[str, str]:
         """Return what the beginning and the end of a text look like, "" where the vocabulary has none."""

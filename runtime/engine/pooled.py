@@ -1,4 +1,4 @@
-"""A llama.cpp context that turns texts into vectors: many texts a batch, each pooled to one vector."""
+"""A llama.cpp context that turns texts into vectors or scores: many texts a batch, each pooled to one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _UNPOOLED: Final = (c.LLAMA_POOLING_TYPE_UNSPECIFIED, c.LLAMA_POOLING_TYPE_NONE)
 
 
 class PooledContext:
-    """Computes vectors, pooled as the model says, or as their mean where it says nothing. Belongs to one thread."""
+    """Computes vectors, pooled as the model says, or as their mean where it says nothing. Belongs to one thread.
+
+    Of a model that ranks, a text's vector is what its classification head says.
+    """
 
     def __init__(self, model: Model, load: Load, log: EngineLog) -> None:
         """Reserve the memory. Raises LoadError."""
@@ -41,14 +44,13 @@ class PooledContext:
         self.pointer = c.llama_init_from_model(model.pointer, params)
         if not self.pointer:
             raise LoadError(log.last_errors() or "llama.cpp could not reserve the context")
-        if c.llama_pooling_type(self.pointer) == c.LLAMA_POOLING_TYPE_RANK:
-            raise LoadError("the model ranks texts; it cannot be used to embed them")
         self._memory = c.llama_get_memory(self.pointer)
-        self._width = int(c.llama_model_n_embd_out(model.pointer))
+        width = c.llama_model_n_cls_out if model.ranks else c.llama_model_n_embd_out
+        self._width = int(width(model.pointer))
         self.num_batch = min(int(c.llama_n_ubatch(self.pointer)), int(c.llama_n_ctx(self.pointer)))
         self._batch = Batch(self.num_batch)
 
-    def embed(self, texts: Sequence[Sequence[int]]) -> list[Any] | None:
+    def compute(self, texts: Sequence[Sequence[int]]) -> list[Any] | None:
         """Return a ctypes array of floats for each text, None where llama.cpp fails.
 
         The texts are tokens, at most `MOST_TEXTS` and at most `num_batch` tokens in all.

@@ -77,8 +77,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     `num_ctx` is the most tokens one sequence may have, `num_cells` the tokens the cache holds for all of them,
     `num_sequences` how many may run at once. `gpu_layers` -1 puts all it can on the GPU. `whole_window` has a
     sliding-window model keep what its window has left behind (more memory, more prompts reused); None weighs it.
-    `embedding` is for a model that only embeds: nothing is reserved for generating. In the folder `shelf` sequences are
-    kept on disk when they leave memory, `shelf_bytes` at most; "" keeps none.
+    `embedding` is for a model that only embeds or ranks: nothing is reserved for generating. In the folder `shelf`
+    sequences are kept on disk when they leave memory, `shelf_bytes` at most; "" keeps none.
     """
 
     path: str
@@ -130,6 +130,16 @@ class Embed(msgspec.Struct, frozen=True, tag="embed"):
     truncate: bool = True
 
 
+class Rank(msgspec.Struct, frozen=True, tag="rank"):
+    """Documents to be scored against a query; `truncate` lets one that is too long be cut at its end."""
+
+    id: int
+    query: str
+    documents: list[str]
+    num_ctx: int = 0
+    truncate: bool = True
+
+
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Forget a request; nothing more is said of it."""
 
@@ -149,7 +159,7 @@ class Ping(msgspec.Struct, frozen=True, tag="ping"):
     nonce: int
 
 
-ToRunner = Load | Submit | Embed | Cancel | Pause | Ping
+ToRunner = Load | Submit | Embed | Rank | Cancel | Pause | Ping
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -276,13 +286,26 @@ class Embedded(msgspec.Struct, frozen=True, tag="embedded"):
     cut: int = 0
 
 
+class Ranked(msgspec.Struct, frozen=True, tag="ranked"):
+    """The scores of a `Rank` in its order, as the model's classification head gives them.
+
+    `cut` documents were too long.
+    """
+
+    id: int
+    scores: list[float]
+    prompt_tokens: int
+    prompt_ns: int
+    cut: int = 0
+
+
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
     """The answer to `Ping`."""
 
     nonce: int
 
 
-FromRunner = Hello | Loading | Loaded | LoadRefused | Started | Refused | Step | Embedded | Pong
+FromRunner = Hello | Loading | Loaded | LoadRefused | Started | Refused | Step | Embedded | Ranked | Pong
 
 _encoder = msgspec.msgpack.Encoder()
 

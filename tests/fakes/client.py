@@ -26,6 +26,8 @@ from corral.runtime.verbs import (
     ModelDetails,
     ModelSummary,
     Progress,
+    Ranking,
+    RerankRequest,
     Stats,
 )
 from corral.store.errors import DigestMismatch, ModelNotFound
@@ -174,6 +176,16 @@ class FakeClient:
         width = request.dimensions or 3
         vectors = tuple((float(len(text)), *([0.5] * (width - 1))) for text in request.texts)
         return Embeddings(vectors, Stats(total_ns=5, load_ns=1, prompt_tokens=sum(map(len, request.texts))))
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        self.asked.append(request)
+        name = self._find(request.model).name
+        if self.fail_with is not None:
+            raise self.fail_with
+        self.memory[name] = loaded(name)
+        scores = tuple(float(len(text)) for text in request.documents)
+        tokens = sum(len(request.query + text) for text in request.documents)
+        return Ranking(scores, Stats(total_ns=5, load_ns=1, prompt_tokens=tokens))
 
     async def unload(self, model: str) -> None:
         self.asked.append(("unload", model))

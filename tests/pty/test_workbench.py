@@ -97,7 +97,7 @@ def test_from_an_empty_store_to_an_answer_seen_by_everybody(size: tuple[int, int
     port = free_port()
     store = tmp_path / "models"
     with Terminal([CORRAL], environment(store, port, home), columns=size[0], lines=size[1]) as terminal:
-        terminal.wait_for("There is no model here yet", "starter model")
+        terminal.wait_for("There is no model to chat with here yet", "starter model")
         terminal.press(ENTER)
         terminal.wait_for(f"Prompt to {STARTER_MODEL}", patience_s=180)
         terminal.press("Write one sentence about the sea.")

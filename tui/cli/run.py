@@ -53,6 +53,8 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
         if "embedding" in details.capabilities and "completion" not in details.capabilities:
             _print_vector(session, details.name, prompt, keep_alive_s, flags)
             return 0
+        if "rerank" in details.capabilities:
+            raise CommandError(f"model '{details.name}' ranks documents: ask it on /api/rerank or /v1/rerank")
         if interactive:
             from corral.tui.cli.repl import converse
 

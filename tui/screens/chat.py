@@ -102,10 +102,11 @@ class ChatScreen(WorkbenchScreen):
 
     async def _find_models(self) -> None:
         try:
-            self._models = await self.link.call(lambda client: client.list_models())
+            found = await self.link.call(lambda client: client.list_models())
         except (StoreError, RunError) as error:
             self.notify(clean(str(error)), severity="error", markup=False)
             return
+        self._models = tuple(model for model in found if model.chats)
         has_none = not self._models
         self.set_class(has_none, "-no-models")
         chat = self.chats.current

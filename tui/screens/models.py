@@ -24,6 +24,7 @@ from corral.tui.dialogs.pull import pull_dialog
 from corral.tui.figures import size
 from corral.tui.screens.calling import CallingScreen, exhaust
 from corral.tui.screens.modelfile import ModelfileScreen
+from corral.tui.text import clean_line
 from corral.tui.widgets import model_table
 from corral.tui.widgets.filter_bar import FilterBar
 from corral.tui.widgets.glyphs import terminal_glyphs
@@ -216,8 +217,13 @@ class ModelsScreen(CallingScreen):
 
     async def action_open(self) -> None:
         """Chat with the model under the cursor."""
-        if (model := self.highlighted) is not None:
-            await self.workbench.open_chat(model.name)
+        if (model := self.highlighted) is None:
+            return
+        if not model.chats:
+            what = ", ".join(model.capabilities)
+            self.notify(clean_line(f"{model.name} does not chat, what it can do: {what}"), markup=False)
+            return
+        await self.workbench.open_chat(model.name)
 
     @work(group="load", exit_on_error=False)
     async def action_load(self) -> None:

@@ -25,10 +25,11 @@ _LETTERS = {
     "insert": "I",
     "vision": "V",
     "embedding": "E",
+    "rerank": "K",
     "thinking": "R",
     "audio": "A",
 }
-CAPABILITY_LEGEND = "T tools R reasoning V vision E embed I insert C chat"
+CAPABILITY_LEGEND = "T tools R reason V vision E embed K rank I insert C chat"
 
 _QUANTITIES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 

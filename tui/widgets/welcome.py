@@ -19,7 +19,7 @@ from corral.tui.widgets.glyphs import Glyphs, bar
 __all__ = ["Welcome"]
 
 _BAR = 40
-_OFFER = """There is no model here yet.
+_OFFER = """There is no model to chat with here yet.
 
   f ⏎ fetch the starter model SmolLM2 135M (98 MB), then chat with it
   2   go to Models: p there fetches any other

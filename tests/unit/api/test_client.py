@@ -23,6 +23,7 @@ from corral.runtime.verbs import (
     GenerateRequest,
     Logprob,
     Message,
+    RerankRequest,
 )
 from corral.store.errors import InvalidName, ModelNotFound
 from tests.fakes.client import loaded
@@ -299,3 +300,15 @@ async def test_embed(client: HttpClient, served: Served) -> None:
     assert replace(asked, caller=None) == request
     with pytest.raises(ModelNotFound):
         await client.embed(EmbedRequest("nope", ("x",)))
+
+
+async def test_rerank(client: HttpClient, served: Served) -> None:
+    request = RerankRequest(MODEL, "q", ("ab", "abc", ""), truncate=False, options={"num_ctx": 8}, keep_alive_s=FOREVER)
+    found = await client.rerank(request)
+    assert found.scores == (2.0, 3.0, 0.0)
+    assert (found.stats.total_ns, found.stats.load_ns, found.stats.prompt_tokens) == (5, 1, 8)
+    (asked,) = served.fake.asked
+    assert isinstance(asked, RerankRequest)
+    assert replace(asked, caller=None) == request
+    with pytest.raises(ModelNotFound):
+        await client.rerank(RerankRequest("nope", "q", ("x",)))

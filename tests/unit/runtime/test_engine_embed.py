@@ -12,7 +12,7 @@ import gguf
 import pytest
 
 from corral.runtime.engine.embed import cut_end, normalised
-from corral.runtime.engine.protocol import Embed, Embedded, Loaded, LoadRefused, Ping, Pong, RawPrompt, Submit
+from corral.runtime.engine.protocol import Embed, Embedded, Loaded, Ping, Pong, RawPrompt, Submit
 from corral.runtime.vectors import unpack
 from tests.unit.runtime.runner_process import GREEDY, RunnerProcess
 from tests.unit.runtime.tiny_bert import CTX, write_bert
@@ -129,17 +129,13 @@ def test_a_cancelled_request_is_never_heard_of_again(runner: RunnerProcess, tmp_
     assert not [one for one in runner.others if isinstance(one, Embedded) and one.id == 1]
 
 
-def test_an_encoder_does_not_generate_and_a_ranker_does_not_embed(runner: RunnerProcess, tmp_path: Path) -> None:
+def test_an_encoder_does_not_generate(runner: RunnerProcess, tmp_path: Path) -> None:
     load_bert(runner, write_bert(tmp_path / "bert.gguf"))
     answer = runner.answer(1)
     runner.send(Submit(1, RawPrompt("the fox"), GREEDY, 0))
     runner.read_until(lambda: answer.is_over)
     assert answer.refused is not None
-    with RunnerProcess() as other:
-        path = write_bert(tmp_path / "rank.gguf", gguf.PoolingType.RANK)
-        refused = other.load(path, embedding=True)
-    assert isinstance(refused, LoadRefused)
-    assert "rank" in refused.message
+    assert answer.refused.kind == "bad_request"
 
 
 def test_normalised() -> None:

@@ -16,20 +16,26 @@ WORDS = ["▁the", "▁fox", "▁ran", "▁and", "▁saw", "▁a", "▁dog", "�
 CHAT_TEMPLATE = (
     "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[a]{% endif %}"
 )
+RANK_TEMPLATE = "<s>the {query} and {document}</s>"
 
 Tensor = NDArray[np.float32]
 
 
 def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
-    """Write a model of `kind`: "full", "sliding", "recurrent" or "hybrid"."""
-    arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba", "hybrid": "jamba"}[kind]
+    """Write a model of `kind`: "full", "sliding", "recurrent", "hybrid", or "ranker", which says yes or no."""
+    arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba", "hybrid": "jamba", "ranker": "qwen3"}[kind]
     writer = gguf.GGUFWriter(path, arch)
     writer.add_context_length(CTX)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_layer_norm_rms_eps(1e-5)
     num_tokens = _add_vocabulary(writer)
-    writer.add_chat_template(template)
+    if kind == "ranker":
+        writer.add_pooling_type(gguf.PoolingType.RANK)
+        writer.add_classifier_output_labels(["yes", "no"])
+        writer.add_chat_template([{"name": "rerank", "template": RANK_TEMPLATE}])
+    else:
+        writer.add_chat_template(template)
     random = np.random.default_rng(7)
     tensors = {"token_embd.weight": _matrix(random, num_tokens, WIDTH), "output_norm.weight": _ones(WIDTH)}
     if kind == "recurrent":
@@ -37,7 +43,9 @@ def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
     elif kind == "hybrid":
         _add_jamba(writer, tensors, random)
     else:
-        _add_attention(writer, tensors, random, gemma=kind == "sliding")
+        _add_attention(writer, tensors, random, kind)
+    if kind == "ranker":
+        tensors["cls.output.weight"] = _matrix(random, 2, WIDTH)
     for name, tensor in tensors.items():
         writer.add_tensor(name, tensor)
     writer.write_header_to_file()
@@ -62,16 +70,14 @@ def _add_vocabulary(writer: gguf.GGUFWriter) -> int:
     return len(tokens)
 
 
-def _add_attention(
-    writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.random.Generator, *, gemma: bool
-) -> None:
+def _add_attention(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.random.Generator, kind: str) -> None:
     writer.add_feed_forward_length(FEED)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(HEADS)
     size = WIDTH // HEADS
     writer.add_key_length(size)
     writer.add_value_length(size)
-    if gemma:
+    if kind == "sliding":
         writer.add_sliding_window(WINDOW)
     for layer in range(LAYERS):
         block = f"blk.{layer}"
@@ -79,9 +85,10 @@ def _add_attention(
         tensors[f"{block}.ffn_norm.weight"] = _ones(WIDTH)
         for name in ("q", "k", "v", "output"):
             tensors[f"{block}.attn_{name}.weight"] = _matrix(random, WIDTH, WIDTH)
-        if gemma:
+        if kind in {"sliding", "ranker"}:
             for name in ("attn_q_norm", "attn_k_norm"):
                 tensors[f"{block}.{name}.weight"] = _ones(size)
+        if kind == "sliding":
             for name in ("post_attention_norm", "post_ffw_norm"):
                 tensors[f"{block}.{name}.weight"] = _ones(WIDTH)
         tensors[f"{block}.ffn_gate.weight"] = _matrix(random, FEED, WIDTH)

@@ -104,7 +104,7 @@ async def test_an_empty_store_offers_and_fetches_its_first_model(size: tuple[int
     client.gate = asyncio.Semaphore(0)
     app = workbench(client, Where.CHAT)
     async with app.run_test(size=size) as pilot:
-        await until(pilot, lambda: "There is no model here yet." in picture(app))
+        await until(pilot, lambda: "There is no model to chat with here yet." in picture(app))
         await pilot.press("f")
         client.release(2)
         await until(pilot, lambda: " 50%  50B/100B" in picture(app))
@@ -252,6 +252,24 @@ async def test_models_are_chosen_by_name() -> None:
         await until(pilot, lambda: "smollm2:135m" not in picture(app).splitlines()[6])
         await pilot.press("enter")
         await until(pilot, lambda: "Prompt to qwen3:8b" in picture(app))
+
+
+async def test_a_model_that_does_not_chat_is_not_offered() -> None:
+    client = FakeClient.with_models("ranker:1", "smollm2:135m", "embedder:1")
+    client.models["ranker:1"] = replace(client.models["ranker:1"], capabilities=("rerank",))
+    client.models["embedder:1"] = replace(client.models["embedder:1"], capabilities=("embedding",))
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2:135m" in picture(app))
+        await pilot.press("escape", "m")
+        await until(pilot, lambda: "Chat with which model?" in picture(app))
+        assert "smollm2:135m" in picture(app)
+        assert "ranker:1" not in picture(app)
+        assert "embedder:1" not in picture(app)
+        await pilot.press("escape", "f3")
+        await until(pilot, lambda: "C chat" in picture(app) and "ranker:1" in picture(app))
+        await pilot.press("home", *"/ranker", "enter", "enter")
+        await until(pilot, lambda: "ranker:1 does not chat, what it can do: rerank" in picture(app))
 
 
 async def test_the_last_answer_is_copied() -> None:

@@ -216,6 +216,7 @@ def test_sorting_and_cells() -> None:
     assert parameter_count("8B") > parameter_count("999M") > parameter_count("") == parameter_count("huge")
     assert capabilities(("completion", "tools", "thinking")) == "T·R"
     assert capabilities(("completion",)) == "C"
+    assert capabilities(("rerank",)) == "K"
     assert capabilities(()) == "—"
     cells = row(summary("a:1"), state=None, is_marked=True, now=datetime(2026, 6, 5, 12, 30, tzinfo=UTC))
     assert cells["used"].plain == "3d"

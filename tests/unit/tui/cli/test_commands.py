@@ -257,6 +257,15 @@ def test_run_prints_the_vector_of_an_embedding_model(corral: Driver, capsys: pyt
     )
 
 
+def test_run_says_what_a_ranking_model_is_for(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    corral.fake.models["mini:latest"] = replace(summary("mini:latest"), capabilities=("rerank",))
+    assert corral("run", "mini", "some", "text") == 1
+    assert capsys.readouterr().err == (
+        "Error: model 'mini:latest' ranks documents: ask it on /api/rerank or /v1/rerank\n"
+    )
+    assert not corral.fake.asked
+
+
 def test_run_without_thinking_is_taken(corral: Driver) -> None:
     assert corral("run", "--think=false", "smollm2:135m", "hi") == 0
 

@@ -1,0 +1,142 @@
+"""What every request that goes to a runner has: a row in the table, a way to be stopped, how its model is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from corral.runtime.engine import protocol
+from corral.runtime.errors import RequestCanceled, RunError
+from corral.runtime.library import Library, ModelOnDisk
+from corral.runtime.memory import cache_bytes_per_token, choose_cells
+from corral.runtime.options import OPTIONS, Options, unknown_names
+from corral.runtime.requests import RequestLog
+from corral.runtime.runner import RunnerStream
+from corral.runtime.scheduler import Scheduler, Wanted
+from corral.runtime.settings import Settings
+from corral.runtime.verbs import Caller
+from corral.store.errors import StoreError
+
+T = TypeVar("T")
+
+DEFAULT_CONTEXT = 4096
+SMALLEST_CONTEXT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What the verbs that need a runner work with. Owned by the service loop.
+
+    `new_id` makes ids for callers that bring none, `clock` is monotonic seconds, `free_memory` in bytes.
+    """
+
+    settings: Settings
+    library: Library
+    scheduler: Scheduler
+    requests: RequestLog
+    clock: Callable[[], float]
+    free_memory: Callable[[], int]
+    new_id: Callable[[], str]
+
+    def caller(self, given: Caller | None, verb: str) -> Caller:
+        """Return who asks; without one it is this process."""
+        return given or Caller(self.new_id(), "local", "", verb)
+
+    def row(self, caller: Caller, model: str) -> Row:
+        """Return the request's row, to be entered."""
+        return Row(self.requests, caller, model)
+
+    def keep_alive_s(self, given: float | None) -> float:
+        """Return how long the model stays once the request is done."""
+        return self.settings.keep_alive_s if given is None else given
+
+    def wanted(self, model: ModelOnDisk, options: Options, given: Mapping[str, object]) -> Wanted:
+        """Return how the model is to be loaded; `given` are the options as the model and the request name them."""
+        settings, header = self.settings, model.header
+        num_ctx = options.num_ctx or settings.context_length or DEFAULT_CONTEXT
+        if header.context_length:
+            num_ctx = min(num_ctx, header.context_length)
+        num_ctx = max(num_ctx, SMALLEST_CONTEXT)
+        per_token = cache_bytes_per_token(header.metadata, settings.kv_cache_type)
+        load = protocol.Load(
+            path=str(model.path),
+            num_ctx=num_ctx,
+            num_cells=choose_cells(num_ctx, settings.num_parallel, per_token, self.free_memory()),
+            num_sequences=settings.num_parallel,
+            num_batch=options.num_batch,
+            num_threads=options.num_thread,
+            gpu_layers=options.num_gpu,
+            main_gpu=options.main_gpu,
+            use_mmap=options.use_mmap,
+            flash_attention=settings.flash_attention,
+            kv_type=settings.kv_cache_type,
+            shelf=str(settings.prompt_cache) if settings.prompt_cache and settings.prompt_cache_bytes else "",
+            shelf_bytes=settings.prompt_cache_bytes,
+            embedding="completion" not in model.capabilities,
+        )
+        explicit = frozenset(
+            name for name, value in given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads
+        )
+        return Wanted(model.shown, model.weights.hex, load, explicit)
+
+
+class Row:
+    """A request's row, opened on entry and closed on exit by whoever opened it: the API's middleware or the verb."""
+
+    def __init__(self, requests: RequestLog, caller: Caller, model: str) -> None:
+        self._requests = requests
+        self._caller = caller
+        self._model = model
+        self._ours = False
+
+    def __enter__(self) -> None:
+        self._ours = self._requests.get(self._caller.request_id) is None
+        self._requests.begin(self._caller, self._model)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not self._ours:
+            return
+        row = self._caller.request_id
+        if error is None:
+            self._requests.end(row, status=200)
+        elif isinstance(error, (GeneratorExit, asyncio.CancelledError, RequestCanceled)):
+            self._requests.end(row, status=499, note="stopped")
+        else:
+            known = isinstance(error, (RunError, StoreError))
+            self._requests.end(row, status=500, note=str(error) if known else type(error).__name__)
+
+
+class Cancellation:
+    """Lets somebody else stop a request, wherever it waits."""
+
+    def __init__(self) -> None:
+        self._asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.stream: RunnerStream | None = None
+
+    def cancel(self) -> None:
+        """Stop the request: what is guarded, and the stream."""
+        if not self._asked.done():
+            self._asked.set_result(None)
+        if self.stream is not None:
+            self.stream.fail(RequestCanceled())
+
+    async def guard(self, awaitable: Awaitable[T]) -> T:
+        """Await something unless the request is stopped first. Raises RequestCanceled."""
+        work = asyncio.ensure_future(awaitable)
+        either: set[asyncio.Future[Any]] = {work, self._asked}
+        try:
+            await asyncio.wait(either, return_when="FIRST_COMPLETED")
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+        if self._asked.done() or work.cancelled():
+            raise RequestCanceled
+        return work.result()
+
+
+def ignored(options: Mapping[str, object]) -> tuple[str, ...]:
+    """Return warnings of a request's options that mean nothing here."""
+    return tuple(f"option {name!r} is not known and was ignored" for name in unknown_names(options))

@@ -1,0 +1,112 @@
+"""The verbs whose texts go to a runner whole and come back as numbers: embed and rerank."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TypeVar
+
+from corral.runtime.dispatch import Cancellation, Dispatch, ignored
+from corral.runtime.engine import protocol
+from corral.runtime.errors import NotSupported
+from corral.runtime.library import ModelOnDisk
+from corral.runtime.options import parse_options
+from corral.runtime.runner import Runner
+from corral.runtime.snapshot import RequestState
+from corral.runtime.vectors import unpack
+from corral.runtime.verbs import Embeddings, EmbedRequest, Ranking, RerankRequest, Stats
+
+Part = TypeVar("Part", protocol.Embedded, protocol.Ranked)
+
+MOST_TEXTS = 256
+"""Texts in one message to a runner: a message has its bounds."""
+
+
+class Pooling:
+    """Answers embed and rerank. Owned by the service loop."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Turn texts into vectors; see `verbs.Client.embed`."""
+
+        async def ask(runner: Runner, num_ctx: int) -> list[protocol.Embedded]:
+            make = partial(protocol.Embed, num_ctx=num_ctx, truncate=request.truncate)
+            return [await runner.embed(partial(make, texts=texts)) for texts in _in_parts(request.texts)]
+
+        parts, stats = await self._answer(request, "embed", ask)
+        vectors = tuple(unpack(vector, request.dimensions) for part in parts for vector in part.vectors)
+        return Embeddings(vectors, stats, _warnings(request, "texts", len(request.texts), parts))
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """Score documents against a query; see `verbs.Client.rerank`."""
+
+        async def ask(runner: Runner, num_ctx: int) -> list[protocol.Ranked]:
+            make = partial(protocol.Rank, query=request.query, num_ctx=num_ctx, truncate=request.truncate)
+            return [await runner.rank(partial(make, documents=texts)) for texts in _in_parts(request.documents)]
+
+        parts, stats = await self._answer(request, "rerank", ask)
+        scores = tuple(score for part in parts for score in part.scores)
+        return Ranking(scores, stats, _warnings(request, "documents", len(request.documents), parts))
+
+    async def _answer(
+        self,
+        request: EmbedRequest | RerankRequest,
+        verb: str,
+        ask: Callable[[Runner, int], Awaitable[list[Part]]],
+    ) -> tuple[list[Part], Stats]:
+        """Hold the model for as long as `ask` needs it; `ask` gets the runner and the context in tokens."""
+        dispatch = self._dispatch
+        caller = dispatch.caller(request.caller, verb)
+        row = caller.request_id
+        with dispatch.row(caller, request.model):
+            model = await dispatch.library.open(request.model)
+            _check(model, request, verb)
+            options = parse_options(model.parameters, request.options)
+            wanted = dispatch.wanted(model, options, {**model.parameters, **request.options})
+            keep_alive_s = dispatch.keep_alive_s(request.keep_alive_s)
+            began = dispatch.clock()
+            cancellation = Cancellation()
+            dispatch.requests.begin(caller, model.shown, cancellation.cancel)
+            dispatch.requests.update(row, state=RequestState.WAITING)
+            async with AsyncExitStack() as stack:
+                held = dispatch.scheduler.lease(wanted, keep_alive_s)
+                lease = await cancellation.guard(stack.enter_async_context(held))
+                dispatch.requests.update(row, state=RequestState.PREFILL)
+                parts = await cancellation.guard(ask(lease.runner, wanted.load.num_ctx))
+            stats = Stats(
+                total_ns=int((dispatch.clock() - began) * 1e9),
+                load_ns=lease.load_ns,
+                prompt_tokens=sum(part.prompt_tokens for part in parts),
+                prompt_ns=sum(part.prompt_ns for part in parts),
+            )
+            dispatch.requests.update(row, prompt_tokens=stats.prompt_tokens, prompt_done=stats.prompt_tokens)
+        return parts, stats
+
+
+def _check(model: ModelOnDisk, request: EmbedRequest | RerankRequest, verb: str) -> None:
+    ranks = "rerank" in model.capabilities
+    if ranks != isinstance(request, RerankRequest):
+        raise NotSupported(f'"{request.model}" does not support {verb}')
+    # llama.cpp would take the first of the hidden values for a score.
+    if ranks and not any(tensor.name.startswith("cls.") for tensor in model.header.tensors):
+        raise NotSupported(
+            f'"{request.model}" cannot rerank: its file lacks the classification head (cls.output.weight); '
+            "use one that was converted as a reranker"
+        )
+
+
+def _in_parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(texts), MOST_TEXTS):
+        yield list(texts[start : start + MOST_TEXTS])
+
+
+def _warnings(
+    request: EmbedRequest | RerankRequest, what: str, count: int, parts: Sequence[protocol.Embedded | protocol.Ranked]
+) -> tuple[str, ...]:
+    warnings = ignored(request.options)
+    if cut := sum(part.cut for part in parts):
+        warnings += (f"{cut} of {count} {what} were longer than the context and were cut at their end",)
+    return warnings
