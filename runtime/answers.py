@@ -13,7 +13,7 @@ from corral.runtime.engine import protocol
 from corral.runtime.errors import BadRequest, NotSupported, RequestCanceled, RunError
 from corral.runtime.formats import grammar_for
 from corral.runtime.library import Library, ModelOnDisk
-from corral.runtime.memory import cache_bytes_per_token, choose_cells
+from corral.runtime.loads import load_message
 from corral.runtime.options import OPTIONS, Options, parse_options, unknown_names
 from corral.runtime.requests import RequestLog
 from corral.runtime.runner import Output, Runner, RunnerStream
@@ -249,24 +249,19 @@ class Answers:
 
     def _wanted(self, job: _Job) -> Wanted:
         """How the model is to be loaded for this request."""
-        options, settings, header = job.options, self._settings, job.model.header
+        settings, header = self._settings, job.model.header
+        options = parse_options(settings.load_options, job.given)
         num_ctx = options.num_ctx or settings.context_length or DEFAULT_CONTEXT
         if header.context_length:
             num_ctx = min(num_ctx, header.context_length)
         num_ctx = max(num_ctx, SMALLEST_CONTEXT)
-        per_token = cache_bytes_per_token(header.metadata, settings.kv_cache_type)
-        load = protocol.Load(
-            path=str(job.model.path),
-            num_ctx=num_ctx,
-            num_cells=choose_cells(num_ctx, settings.num_parallel, per_token, self._free_memory()),
-            num_sequences=settings.num_parallel,
-            num_batch=options.num_batch,
-            num_threads=options.num_thread,
-            gpu_layers=options.num_gpu,
-            main_gpu=options.main_gpu,
-            use_mmap=options.use_mmap,
-            flash_attention=settings.flash_attention,
-            kv_type=settings.kv_cache_type,
+        load = load_message(
+            job.model.path,
+            header.metadata,
+            options,
+            settings,
+            num_ctx,
+            self._free_memory(),
             embedding="completion" not in job.model.capabilities,
         )
         explicit = frozenset(
