@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ from corral.runtime.verbs import (
     Message,
     Stats,
 )
+from corral.runtime.waiting import PromptWatch, load_progress
 from corral.store.errors import StoreError
 
 T = TypeVar("T")
@@ -63,6 +64,7 @@ class _Job:
     warnings: tuple[str, ...] = ()
     grammar: protocol.Grammar | None = None
     logprobs: int | None = None
+    progress: bool = False
 
 
 class _Cancellation:
@@ -177,6 +179,7 @@ class Answers:
             shift=request.shift if request.shift is not None else model.header.architecture not in _NOT_SHIFTED,
             warnings=_ignored(request.options),
             logprobs=request.top_logprobs if request.logprobs else None,
+            progress=request.progress,
             grammar=grammar_for(request.format, request.options, options.grammar, options.regex),
         )
 
@@ -222,7 +225,13 @@ class Answers:
         loads = resident is None or not resident.ready.done()
         self._requests.update(row, state=RequestState.LOADING if loads else RequestState.WAITING)
         async with AsyncExitStack() as stack:
-            lease = await cancellation.guard(stack.enter_async_context(self._scheduler.lease(wanted, job.keep_alive_s)))
+            entering = stack.enter_async_context(self._scheduler.lease(wanted, job.keep_alive_s))
+            leasing = asyncio.ensure_future(cancellation.guard(entering))
+            if job.progress:
+                async with aclosing(load_progress(leasing, partial(self._fraction, wanted.digest))) as steps:
+                    async for step in steps:
+                        yield Chunk(progress=step)
+            lease = await leasing
             if job.prompt is None:
                 total_ns = int((self._clock() - began) * 1e9)
                 yield Chunk(done_reason=DoneReason.LOAD, stats=Stats(total_ns=total_ns, load_ns=lease.load_ns))
@@ -230,12 +239,17 @@ class Answers:
             stream = lease.runner.submit(_submission(job, wanted, lease.runner))
             stack.callback(lease.runner.release, stream)
             cancellation.stream = stream
-            self._requests.update(row, state=RequestState.WAITING)
             warnings = job.warnings
+            self._requests.update(row, state=RequestState.WAITING, warnings=warnings)
             tokens, first = 0, None
+            watch = PromptWatch(self._clock)
             while True:
                 output = await stream.take()
-                warnings += _cut(output)
+                if cut := _cut(output):
+                    warnings += cut
+                    self._requests.update(row, warnings=warnings)
+                if job.progress and (prompt := watch.take(output)) is not None:
+                    yield Chunk(progress=prompt)
                 if output.tokens and first is None:
                     first = self._clock()
                 tokens += output.tokens
@@ -246,6 +260,13 @@ class Answers:
                     total_ns = int((self._clock() - began) * 1e9)
                     yield _last(output.finished, total_ns, lease.load_ns, warnings)
                     return
+
+    def _fraction(self, digest: str) -> float | None:
+        """How much of a model is loaded; None where it is not being loaded."""
+        resident = self._scheduler.find(digest)
+        if resident is not None and resident.ready.done():
+            return None
+        return resident.runner.load_fraction if resident is not None and resident.runner is not None else 0.0
 
     def _wanted(self, job: _Job) -> Wanted:
         """How the model is to be loaded for this request."""
