@@ -32,7 +32,7 @@ async def load_progress(
         if not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-    if loads and told < 1.0 and not task.cancelled() and task.exception() is None:
+    if (loads or told >= 0) and told < 1.0 and not task.cancelled() and task.exception() is None:
         yield LoadProgress(1.0)
 
 

@@ -1,6 +1,7 @@
 """Whether a thread fewer than physical cores makes a stream faster while a screen is open: it takes processor time too.
 
 Decoding gets as many threads as there are physical cores (`process.default_threads`); above 1.03 here that were wrong.
+It says so on a machine that does nothing else: beside other work a thread fewer wins whatever the screen does.
 """
 
 from __future__ import annotations

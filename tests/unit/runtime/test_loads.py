@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 
 from corral.runtime import load_options
 from corral.runtime.engine.protocol import Load, Placement
+from corral.runtime.errors import LoadFailed
 from corral.runtime.loads import load_message
 from corral.runtime.memory import cache_bytes_per_token
 from corral.runtime.options import OPTIONS, parse_options
 from corral.runtime.scheduler import Wanted, reload_reason
 from corral.runtime.settings import Settings
+from corral.runtime.verbs import ChatRequest, Message
+from corral.runtime.workbench import Workbench
+from tests.conftest import STARTER_MODEL
 
 METADATA: Mapping[str, object] = {
     "general.architecture": "llama",
@@ -86,6 +90,32 @@ def test_a_smaller_type_makes_room_for_more() -> None:
     whole = cache_bytes_per_token(METADATA, "f16")
     assert cache_bytes_per_token(METADATA, "q8_0") == pytest.approx(whole * 17 / 32)
     assert cache_bytes_per_token(METADATA, "q8_0", "f16") == pytest.approx(whole * (17 / 32 + 1) / 2)
+
+
+async def test_a_request_has_its_model_loaded_with_another_cache(own_store: Path) -> None:
+    bench = Workbench(Settings(models=own_store, num_parallel=1), warm=False)
+    await bench.start()
+
+    async def cache_bytes(**options: object) -> int:
+        request = ChatRequest(STARTER_MODEL, (Message("user", "Hi"),), {"num_predict": 4, "num_ctx": 1024, **options})
+        text = "".join([chunk.text async for chunk in bench.chat(request)])
+        assert text
+        (resident,) = bench._scheduler.residents
+        assert resident.runner is not None
+        assert resident.runner.loaded is not None
+        return resident.runner.loaded.kv_bytes
+
+    try:
+        whole = await cache_bytes(kv_cache_type="f16")
+        assert await cache_bytes(kv_cache_type="q8_0") == pytest.approx(whole * 17 / 32, rel=0.02)
+        assert await cache_bytes(kv_cache_type="q4_0", flash_attention="on") == pytest.approx(whole * 9 / 32, rel=0.02)
+        assert await cache_bytes() == pytest.approx(whole * 9 / 32, rel=0.02)
+        with pytest.raises(LoadFailed, match="needs flash attention"):
+            await cache_bytes(flash_attention="off", kv_cache_type="q8_0")
+        reasons = [event.text for event in bench.events.newest() if event.kind == "unload"]
+        assert any("reload: kv_cache_type" in reason for reason in reasons)
+    finally:
+        await bench.close()
 
 
 OTHERWISE: Mapping[str, object] = {

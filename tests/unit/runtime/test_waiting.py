@@ -83,6 +83,18 @@ async def test_a_load_is_told_of_as_it_grows_and_at_its_end() -> None:
     assert told == [0.25, 0.5, 1.0]
 
 
+async def test_a_model_that_is_loaded_again_is_told_of_too() -> None:
+    task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    fractions = iter((None, None, 0.5, None))
+    told = []
+    async with aclosing(load_progress(task, lambda: next(fractions))) as steps:
+        async for step in steps:
+            told.append(step.fraction)
+            if not task.done():
+                task.set_result(None)
+    assert told == [0.5, 1.0]
+
+
 async def test_nothing_is_told_where_nothing_is_loaded() -> None:
     task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     task.set_result(None)
