@@ -228,7 +228,9 @@ class Answers:
             entering = stack.enter_async_context(self._scheduler.lease(wanted, job.keep_alive_s))
             leasing = asyncio.ensure_future(cancellation.guard(entering))
             if job.progress:
-                async with aclosing(load_progress(leasing, partial(self._fraction, wanted.digest))) as steps:
+                async with aclosing(
+                    load_progress(leasing, partial(self._scheduler.load_fraction, wanted.digest))
+                ) as steps:
                     async for step in steps:
                         yield Chunk(progress=step)
             lease = await leasing
@@ -260,13 +262,6 @@ class Answers:
                     total_ns = int((self._clock() - began) * 1e9)
                     yield _last(output.finished, total_ns, lease.load_ns, warnings)
                     return
-
-    def _fraction(self, digest: str) -> float | None:
-        """How much of a model is loaded; None where it is not being loaded."""
-        resident = self._scheduler.find(digest)
-        if resident is not None and resident.ready.done():
-            return None
-        return resident.runner.load_fraction if resident is not None and resident.runner is not None else 0.0
 
     def _wanted(self, job: _Job) -> Wanted:
         """How the model is to be loaded for this request."""

@@ -66,8 +66,11 @@ class Publisher:
 
     def _rows(self) -> tuple[RequestView, ...]:
         """The requests, those that wait for a model with how much of it is loaded."""
-        loading = [one for one in self._scheduler.residents if one.state is ModelState.LOADING]
-        fractions = {name: one.runner.load_fraction for one in loading if one.runner is not None for name in one.names}
+        fractions = {
+            name: self._scheduler.load_fraction(one.wanted.digest) or 0.0
+            for one in self._scheduler.residents
+            for name in one.names
+        }
         return tuple(
             replace(row, load_fraction=fractions.get(row.model, 0.0)) if row.state is RequestState.LOADING else row
             for row in self._requests.rows()

@@ -101,6 +101,13 @@ class Scheduler:
         """The resident of these weights."""
         return self._residents.get(digest)
 
+    def load_fraction(self, digest: str) -> float | None:
+        """How much of a model that is asked for is loaded, 0..1; None where it is loaded already."""
+        resident = self.find(digest)
+        if resident is not None and resident.ready.done():
+            return None
+        return resident.runner.load_fraction if resident is not None and resident.runner is not None else 0.0
+
     def waiting(self, digest: str | None = None) -> int:
         """How many requests wait for room, for one model or for any."""
         return len(self._queue) if digest is None else sum(one == digest for one in self._queue.values())

@@ -117,6 +117,7 @@ def test_a_smaller_micro_batch_takes_less_memory(experts: Path) -> None:
         {"use_mmap": True},
         {"use_direct_io": True},
         {"num_threads": 1, "batch_threads": 2},
+        {"micro_batch": 1},
         {"placement": Placement(gpu_layers=0)},
         {"placement": Placement(split_mode="row", tensor_split=(3, 1))},
         {"placement": Placement(main_gpu=0)},
