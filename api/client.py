@@ -223,4 +223,6 @@ def _sampling(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
         body["format"] = request.format
     if request.logprobs:
         body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    if request.progress:
+        body["prompt_eval_progress"] = True
     return body

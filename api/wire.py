@@ -17,11 +17,13 @@ from corral.runtime.verbs import (
     DoneReason,
     Embeddings,
     LoadedModel,
+    LoadProgress,
     Logprob,
     Message,
     ModelDetails,
     ModelSummary,
     Progress,
+    PromptProgress,
     Ranking,
     Stats,
     TensorInfo,
@@ -202,6 +204,14 @@ class LogprobWire(msgspec.Struct, frozen=True):
         return Logprob(self.token, self.logprob, data, tuple(one.to_logprob() for one in self.top_logprobs or ()))
 
 
+class PromptProgressWire(msgspec.Struct, frozen=True):
+    """How far a prompt is."""
+
+    cached: int = 0
+    completed: int = 0
+    total: int = 0
+
+
 class AnswerLine(msgspec.Struct, frozen=True):
     """A line of `/api/generate` or `/api/chat`."""
 
@@ -220,11 +230,17 @@ class AnswerLine(msgspec.Struct, frozen=True):
     eval_duration: int = 0
     warnings: list[str] | None = None
     logprobs: list[LogprobWire] | None = None
+    load_progress: float | None = None
+    prompt_eval_progress: PromptProgressWire | None = None
 
     def to_chunk(self) -> Chunk:
         """Return the verbs' type; a reason we don't know is a plain stop."""
         text = self.response or self.message.content
         logprobs = tuple(one.to_logprob() for one in self.logprobs or ())
+        if self.load_progress is not None:
+            return Chunk(progress=LoadProgress(self.load_progress))
+        if (told := self.prompt_eval_progress) is not None:
+            return Chunk(progress=PromptProgress(told.completed, told.total, told.cached))
         if not self.done:
             return Chunk(text=text, logprobs=logprobs)
         known = self.done_reason in set(DoneReason)

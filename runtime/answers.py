@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from corral.runtime.dispatch import Cancellation, Dispatch, ignored
 from corral.runtime.engine import protocol
@@ -25,6 +27,7 @@ from corral.runtime.verbs import (
     Message,
     Stats,
 )
+from corral.runtime.waiting import PromptWatch, load_progress
 
 _NOT_SHIFTED = frozenset({"deepseek2"})
 """Architectures whose answers end where the context is full, unless a request says otherwise (spec a.7)."""
@@ -48,6 +51,7 @@ class _Job:
     warnings: tuple[str, ...] = ()
     grammar: protocol.Grammar | None = None
     logprobs: int | None = None
+    progress: bool = False
 
 
 class Answers:
@@ -120,6 +124,7 @@ class Answers:
             shift=request.shift if request.shift is not None else model.header.architecture not in _NOT_SHIFTED,
             warnings=ignored(request.options),
             logprobs=request.top_logprobs if request.logprobs else None,
+            progress=request.progress,
             grammar=grammar_for(request.format, request.options, options.grammar, options.regex),
         )
 
@@ -130,7 +135,7 @@ class Answers:
             yield Chunk(done_reason=DoneReason.UNLOAD)
             return
         began = self._clock()
-        wanted = self._dispatch.wanted(job.model, job.options, job.given)
+        wanted = self._dispatch.wanted(job.model, job.given)
         cancellation = Cancellation()
         row = job.caller.request_id
         self._requests.begin(job.caller, job.model.shown, cancellation.cancel)
@@ -138,7 +143,13 @@ class Answers:
         loads = resident is None or not resident.ready.done()
         self._requests.update(row, state=RequestState.LOADING if loads else RequestState.WAITING)
         async with AsyncExitStack() as stack:
-            lease = await cancellation.guard(stack.enter_async_context(scheduler.lease(wanted, job.keep_alive_s)))
+            entering = stack.enter_async_context(scheduler.lease(wanted, job.keep_alive_s))
+            leasing = asyncio.ensure_future(cancellation.guard(entering))
+            if job.progress:
+                async with aclosing(load_progress(leasing, partial(scheduler.load_fraction, wanted.digest))) as steps:
+                    async for step in steps:
+                        yield Chunk(progress=step)
+            lease = await leasing
             if job.prompt is None:
                 total_ns = int((self._clock() - began) * 1e9)
                 yield Chunk(done_reason=DoneReason.LOAD, stats=Stats(total_ns=total_ns, load_ns=lease.load_ns))
@@ -146,12 +157,17 @@ class Answers:
             stream = lease.runner.submit(_submission(job, wanted, lease.runner))
             stack.callback(lease.runner.release, stream)
             cancellation.stream = stream
-            self._requests.update(row, state=RequestState.WAITING)
             warnings = job.warnings
+            self._requests.update(row, state=RequestState.WAITING, warnings=warnings)
             tokens, first = 0, None
+            watch = PromptWatch(self._clock)
             while True:
                 output = await stream.take()
-                warnings += _cut(output)
+                if cut := _cut(output):
+                    warnings += cut
+                    self._requests.update(row, warnings=warnings)
+                if job.progress and (prompt := watch.take(output)) is not None:
+                    yield Chunk(progress=prompt)
                 if output.tokens and first is None:
                     first = self._clock()
                 tokens += output.tokens

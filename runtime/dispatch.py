@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from corral.runtime.engine import protocol
 from corral.runtime.errors import RequestCanceled, RunError
 from corral.runtime.library import Library, ModelOnDisk
-from corral.runtime.memory import cache_bytes_per_token, choose_cells
-from corral.runtime.options import OPTIONS, Options, unknown_names
+from corral.runtime.loads import load_message
+from corral.runtime.options import OPTIONS, parse_options, unknown_names
 from corral.runtime.requests import RequestLog
 from corral.runtime.runner import RunnerStream
 from corral.runtime.scheduler import Scheduler, Wanted
@@ -52,28 +51,21 @@ class Dispatch:
         """Return how long the model stays once the request is done."""
         return self.settings.keep_alive_s if given is None else given
 
-    def wanted(self, model: ModelOnDisk, options: Options, given: Mapping[str, object]) -> Wanted:
+    def wanted(self, model: ModelOnDisk, given: Mapping[str, object]) -> Wanted:
         """Return how the model is to be loaded; `given` are the options as the model and the request name them."""
         settings, header = self.settings, model.header
+        options = parse_options(settings.load_options, given)
         num_ctx = options.num_ctx or settings.context_length or DEFAULT_CONTEXT
         if header.context_length:
             num_ctx = min(num_ctx, header.context_length)
         num_ctx = max(num_ctx, SMALLEST_CONTEXT)
-        per_token = cache_bytes_per_token(header.metadata, settings.kv_cache_type)
-        load = protocol.Load(
-            path=str(model.path),
-            num_ctx=num_ctx,
-            num_cells=choose_cells(num_ctx, settings.num_parallel, per_token, self.free_memory()),
-            num_sequences=settings.num_parallel,
-            num_batch=options.num_batch,
-            num_threads=options.num_thread,
-            gpu_layers=options.num_gpu,
-            main_gpu=options.main_gpu,
-            use_mmap=options.use_mmap,
-            flash_attention=settings.flash_attention,
-            kv_type=settings.kv_cache_type,
-            shelf=str(settings.prompt_cache) if settings.prompt_cache and settings.prompt_cache_bytes else "",
-            shelf_bytes=settings.prompt_cache_bytes,
+        load = load_message(
+            model.path,
+            header.metadata,
+            options,
+            settings,
+            num_ctx,
+            self.free_memory(),
             embedding="completion" not in model.capabilities,
         )
         explicit = frozenset(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from corral.runtime import load_options
 from corral.runtime.errors import InvalidOption, InvalidParameter
 
 Weights = tuple[tuple[str, float], ...]
@@ -53,6 +54,16 @@ OPTIONS: Mapping[str, Option] = {
         Option("main_gpu", Kind.INT, None, 0, 1024, True, "the GPU to use"),
         Option("use_mmap", Kind.BOOL, None, 0, 1, True, "map the file instead of reading it"),
         Option("num_thread", Kind.INT, 0, 0, 4096, True, "CPU threads; 0 as many as there are cores"),
+        Option("num_ubatch", Kind.INT, 0, 0, 65536, True, "tokens of a call computed at a time; 0 all"),
+        Option("num_thread_batch", Kind.INT, 0, 0, 4096, True, "CPU threads for prompts; 0 as num_thread"),
+        Option("use_mlock", Kind.BOOL, False, 0, 1, True, "keep the model from being swapped out"),
+        Option("use_direct_io", Kind.BOOL, False, 0, 1, True, "read the file past the page cache"),
+        Option("flash_attention", Kind.TEXT, "", 0, 0, True, "flash attention: auto, on or off"),
+        Option("kv_cache_type", Kind.TEXT, "", 0, 0, True, "type of the KV cache, or types of keys,values"),
+        Option("split_mode", Kind.TEXT, "", 0, 0, True, "how GPUs share it: none, layer, row or tensor"),
+        Option("tensor_split", Kind.TEXT, "", 0, 0, True, "proportions of the GPUs, as in 3,1"),
+        Option("override_tensor", Kind.STRINGS, (), 0, 0, True, "tensors by name to memory: pattern=CPU"),
+        Option("num_cpu_moe", Kind.INT, 0, -1, 4096, True, "layers whose experts stay in main memory; -1 all"),
         Option("num_keep", Kind.INT, 4, -1, _INT32, False, "tokens kept from the start when the window is cut"),
         Option("seed", Kind.INT, -1, -1, 2**63, False, "same seed, same answer; -1 random"),
         Option("num_predict", Kind.INT, -1, -2, _INT32, False, "most tokens to make; -1 no limit"),
@@ -91,7 +102,7 @@ OPTIONS: Mapping[str, Option] = {
 
 DEPRECATED = frozenset(
     {
-        *("penalize_newline", "low_vram", "f16_kv", "logits_all", "vocab_only", "use_mlock"),
+        *("penalize_newline", "low_vram", "f16_kv", "logits_all", "vocab_only"),
         *("tfs_z", "draft_num_predict"),
         *("numa", "num_gqa", "rope_frequency_base", "rope_frequency_scale"),
     }
@@ -103,6 +114,12 @@ MAX_STOP_BYTES = 4096
 MAX_BREAKERS = 8
 MAX_BREAKER_BYTES = 8
 """Each byte of each breaker costs a walk over the vocabulary."""
+_LIST_BOUNDS = {
+    "stop": (MAX_STOPS, MAX_STOP_BYTES),
+    "dry_sequence_breakers": (MAX_BREAKERS, MAX_BREAKER_BYTES),
+    "override_tensor": (load_options.MOST_OVERRIDES, load_options.LONGEST_OVERRIDE_BYTES),
+}
+"""How many texts a list may have, and of how many bytes."""
 MAX_WEIGHTS = 1024
 MAX_WEIGHT_BYTES = 64
 
@@ -117,6 +134,16 @@ class Options:
     main_gpu: int | None = None
     use_mmap: bool | None = None
     num_thread: int = 0
+    num_ubatch: int = 0
+    num_thread_batch: int = 0
+    use_mlock: bool = False
+    use_direct_io: bool = False
+    flash_attention: str = ""
+    kv_cache_type: str = ""
+    split_mode: str = ""
+    tensor_split: str = ""
+    override_tensor: tuple[str, ...] = ()
+    num_cpu_moe: int = 0
     num_keep: int = 4
     seed: int = -1
     num_predict: int = -1
@@ -176,7 +203,7 @@ def _check(option: Option, value: object) -> OptionValue:
     if option.kind is Kind.TEXT:
         if not isinstance(value, str):
             raise InvalidOption(f'option "{option.name}" must be of type {option.kind}')
-        return value
+        return _meant(option, value)
     if option.kind is Kind.BOOL:
         if not isinstance(value, bool):
             raise InvalidOption(f'option "{option.name}" must be of type {option.kind}')
@@ -197,11 +224,22 @@ def _strings(option: Option, value: object) -> tuple[str, ...]:
         raise InvalidOption(f'option "{option.name}" must be of type {option.kind}')
     if not all(isinstance(one, str) for one in value):
         raise InvalidOption(f'option "{option.name}" must be of an array of strings')
-    texts = tuple(one for one in value if one)
-    most, longest = (MAX_STOPS, MAX_STOP_BYTES) if option.name == "stop" else (MAX_BREAKERS, MAX_BREAKER_BYTES)
+    texts = tuple(_meant(option, one) for one in value if one)
+    most, longest = _LIST_BOUNDS[option.name]
     if len(texts) > most or any(len(one.encode(errors="replace")) > longest for one in texts):
         raise InvalidOption(f'option "{option.name}" takes {most} texts of {longest} bytes at most')
     return texts
+
+
+def _meant(option: Option, text: str) -> str:
+    """Check a text that is not free."""
+    check = load_options.CHECKS.get(option.name)
+    if check is not None and text:
+        try:
+            check(text)
+        except ValueError as error:
+            raise InvalidOption(f'option "{option.name}" {error}') from None
+    return text
 
 
 def _weights(option: Option, value: object) -> Weights:
@@ -231,10 +269,12 @@ def parse_parameter(name: str, text: str) -> OptionValue | dict[str, float] | No
     option = OPTIONS.get(name)
     if option is None:
         raise InvalidParameter(f"unknown parameter '{name}'")
-    if option.kind is Kind.STRINGS:
-        return (text,)
-    if option.kind is Kind.TEXT:
-        return text
+    if option.kind in (Kind.STRINGS, Kind.TEXT):
+        try:
+            meant = _meant(option, text)
+        except InvalidOption as error:
+            raise InvalidParameter(str(error)) from None
+        return (meant,) if option.kind is Kind.STRINGS else meant
     if option.kind is Kind.BOOL:
         if text in {"1", "t", "T", "true", "TRUE", "True"}:
             return True

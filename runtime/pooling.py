@@ -11,7 +11,6 @@ from corral.runtime.dispatch import Cancellation, Dispatch, ignored
 from corral.runtime.engine import protocol
 from corral.runtime.errors import NotSupported
 from corral.runtime.library import ModelOnDisk
-from corral.runtime.options import parse_options
 from corral.runtime.runner import Runner
 from corral.runtime.snapshot import RequestState
 from corral.runtime.vectors import unpack
@@ -38,7 +37,7 @@ class Pooling:
 
         parts, stats = await self._answer(request, "embed", ask)
         vectors = tuple(unpack(vector, request.dimensions) for part in parts for vector in part.vectors)
-        return Embeddings(vectors, stats, _warnings(request, "texts", len(request.texts), parts))
+        return Embeddings(vectors, stats, _warnings(request, parts))
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """Score documents against a query; see `verbs.Client.rerank`."""
@@ -49,7 +48,7 @@ class Pooling:
 
         parts, stats = await self._answer(request, "rerank", ask)
         scores = tuple(score for part in parts for score in part.scores)
-        return Ranking(scores, stats, _warnings(request, "documents", len(request.documents), parts))
+        return Ranking(scores, stats, _warnings(request, parts))
 
     async def _answer(
         self,
@@ -64,8 +63,7 @@ class Pooling:
         with dispatch.row(caller, request.model):
             model = await dispatch.library.open(request.model)
             _check(model, request, verb)
-            options = parse_options(model.parameters, request.options)
-            wanted = dispatch.wanted(model, options, {**model.parameters, **request.options})
+            wanted = dispatch.wanted(model, {**model.parameters, **request.options})
             keep_alive_s = dispatch.keep_alive_s(request.keep_alive_s)
             began = dispatch.clock()
             cancellation = Cancellation()
@@ -82,7 +80,8 @@ class Pooling:
                 prompt_tokens=sum(part.prompt_tokens for part in parts),
                 prompt_ns=sum(part.prompt_ns for part in parts),
             )
-            dispatch.requests.update(row, prompt_tokens=stats.prompt_tokens, prompt_done=stats.prompt_tokens)
+            tokens = stats.prompt_tokens
+            dispatch.requests.update(row, prompt_tokens=tokens, prompt_done=tokens, warnings=_warnings(request, parts))
         return parts, stats
 
 
@@ -104,9 +103,11 @@ def _in_parts(texts: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _warnings(
-    request: EmbedRequest | RerankRequest, what: str, count: int, parts: Sequence[protocol.Embedded | protocol.Ranked]
+    request: EmbedRequest | RerankRequest, parts: Sequence[protocol.Embedded | protocol.Ranked]
 ) -> tuple[str, ...]:
     warnings = ignored(request.options)
     if cut := sum(part.cut for part in parts):
-        warnings += (f"{cut} of {count} {what} were longer than the context and were cut at their end",)
+        texts = len(request.texts) if isinstance(request, EmbedRequest) else len(request.documents)
+        what = "texts" if isinstance(request, EmbedRequest) else "documents"
+        warnings += (f"{cut} of {texts} {what} were longer than the context and were cut at their end",)
     return warnings

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges
 from corral.runtime.requests import RequestLog
 from corral.runtime.runner import Runner
 from corral.runtime.scheduler import Resident, Scheduler
-from corral.runtime.snapshot import ModelState, ModelView, Snapshot
+from corral.runtime.snapshot import ModelState, ModelView, RequestState, RequestView, Snapshot
 from corral.runtime.transfers import Transfers
 from corral.runtime.verbs import FOREVER
 
@@ -54,13 +55,25 @@ class Publisher:
             host=self._gauges.latest,
             history=self._gauges.history,
             models=tuple(self._view(one) for one in self._scheduler.residents),
-            requests=self._requests.rows(),
+            requests=self._rows(),
             transfers=self._transfers.views(),
             events=self._events.newest(),
             tokens_per_s=sum(decode for decode, _ in rates),
             prompt_tokens_per_s=sum(prompt for _, prompt in rates),
             throughput=tuple(self._throughput),
             waiting=self._scheduler.waiting(),
+        )
+
+    def _rows(self) -> tuple[RequestView, ...]:
+        """The requests, those that wait for a model with how much of it is loaded."""
+        fractions = {
+            name: self._scheduler.load_fraction(one.wanted.digest) or 0.0
+            for one in self._scheduler.residents
+            for name in one.names
+        }
+        return tuple(
+            replace(row, load_fraction=fractions.get(row.model, 0.0)) if row.state is RequestState.LOADING else row
+            for row in self._requests.rows()
         )
 
     def _rates(self) -> list[tuple[float, float]]:

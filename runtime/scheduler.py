@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from corral.runtime.engine import protocol
 from corral.runtime.errors import LoadFailed, QueueFull, RunError
@@ -99,6 +100,13 @@ class Scheduler:
     def find(self, digest: str) -> Resident | None:
         """The resident of these weights."""
         return self._residents.get(digest)
+
+    def load_fraction(self, digest: str) -> float | None:
+        """How much of a model that is asked for is loaded, 0..1; None where it is loaded already."""
+        resident = self.find(digest)
+        if resident is not None and resident.ready.done():
+            return None
+        return resident.runner.load_fraction if resident is not None and resident.runner is not None else 0.0
 
     def waiting(self, digest: str | None = None) -> int:
         """How many requests wait for room, for one model or for any."""
@@ -213,7 +221,8 @@ class Scheduler:
         self._events.add(
             "load",
             f"{wanted.name} in {self._clock() - began:.1f} s · {loaded.num_cells:,} cells, "
-            f"{loaded.num_ctx:,} a request · layers on GPU {loaded.gpu_layers}/{loaded.num_layers}",
+            f"{loaded.num_ctx:,} a request · layers on GPU {loaded.gpu_layers}/{loaded.num_layers}"
+            f"{_placed(wanted.load.placement, loaded)}",
         )
         resident.ready.set_result(resident.runner)
         if resident.users == 0:
@@ -283,6 +292,12 @@ class Scheduler:
         await self._changed.wait()
 
 
+def _placed(placement: protocol.Placement, loaded: protocol.Loaded) -> str:
+    """What patterns did to the placement, where there are any: a pattern that matches nothing is easily written."""
+    told = placement.overrides or placement.cpu_experts
+    return f" · {loaded.overridden} tensors placed by pattern" if told else ""
+
+
 def reload_reason(loaded: Wanted, wanted: Wanted) -> str | None:
     """Which option a loaded model cannot meet, in words; None where it serves as it is.
 
@@ -293,16 +308,26 @@ def reload_reason(loaded: Wanted, wanted: Wanted) -> str | None:
         return f"num_ctx {loaded.load.num_ctx} -> {wanted.load.num_ctx}"
     for option, attribute in _FIXED_BY_LOAD:
         if option in wanted.explicit:
-            before, after = getattr(loaded.load, attribute), getattr(wanted.load, attribute)
+            before, after = attribute(loaded.load), attribute(wanted.load)
             if before != after:
                 return f"{option} {before} -> {after}"
     return None
 
 
-_FIXED_BY_LOAD = (
-    ("num_batch", "num_batch"),
-    ("num_gpu", "gpu_layers"),
-    ("main_gpu", "main_gpu"),
-    ("use_mmap", "use_mmap"),
-    ("num_thread", "num_threads"),
+_FIXED_BY_LOAD: tuple[tuple[str, Callable[[protocol.Load], object]], ...] = (
+    ("num_batch", attrgetter("num_batch")),
+    ("num_gpu", attrgetter("placement.gpu_layers")),
+    ("main_gpu", attrgetter("placement.main_gpu")),
+    ("use_mmap", attrgetter("use_mmap")),
+    ("num_thread", attrgetter("num_threads")),
+    ("num_ubatch", attrgetter("micro_batch")),
+    ("num_thread_batch", attrgetter("batch_threads")),
+    ("use_mlock", attrgetter("use_mlock")),
+    ("use_direct_io", attrgetter("use_direct_io")),
+    ("flash_attention", attrgetter("flash_attention")),
+    ("kv_cache_type", attrgetter("kv_type", "kv_type_v")),
+    ("split_mode", attrgetter("placement.split_mode")),
+    ("tensor_split", attrgetter("placement.tensor_split")),
+    ("override_tensor", attrgetter("placement.overrides")),
+    ("num_cpu_moe", attrgetter("placement.cpu_experts")),
 )

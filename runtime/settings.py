@@ -9,16 +9,25 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from corral.runtime.durations import parse_setting
-from corral.runtime.errors import BadRequest
+from corral.runtime.errors import BadRequest, InvalidOption, InvalidParameter
+from corral.runtime.load_options import kv_types
+from corral.runtime.memory import WHOLE_KV_TYPES
+from corral.runtime.options import OPTIONS, Kind, parse_options, parse_parameters
 from corral.store.paths import default_root
 
 DEFAULT_PORT = 11434
 DEFAULT_PROMPT_CACHE = 256 * 10**6
+LOAD_OPTIONS = tuple(
+    option
+    for option in OPTIONS.values()
+    if option.loads and option.name not in {"num_ctx", "flash_attention", "kv_cache_type"}
+)
+"""Options that can be set for all models; the three left out have Ollama's variables."""
 
 
 class Variable(NamedTuple):
@@ -38,25 +47,34 @@ VARIABLES = (
     Variable("MAX_QUEUE", "Requests that may wait (default 512)"),
     Variable("LOAD_TIMEOUT", "How long a load may stand still before it is given up (default 5m)"),
     Variable("ORIGINS", "Further origins allowed to call from a browser, comma separated"),
-    Variable("FLASH_ATTENTION", "Flash attention on or off (default: as the model allows)"),
-    Variable("KV_CACHE_TYPE", "Type of the key-value cache: f16, q8_0 or q4_0 (default f16)"),
+    Variable("FLASH_ATTENTION", "Flash attention on, off or auto (default: as the model allows)"),
+    Variable("KV_CACHE_TYPE", "Type of the key-value cache: f16, q8_0, q4_0 and others, or keys,values (default f16)"),
+    Variable("SCHED_SPREAD", "Share every model among all GPUs, also one that fits on a single one"),
     Variable("PROMPT_CACHE", "Disk space for prompts that unloaded models have read (default 256MB, 0: none)"),
     Variable("NOHISTORY", "Keep no history of prompts"),
     Variable("NOPRUNE", "Keep blobs that no model uses when a model is replaced or removed"),
     Variable("DEBUG", "More in the log: 1 debug, 2 trace"),
     Variable("API_KEY", "Key that every request must bring as a bearer token (CORRAL_API_KEY only)"),
     Variable("ALLOW_ANONYMOUS", "Listen on a non-loopback address without a key (CORRAL_ALLOW_ANONYMOUS only)"),
+    *(
+        Variable(option.name.upper(), f"{option.text[0].upper()}{option.text[1:]} (CORRAL_... only)")
+        for option in LOAD_OPTIONS
+    ),
 )
 
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<unit>[kmgt])(?P<binary>i)?)?b?")
 
-_OURS_ALONE = frozenset({"API_KEY", "ALLOW_ANONYMOUS"})
+_OURS_ALONE = frozenset({"API_KEY", "ALLOW_ANONYMOUS", *(option.name.upper() for option in LOAD_OPTIONS)})
 """`OLLAMA_API_KEY` is the user's token for a cloud service; to demand it of our own clients would lock them out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What holds for this process. Times in seconds; 0 in a count means automatic. `warnings` name bad values."""
+    """What holds for this process. Times in seconds; 0 in a count means automatic. `warnings` name bad values.
+
+    `kv_cache_type` is one type, or two for keys and values. `load_options` hold unless a request or a model says
+    otherwise.
+    """
 
     models: Path
     listen_host: str = "127.0.0.1"
@@ -73,6 +91,8 @@ class Settings:
     kv_cache_type: str = "f16"
     prompt_cache: Path | None = None
     prompt_cache_bytes: int = 0
+    sched_spread: bool = False
+    load_options: Mapping[str, object] = field(default_factory=dict)
     no_history: bool = False
     no_prune: bool = False
     debug: int = 0
@@ -195,10 +215,7 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
     address = parse_host(env.text("HOST") or "127.0.0.1", env.warnings.append)
     debug_text = env.text("DEBUG")
     debug = int(debug_text) if debug_text.lstrip("-").isdigit() else int(bool(env.flag("DEBUG")))
-    kv_cache_type = env.text("KV_CACHE_TYPE").lower() or "f16"
-    if kv_cache_type not in {"f16", "q8_0", "q4_0"}:
-        env.warnings.append(f"invalid KV_CACHE_TYPE {kv_cache_type!r}, using f16")
-        kv_cache_type = "f16"
+    flash, kv_cache_type = _attention(env)
     models = env.text("MODELS")
     return Settings(
         models=Path(models).expanduser() if models else default_root({}, home),
@@ -212,10 +229,12 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
         max_queue=max(1, env.number("MAX_QUEUE", 512)),
         max_loaded_models=env.number("MAX_LOADED_MODELS", 3) or 3,
         origins=tuple(part.strip() for part in env.text("ORIGINS").split(",") if part.strip()),
-        flash_attention=env.flag("FLASH_ATTENTION"),
+        flash_attention=flash,
         kv_cache_type=kv_cache_type,
         prompt_cache=Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "corral" / "sequences",
         prompt_cache_bytes=env.size("PROMPT_CACHE", DEFAULT_PROMPT_CACHE),
+        sched_spread=bool(env.flag("SCHED_SPREAD")),
+        load_options=_load_options(env),
         no_history=bool(env.flag("NOHISTORY")),
         no_prune=bool(env.flag("NOPRUNE")),
         debug=debug,
@@ -223,3 +242,37 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
         allow_anonymous=bool(env.flag("ALLOW_ANONYMOUS")),
         warnings=tuple(env.warnings),
     )
+
+
+def _attention(env: _Environment) -> tuple[bool | None, str]:
+    """Read whether to use flash attention, and the type of the cache, which can keep the values so only with it."""
+    text = env.text("FLASH_ATTENTION")
+    flash = None if text.lower() == "auto" else False if text.lower() == "off" else env.flag("FLASH_ATTENTION")
+    kv_cache_type = env.text("KV_CACHE_TYPE").lower() or "f16"
+    try:
+        types = kv_types(kv_cache_type)
+    except ValueError:
+        env.warnings.append(f"invalid KV_CACHE_TYPE {kv_cache_type!r}, using f16")
+        return flash, "f16"
+    if flash is False and types.values not in WHOLE_KV_TYPES:
+        env.warnings.append(f"KV_CACHE_TYPE {kv_cache_type!r} needs FLASH_ATTENTION, which is off: using f16")
+        return flash, "f16"
+    return flash, kv_cache_type
+
+
+def _load_options(env: _Environment) -> dict[str, object]:
+    """Read the options that have a variable of their own; a list is separated by commas, as llama-server's `-ot`."""
+    found: dict[str, object] = {}
+    for option in LOAD_OPTIONS:
+        text = env.text(option.name.upper())
+        if not text:
+            continue
+        parts = text.split(",") if option.kind is Kind.STRINGS else [text]
+        try:
+            values = parse_parameters([(option.name, part.strip()) for part in parts])
+            parse_options(values)
+        except (InvalidParameter, InvalidOption) as error:
+            env.warnings.append(f"invalid {option.name.upper()} {text!r}, passing it over: {error}")
+            continue
+        found |= values
+    return found

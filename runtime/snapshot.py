@@ -27,7 +27,8 @@ class RequestView:
     """One request, in flight or of late.
 
     Times are seconds of the service's monotonic clock, comparable with `Snapshot.at_s`; `started_wall_s` is seconds
-    since the epoch. `ended_s` and `first_token_s` are None until then.
+    since the epoch. `ended_s` and `first_token_s` are None until then. `load_fraction` is how much of its model is
+    loaded while it waits for that; `warnings` says what of it was cut or ignored.
     """
 
     id: str
@@ -47,6 +48,8 @@ class RequestView:
     output_tokens: int = 0
     tokens_per_s: float = 0.0
     note: str = ""
+    load_fraction: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 class ModelState(StrEnum):

@@ -28,12 +28,14 @@ __all__ = [
     "EmbedRequest",
     "Embeddings",
     "GenerateRequest",
+    "LoadProgress",
     "LoadedModel",
     "Logprob",
     "Message",
     "ModelDetails",
     "ModelSummary",
     "Progress",
+    "PromptProgress",
     "Ranking",
     "RerankRequest",
     "Stats",
@@ -78,7 +80,8 @@ class ChatRequest:
     `truncate` lets a prompt that is longer than the context be cut, `shift` lets an answer go on when the context is
     full; None leaves that to the model.
     `format` is "json" or a JSON Schema that the answer must satisfy. `logprobs` asks for every token's log probability,
-    with those of the `top_logprobs` likeliest, 20 at most.
+    with those of the `top_logprobs` likeliest, 20 at most. `progress` asks for chunks that say how far load and prompt
+    are; without it there are none.
     """
 
     model: str
@@ -91,6 +94,7 @@ class ChatRequest:
     format: str | Mapping[str, object] | None = None
     logprobs: bool = False
     top_logprobs: int = 0
+    progress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ class GenerateRequest:
     format: str | Mapping[str, object] | None = None
     logprobs: bool = False
     top_logprobs: int = 0
+    progress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +149,28 @@ class Logprob:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """How much of a model's weights is read, 0..1."""
+
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProgress:
+    """How many tokens of a prompt are computed, `cached` of them before; the time since the prompt was taken up."""
+
+    done: int
+    total: int
+    cached: int
+    elapsed_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of an answer. The last one has `done_reason` and `stats`.
 
     `context` (last chunk of generate, unless raw) holds the prompt's and the answer's token ids. `warnings` says in
-    words what was cut or ignored.
+    words what was cut or ignored. One with `progress` has nothing else, and comes before all text.
     """
 
     text: str = ""
@@ -157,6 +179,7 @@ class Chunk:
     context: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
     logprobs: tuple[Logprob, ...] = ()
+    progress: LoadProgress | PromptProgress | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class Turn:
     model: str = ""
     stats: Stats = field(default_factory=Stats)
     problem: str = ""
+    warnings: tuple[str, ...] = ()
     request_id: str = ""
 
 
@@ -115,7 +116,7 @@ class Chat:
         for chunk in chunks:
             if chunk.done_reason is not None:
                 turn.stats = chunk.stats
-                turn.problem = "; ".join(chunk.warnings)
+                turn.warnings = chunk.warnings
         if is_done:
             self._finish(turn, handle.error)
         return bool(chunks) or is_done
@@ -128,10 +129,10 @@ class Chat:
             turn.state = TurnState.DONE
         self.handle = None
 
-    def stop(self, so_far: Stats | None = None) -> bool:
+    def stop(self, so_far: Stats | None = None, warnings: tuple[str, ...] = ()) -> bool:
         """Stop the answer that is coming in and keep its text; False where there is none.
 
-        `so_far` are its figures: a stream that is cancelled does not send them any more.
+        `so_far` are its figures, `warnings` what was said of it: a stream that is cancelled sends neither any more.
         """
         if self.handle is None:
             return False
@@ -140,6 +141,7 @@ class Chat:
             self.handle.cancel()
             self.turns[-1].state = TurnState.STOPPED
             self.turns[-1].stats = so_far or Stats()
+            self.turns[-1].warnings = warnings
             self.handle = None
         return True
 

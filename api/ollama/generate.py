@@ -49,8 +49,9 @@ async def generate(request: web.Request) -> web.StreamResponse:
         format=None if unloads else parse_format(body.format),
         logprobs=body.logprobs,
         top_logprobs=0 if unloads else body.top_logprobs,
+        progress=body.stream and body.prompt_eval_progress,
     )
-    one_object = not body.stream or not body.prompt
+    one_object = not body.stream or not (body.prompt or verb.progress)
     return await answer(request, body.model, client.generate(verb), generate_object, one_object=one_object)
 
 
@@ -74,8 +75,9 @@ async def chat(request: web.Request) -> web.StreamResponse:
         format=None if unloads else parse_format(body.format),
         logprobs=body.logprobs,
         top_logprobs=0 if unloads else body.top_logprobs,
+        progress=body.stream and body.prompt_eval_progress,
     )
-    one_object = not body.stream or not body.messages
+    one_object = not body.stream or not (body.messages or verb.progress)
     return await answer(request, body.model, client.chat(verb), chat_object, one_object=one_object)
 
 

@@ -7,20 +7,41 @@ from typing import Any
 
 from corral.api.reply import encode, expiry, local_time, utc_now, without_empty
 from corral.runtime.options import OPTIONS, Kind
-from corral.runtime.verbs import Chunk, Details, LoadedModel, Logprob, ModelDetails, ModelSummary, Progress
+from corral.runtime.verbs import (
+    Chunk,
+    Details,
+    LoadedModel,
+    LoadProgress,
+    Logprob,
+    ModelDetails,
+    ModelSummary,
+    Progress,
+    PromptProgress,
+)
 
 
 def generate_object(model: str, chunk: Chunk) -> dict[str, Any]:
     """A piece of an answer on `/api/generate`; `response` is always there, the figures on the last one only."""
     reply = {"model": model, "created_at": utc_now(), "response": chunk.text, "done": chunk.done_reason is not None}
-    return reply | _logprobs(chunk) | _trailer(chunk)
+    return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
 
 
 def chat_object(model: str, chunk: Chunk) -> dict[str, Any]:
     """A piece of an answer on `/api/chat`."""
     message = {"role": "assistant", "content": chunk.text}
     reply = {"model": model, "created_at": utc_now(), "message": message, "done": chunk.done_reason is not None}
-    return reply | _logprobs(chunk) | _trailer(chunk)
+    return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
+
+
+def _progress(chunk: Chunk) -> dict[str, Any]:
+    """How far load or prompt are, for who asked."""
+    match chunk.progress:
+        case LoadProgress(fraction):
+            return {"load_progress": fraction}
+        case PromptProgress(done, total, cached):
+            return {"prompt_eval_progress": {"cached": cached, "completed": done, "total": total}}
+        case None:
+            return {}
 
 
 def _logprobs(chunk: Chunk) -> dict[str, Any]:

@@ -37,7 +37,10 @@ class WireMessage(WireModel):
 
 
 class InferenceBody(NamedModel):
-    """What generate and chat have in common. `think`, `format` and the rest are checked in `checks.py`."""
+    """What generate and chat have in common. `think`, `format` and the rest are checked in `checks.py`.
+
+    `prompt_eval_progress` is ours: it asks a stream to tell how far load and prompt are.
+    """
 
     stream: bool = True
     keep_alive: Any = None
@@ -48,6 +51,7 @@ class InferenceBody(NamedModel):
     shift: bool | None = None
     logprobs: bool = False
     top_logprobs: int = 0
+    prompt_eval_progress: bool = False
     debug_render_only: bool = Field(default=False, alias="_debug_render_only")
 
 

@@ -20,7 +20,7 @@ from corral.api.openai.schemas import ChatCompletionBody
 from corral.api.reply import encode, json_reply
 from corral.api.stream import Wire, respond
 from corral.runtime.durations import parse_keep_alive
-from corral.runtime.verbs import ChatRequest, Chunk, Message, Stats
+from corral.runtime.verbs import ChatRequest, Chunk, Message, PromptProgress, Stats
 from corral.store.errors import ModelNotFound
 
 
@@ -61,6 +61,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
         format=body.to_format(),
         logprobs=body.logprobs,
         top_logprobs=body.top_logprobs,
+        progress=body.stream and body.return_progress,
     )
     completion = Completion(f"chatcmpl-{who.request_id}", body.model, int(time.time()))
     try:
@@ -109,11 +110,20 @@ class Completion:
         return reply
 
     def events(self, chunk: Chunk, *, usage: bool) -> Iterator[dict[str, Any]]:
-        """Yield a piece as chunks: the role with the first, then texts, then the finish, then the usage."""
+        """Yield a piece as chunks: the role with the first, then texts, then the finish, then the usage.
+
+        How far the prompt is comes before, in the form of llama.cpp's server; how far a load is has none.
+        """
+        if chunk.progress is not None:
+            if isinstance(chunk.progress, PromptProgress):
+                delta = {"role": "assistant", "content": None}
+                told = self._chunk([{"index": 0, "delta": delta, "finish_reason": None}])
+                yield told | {"prompt_progress": _prompt_progress(chunk.progress)}
+            return
         if chunk.text or chunk.logprobs or not self._begun:
-            delta = {"content": chunk.text} if self._begun else {"role": "assistant", "content": chunk.text}
+            said = {"content": chunk.text} if self._begun else {"role": "assistant", "content": chunk.text}
             self._begun = True
-            yield self._chunk([{"index": 0, "delta": delta, "finish_reason": None, **_logprobs(chunk)}])
+            yield self._chunk([{"index": 0, "delta": said, "finish_reason": None, **_logprobs(chunk)}])
         if chunk.done_reason is None:
             return
         finish = self._chunk([{"index": 0, "delta": {}, "finish_reason": str(chunk.done_reason)}])
@@ -131,6 +141,15 @@ def _logprobs(chunk: Chunk) -> dict[str, Any]:
     """Return a choice's log probabilities; clients read `top_logprobs` of each token, asked for or not."""
     content = [{"top_logprobs": [], **logprob_object(one)} for one in chunk.logprobs]
     return {"logprobs": {"content": content}} if content else {}
+
+
+def _prompt_progress(progress: PromptProgress) -> dict[str, int]:
+    return {
+        "total": progress.total,
+        "cache": progress.cached,
+        "processed": progress.done,
+        "time_ms": progress.elapsed_ns // 1_000_000,
+    }
 
 
 def _usage(stats: Stats) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class ChatCompletionBody(WireModel):
     """`POST /v1/chat/completions`.
 
     `num_ctx`, `keep_alive`, `options` and `think` are ours: Ollama passes them over (spec appendix C).
+    `return_progress` is llama.cpp's: it asks a stream to tell how far the prompt is.
     """
 
     go_name: ClassVar[str] = "ChatCompletionRequest"
@@ -86,6 +87,7 @@ class ChatCompletionBody(WireModel):
     keep_alive: Any = None
     options: dict[str, Any] = Field(default_factory=dict)
     think: Any = None
+    return_progress: bool = False
 
     n: int = 1
     tools: list[Any] = Field(default_factory=list)

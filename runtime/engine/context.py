@@ -14,10 +14,9 @@ import numpy.typing as npt
 
 from corral.runtime.engine.llama import LoadError, MemoryKind, Model
 from corral.runtime.engine.llamalog import EngineLog
-from corral.runtime.engine.process import decoding_threads
+from corral.runtime.engine.params import cache_types, context_params
 from corral.runtime.engine.protocol import Load
 
-KV_TYPES: Final = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
 MOST_SEQUENCES: Final = int(c.llama_max_parallel_sequences())
 SPARE_SEQUENCES: Final = 48
 """Sequence ids beyond those that run, for finished conversations; with full attention an id costs nothing."""
@@ -241,20 +240,13 @@ def _affordable_states(model: Model) -> int:
 
 
 def _new_context(model: Model, load: Load, num_slots: int, whole_window: bool, log: EngineLog) -> Any:
-    params = c.llama_context_default_params()
+    params = context_params(load)
     params.n_ctx = load.num_cells
-    params.n_batch = params.n_ubatch = max(_SMALLEST_BATCH, load.num_batch, load.num_sequences)
+    params.n_batch = max(_SMALLEST_BATCH, load.num_batch, load.num_sequences)
+    params.n_ubatch = min(load.micro_batch or params.n_batch, params.n_batch)
     params.n_seq_max = num_slots
-    params.kv_unified = True
     params.swa_full = whole_window
-    params.n_threads = params.n_threads_batch = decoding_threads(load.num_threads)
-    if load.flash_attention is not None:
-        wanted = load.flash_attention
-        params.flash_attn_type = c.LLAMA_FLASH_ATTN_TYPE_ENABLED if wanted else c.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    if load.kv_type not in KV_TYPES:
-        raise LoadError(f"unknown type {load.kv_type!r} for the KV cache")
-    params.type_k = params.type_v = KV_TYPES[load.kv_type]
-    params.no_perf = True
+    params.type_k, params.type_v = cache_types(load)
     pointer = c.llama_init_from_model(model.pointer, params)
     if not pointer:
         raise LoadError(log.last_errors() or "llama.cpp could not reserve the context")

@@ -1,9 +1,10 @@
-"""The GPUs llama.cpp was built for: their names and free memory, asked of ggml itself."""
+"""The devices llama.cpp was built for, asked of ggml itself: names, free memory, the kinds of memory they offer."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import llama_cpp.llama_cpp as c
@@ -27,13 +28,15 @@ class Devices:
     def __init__(self) -> None:
         self._base = _open("ggml-base")
         self._handles: list[int] = []
+        self._discrete: list[int] = []
+        self._buffer_types: dict[str, int] = {}
         registry = _open("ggml")
         if self._base is None or registry is None:
             return
         try:
             self._bind(registry)
         except AttributeError:
-            self._handles = []
+            self._handles, self._discrete, self._buffer_types = [], [], {}
 
     def _bind(self, registry: ctypes.CDLL) -> None:
         base = self._base
@@ -47,10 +50,28 @@ class Devices:
         size = ctypes.POINTER(ctypes.c_size_t)
         base.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, size, size]
         base.ggml_backend_dev_memory.restype = None
+        base.ggml_backend_dev_buffer_type.argtypes = [ctypes.c_void_p]
+        base.ggml_backend_dev_buffer_type.restype = ctypes.c_void_p
+        base.ggml_backend_buft_name.argtypes = [ctypes.c_void_p]
+        base.ggml_backend_buft_name.restype = ctypes.c_char_p
         for index in range(registry.ggml_backend_dev_count()):
             handle = registry.ggml_backend_dev_get(index)
-            if handle and base.ggml_backend_dev_type(handle) in (_GPU, _INTEGRATED):
+            if not handle:
+                continue
+            kind = base.ggml_backend_dev_type(handle)
+            if kind in (_GPU, _INTEGRATED):
                 self._handles.append(handle)
+            if kind == _GPU:
+                self._discrete.append(handle)
+            if buffer_type := base.ggml_backend_dev_buffer_type(handle):
+                self._buffer_types[(base.ggml_backend_buft_name(buffer_type) or b"").decode(errors="replace")] = (
+                    buffer_type
+                )
+
+    @property
+    def buffer_types(self) -> Mapping[str, int]:
+        """Return the devices' own kinds of memory by their names (`CPU`, `CUDA0`), as llama-server's `-ot` has them."""
+        return self._buffer_types
 
     def names(self) -> list[str]:
         """Return what each device calls itself."""
@@ -61,10 +82,14 @@ class Devices:
 
     def free_bytes(self) -> int:
         """Return the free memory of all devices together; 0 without any."""
-        total = 0
+        return sum(map(self._free, self._handles))
+
+    def free_each(self) -> list[int]:
+        """Return the free memory of each device llama.cpp shares a model among: integrated ones only where alone."""
+        return [self._free(handle) for handle in self._discrete or self._handles[:1]]
+
+    def _free(self, handle: int) -> int:
         free, whole = ctypes.c_size_t(), ctypes.c_size_t()
-        for handle in self._handles:
-            assert self._base is not None
-            self._base.ggml_backend_dev_memory(handle, ctypes.byref(free), ctypes.byref(whole))
-            total += free.value
-        return total
+        assert self._base is not None
+        self._base.ggml_backend_dev_memory(handle, ctypes.byref(free), ctypes.byref(whole))
+        return free.value

@@ -1,6 +1,6 @@
 """A llama.cpp model: its weights and its vocabulary. Every pointer is checked.
 
-llama.cpp's C API is called here, in `context.py`, `chain.py` and `pooled.py`, and nowhere else.
+llama.cpp's C API is called here, in `params.py`, `context.py`, `chain.py` and `pooled.py`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ import ctypes
 import os
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import llama_cpp.llama_cpp as c
 
 from corral.runtime.engine.llamalog import EngineLog
-from corral.runtime.engine.protocol import Load
 
 _WHOLE_WINDOW_BYTES: Final = 256 * 1024 * 1024
 _OVERFLOW: Final = -(2**31)
@@ -48,20 +47,16 @@ def start_backend(log: EngineLog) -> object:
 class Model:
     """Weights and vocabulary. Tokenising is thread-safe in llama.cpp."""
 
-    def __init__(self, load: Load, log: EngineLog, on_progress: Callable[[float], bool]) -> None:
-        """Read a model; `on_progress` gets 0..1 and says whether to go on. Raises LoadError."""
-        if not os.path.isfile(load.path):
-            raise LoadError(f"model file {load.path} does not exist")
-        params = c.llama_model_default_params()
-        params.n_gpu_layers = load.gpu_layers
-        if load.main_gpu is not None:
-            params.main_gpu = load.main_gpu
-            params.split_mode = c.LLAMA_SPLIT_MODE_NONE
-        if load.use_mmap is not None:
-            params.load_mode = c.LLAMA_LOAD_MODE_MMAP if load.use_mmap else c.LLAMA_LOAD_MODE_NONE
+    def __init__(self, path: str, params: Any, log: EngineLog, on_progress: Callable[[float], bool]) -> None:
+        """Read a model with a `llama_model_params`; `on_progress` gets 0..1 and says whether to go on.
+
+        Raises LoadError.
+        """
+        if not os.path.isfile(path):
+            raise LoadError(f"model file {path} does not exist")
         progress = c.llama_progress_callback(lambda fraction, _data: on_progress(fraction))
         params.progress_callback = progress
-        pointer = c.llama_model_load_from_file(os.fsencode(load.path), params)
+        pointer = c.llama_model_load_from_file(os.fsencode(path), params)
         if not pointer:
             raise LoadError(log.last_errors() or "llama.cpp could not load the model")
         self.pointer = pointer

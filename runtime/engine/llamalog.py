@@ -13,6 +13,7 @@ from typing import Final
 _MIB: Final = 1024 * 1024
 _BUFFER: Final = re.compile(r": +(\S+) +(KV|RS|compute|output) buffer size = +([\d.]+) MiB")
 _OFFLOADED: Final = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
+_OVERRIDDEN: Final = "buffer type overridden to"
 _WARN: Final = 3
 _ERROR: Final = 4
 _CONTINUED: Final = 5
@@ -27,6 +28,7 @@ class EngineLog:
     def __init__(self) -> None:
         self.muted = False
         self.offloaded_layers = 0
+        self.overridden_tensors = 0
         self._level = 0
         self._line = ""
         self._errors: deque[str] = deque(maxlen=4)
@@ -59,6 +61,8 @@ class EngineLog:
     def _take(self, line: str) -> None:
         if "buffer size =" in line:
             self._note_buffer(line)
+        elif _OVERRIDDEN in line:
+            self.overridden_tensors += 1
         elif match := _OFFLOADED.search(line):
             self.offloaded_layers = int(match[1])
         if self._level >= _ERROR and line:

@@ -14,6 +14,7 @@ from corral.runtime.engine.context import Context
 from corral.runtime.engine.devices import Devices
 from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
+from corral.runtime.engine.params import ModelParams
 from corral.runtime.engine.pooled import PooledContext
 from corral.runtime.engine.protocol import FromRunner, Load, Loaded, Loading
 from corral.runtime.engine.shelf import Shelf
@@ -30,7 +31,8 @@ def load_model(
     if load.num_ctx < 1 or load.num_sequences < 1 or load.num_cells < load.num_ctx or load.num_batch < 1:
         raise LoadError("the context must hold at least one sequence")
     free_before = devices.free_bytes()
-    model = Model(load, log, _progress(send))
+    params = ModelParams(load, devices)
+    model = Model(load.path, params.struct, log, _progress(send))
     context = PooledContext(model, load, log) if load.embedding else Context(model, load, log)
     num_cells = context.num_batch if isinstance(context, PooledContext) else context.num_cells
     loaded = Loaded(
@@ -44,6 +46,7 @@ def load_model(
         vram_bytes=max(0, free_before - devices.free_bytes()),
         gpu_layers=log.offloaded_layers,
         num_layers=model.num_layers,
+        overridden=log.overridden_tensors,
     )
     return model, context, loaded
 

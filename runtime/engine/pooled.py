@@ -11,7 +11,7 @@ import llama_cpp.llama_cpp as c
 from corral.runtime.engine.context import MOST_SEQUENCES, Batch
 from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
-from corral.runtime.engine.process import default_threads
+from corral.runtime.engine.params import context_params
 from corral.runtime.engine.protocol import Load
 
 MOST_TEXTS: Final = min(64, MOST_SEQUENCES)
@@ -28,19 +28,13 @@ class PooledContext:
 
     def __init__(self, model: Model, load: Load, log: EngineLog) -> None:
         """Reserve the memory. Raises LoadError."""
-        params = c.llama_context_default_params()
+        params = context_params(load)
         # A text is computed in one piece, or its pooling would see but a part of it.
         params.n_ctx = params.n_batch = params.n_ubatch = min(load.num_ctx, model.num_ctx_train)
         params.n_seq_max = MOST_TEXTS
-        params.kv_unified = True
-        params.n_threads = params.n_threads_batch = load.num_threads or default_threads()
         params.embeddings = True
         if model.pooling in _UNPOOLED:
             params.pooling_type = c.LLAMA_POOLING_TYPE_MEAN
-        if load.flash_attention is not None:
-            wanted = load.flash_attention
-            params.flash_attn_type = c.LLAMA_FLASH_ATTN_TYPE_ENABLED if wanted else c.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        params.no_perf = True
         self.pointer = c.llama_init_from_model(model.pointer, params)
         if not self.pointer:
             raise LoadError(log.last_errors() or "llama.cpp could not reserve the context")

@@ -71,11 +71,33 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
     go_template: str | None = None
 
 
+class Placement(msgspec.Struct, frozen=True):
+    """Where the weights go.
+
+    `gpu_layers` -1 puts all it can on the GPU. `split_mode` is "none", "layer", "row" or "tensor": how several GPUs
+    share the model. Where it is "", `main_gpu` takes all if it is given, and else the roomiest GPU where `needs_bytes`
+    fit well and not `spread`. `tensor_split` are the GPUs' proportions. `overrides` are "pattern=memory" for tensors by
+    name, the first that matches wins; `cpu_experts` keeps the experts of the first so many layers in main memory, of
+    all with -1.
+    """
+
+    gpu_layers: int = -1
+    main_gpu: int | None = None
+    split_mode: str = ""
+    tensor_split: tuple[float, ...] = ()
+    overrides: tuple[str, ...] = ()
+    cpu_experts: int = 0
+    spread: bool = False
+    needs_bytes: int = 0
+
+
 class Load(msgspec.Struct, frozen=True, tag="load"):
     """Load a model; the first message a runner gets.
 
     `num_ctx` is the most tokens one sequence may have, `num_cells` the tokens the cache holds for all of them,
-    `num_sequences` how many may run at once. `gpu_layers` -1 puts all it can on the GPU. `whole_window` has a
+    `num_sequences` how many may run at once. Of the `num_batch` tokens of a step, `micro_batch` are computed at a time,
+    0 for all. `batch_threads` compute prompts, 0 for as many as `num_threads`. `flash_attention` None leaves it to
+    llama.cpp. `kv_type_v` is the type of the cache's values where it is not that of its keys. `whole_window` has a
     sliding-window model keep what its window has left behind (more memory, more prompts reused); None weighs it.
     `embedding` is for a model that only embeds or ranks: nothing is reserved for generating. In the folder `shelf`
     sequences are kept on disk when they leave memory, `shelf_bytes` at most; "" keeps none.
@@ -87,8 +109,6 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     num_sequences: int
     num_batch: int = 512
     num_threads: int = 0
-    gpu_layers: int = -1
-    main_gpu: int | None = None
     use_mmap: bool | None = None
     flash_attention: bool | None = None
     kv_type: str = "f16"
@@ -96,6 +116,12 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     embedding: bool = False
     shelf: str = ""
     shelf_bytes: int = 0
+    micro_batch: int = 0
+    batch_threads: int = 0
+    use_mlock: bool = False
+    use_direct_io: bool = False
+    kv_type_v: str = ""
+    placement: Placement = Placement()
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
@@ -176,7 +202,10 @@ class Loading(msgspec.Struct, frozen=True, tag="loading"):
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
-    """The model is ready. Sizes in bytes; `vram_bytes` is what the GPUs' free memory fell by."""
+    """The model is ready. Sizes in bytes; `vram_bytes` is what the GPUs' free memory fell by.
+
+    `overridden` tensors went where a pattern of the placement puts them.
+    """
 
     num_ctx: int
     num_ctx_train: int
@@ -188,6 +217,7 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     vram_bytes: int
     gpu_layers: int
     num_layers: int
+    overridden: int = 0
 
 
 class LoadRefused(msgspec.Struct, frozen=True, tag="load_refused"):

@@ -17,10 +17,15 @@ import psutil
 
 from tests.bench.figures import Figure
 from tests.bench.startup import startup_figures
+from tests.bench.threads import threads_figures
 from tests.bench.workbench import workbench_figures
 from tests.conftest import fetched_starter, store_with_starter
 
-GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (startup_figures, workbench_figures)
+GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
+    startup_figures,
+    workbench_figures,
+    threads_figures,
+)
 
 
 def main() -> int:

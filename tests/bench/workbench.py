@@ -25,8 +25,8 @@ TOKENS = 160
 
 def workbench_figures(store: Path, home: Path) -> Iterator[Figure]:
     """Percent of a core, megabytes, and the ratio of speeds with and without a screen."""
-    with _open(store, home) as (terminal, port):
-        _speed(port)
+    with opened(store, home) as (terminal, port):
+        speed(port)
         terminal.press("\x1bOS")  # F4: Running, where the gauges are
         process = psutil.Process(terminal.process.pid)
         time.sleep(3)  # what the change of screen and the last answer still cost is not idling
@@ -34,15 +34,16 @@ def workbench_figures(store: Path, home: Path) -> Iterator[Figure]:
         resident = process.memory_info().rss / 1e6
     yield Figure("idle workbench, gauges on: one core", idle, "%", 2.0)
     yield Figure("parent process, workbench open", (resident,), "MB", 150)
-    with _open(store, home) as (_, with_screen), serving(store, home) as alone:
-        _speed(with_screen), _speed(alone)
-        pairs = [(_speed(with_screen), _speed(alone)) for _ in range(SPEED_RUNS)]
+    with opened(store, home) as (_, with_screen), serving(store, home) as alone:
+        speed(with_screen), speed(alone)
+        pairs = [(speed(with_screen), speed(alone)) for _ in range(SPEED_RUNS)]
     ratios = tuple(screen / bare for screen, bare in pairs)
     yield Figure("tokens/s, workbench open : serve alone", ratios, "x", 0.97, most=False)
 
 
 @contextlib.contextmanager
-def _open(store: Path, home: Path) -> Iterator[tuple[Terminal, int]]:
+def opened(store: Path, home: Path) -> Iterator[tuple[Terminal, int]]:
+    """A workbench in a terminal, and its port."""
     port = free_port()
     with Terminal([CORRAL], environment(store, port, home)) as terminal:
         block_until(lambda: answers(port))
@@ -58,12 +59,12 @@ def _cpu_percent(process: psutil.Process) -> float:
     return 100 * used / (time.monotonic() - began)
 
 
-def _speed(port: int) -> float:
+def speed(port: int, **options: object) -> float:
     """Tokens per second of one answer over the API, as its reader sees them arrive."""
     body = {
         "model": STARTER_MODEL,
         "messages": [{"role": "user", "content": "Tell a long story about the sea."}],
-        "options": {"temperature": 0, "num_predict": TOKENS},
+        "options": {"temperature": 0, "num_predict": TOKENS, **options},
         "keep_alive": -1,
     }
     request = urllib.request.Request(f"http://127.0.0.1:{port}/api/chat", json.dumps(body).encode())

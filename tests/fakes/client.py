@@ -21,11 +21,13 @@ from corral.runtime.verbs import (
     EmbedRequest,
     GenerateRequest,
     LoadedModel,
+    LoadProgress,
     Logprob,
     Message,
     ModelDetails,
     ModelSummary,
     Progress,
+    PromptProgress,
     Ranking,
     RerankRequest,
     Stats,
@@ -69,6 +71,8 @@ class FakeClient:
     gate: asyncio.Semaphore | None = None
     fail_with: Exception | None = None
     fail_after: int = 0
+    progress: Sequence[LoadProgress | PromptProgress] = ()
+    warnings: tuple[str, ...] = ()
     starter: str = "smollm2:135m"
     snapshot: Snapshot = EMPTY
     asked: list[object] = field(default_factory=list)
@@ -137,6 +141,8 @@ class FakeClient:
         self.memory[name] = loaded(name)
         complete = False
         try:
+            for told in self.progress if request.progress else ():
+                yield Chunk(progress=told)
             for number, word in enumerate(self.words):
                 if self.gate is not None:
                     await self.gate.acquire()
@@ -156,7 +162,7 @@ class FakeClient:
                 output_ns=1_000_000_000,
             )
             context = (1, 2, 3) if isinstance(request, GenerateRequest) and not request.raw else ()
-            yield Chunk(done_reason=DoneReason.STOP, stats=stats, context=context)
+            yield Chunk(done_reason=DoneReason.STOP, stats=stats, context=context, warnings=self.warnings)
         finally:
             if not complete:
                 self.closed += 1

@@ -146,6 +146,26 @@ def test_escape_stops_an_answer_and_keeps_what_came(own_store: Path, home: Path)
 
 
 @pytest.mark.timeout(300)
+def test_what_was_cut_of_a_prompt_is_said_on_the_screen_and_by_the_command(own_store: Path, home: Path) -> None:
+    port = free_port()
+    small = {**environment(own_store, port, home), "CORRAL_CONTEXT_LENGTH": "128"}
+    long = "Tell me of the fox and the sea and the sun. " * 20
+    with Terminal([CORRAL], small) as terminal:
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        terminal.press(long)
+        terminal.press(ENTER)
+        terminal.wait_for("! the prompt is longer than the context", patience_s=60)
+        command = [CORRAL, "run", STARTER_MODEL, long]
+        done = subprocess.run(command, env=small, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0
+        assert done.stdout.strip()
+        assert "Warning: the prompt is longer than the context" in done.stderr
+        terminal.press(ESCAPE)
+        terminal.press(F6)
+        terminal.wait_for("Requests", "! the prompt is longer than")
+
+
+@pytest.mark.timeout(300)
 def test_a_terminal_that_is_not_read_does_not_touch_a_stream(own_store: Path, home: Path) -> None:
     port = free_port()
     with Terminal([CORRAL], environment(own_store, port, home)) as terminal:

@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     from corral.tui.cli.session import Cli
 
 _SERVER = ("HOST", "MODELS", "KEEP_ALIVE", "CONTEXT_LENGTH", "NUM_PARALLEL", "MAX_LOADED_MODELS", "MAX_QUEUE")
-_SERVER_TOO = ("LOAD_TIMEOUT", "ORIGINS", "FLASH_ATTENTION", "KV_CACHE_TYPE", "NOPRUNE", "DEBUG", "API_KEY")
+_SERVER_TOO = (
+    "LOAD_TIMEOUT",
+    "ORIGINS",
+    "FLASH_ATTENTION",
+    "KV_CACHE_TYPE",
+    "NOPRUNE",
+    "PROMPT_CACHE",
+    "DEBUG",
+    "API_KEY",
+)
+_LOADING = (
+    *("SCHED_SPREAD", "NUM_BATCH", "NUM_UBATCH", "NUM_THREAD", "NUM_THREAD_BATCH", "USE_MMAP", "USE_MLOCK"),
+    *("USE_DIRECT_IO", "NUM_GPU", "MAIN_GPU", "SPLIT_MODE", "TENSOR_SPLIT", "OVERRIDE_TENSOR", "NUM_CPU_MOE"),
+)
 
 
 class Command(NamedTuple):
@@ -48,7 +61,7 @@ COMMANDS = (
         "Start the server without a screen",
         0,
         0,
-        (*_SERVER, *_SERVER_TOO, "ALLOW_ANONYMOUS"),
+        (*_SERVER, *_SERVER_TOO, "ALLOW_ANONYMOUS", *_LOADING),
         ("start",),
     ),
     Command("create", "create", "create MODEL", "Create a model from a Modelfile", 1, 1),

@@ -288,7 +288,8 @@ class ChatScreen(WorkbenchScreen):
         """Stop the answer of this chat and keep what has come."""
         chat = self.chats.current
         request = self._requests.get(chat.turns[-1].request_id) if chat.turns else None
-        if chat.stop(stats_so_far(request) if request is not None else None):
+        known = (stats_so_far(request), request.warnings) if request is not None else ()
+        if chat.stop(*known):
             transcript = self.query_one(Transcript)
             transcript.grow()
             self._show_state()

@@ -18,7 +18,7 @@ from corral.tui.text import clean_line
 from corral.tui.widgets.markdown import render, settled_length
 from corral.tui.widgets.repaint import PartialRepaint
 
-__all__ = ["LiveAnswer", "heading", "live_line", "stats_so_far"]
+__all__ = ["LiveAnswer", "heading", "live_line", "stats_so_far", "warning_line"]
 
 _SEPARATOR = " · "
 
@@ -31,9 +31,10 @@ def live_line(request: RequestView | None) -> str:
         case RequestState.WAITING:
             return _SEPARATOR.join(part for part in ("… waiting in the queue", request.note) if part)
         case RequestState.LOADING:
-            return _SEPARATOR.join(part for part in ("◐ loading the model", request.note) if part)
+            share = f"◐ loading {request.load_fraction * 100:.0f} %" if request.load_fraction else "◐ loading the model"
+            return _SEPARATOR.join(part for part in (share, request.note) if part)
         case RequestState.PREFILL:
-            return f"◔ reading the prompt {figures.count(request.prompt_done)}/{figures.count(request.prompt_tokens)}"
+            return f"◔ reading the prompt {request.prompt_done:,} of {request.prompt_tokens:,}"
         case _:
             pass
     parts = ["⏵ live", f"{figures.rate(request.tokens_per_s)} tok/s", f"{figures.count(request.output_tokens)} tok"]
@@ -55,6 +56,11 @@ def stats_so_far(request: RequestView) -> Stats:
         output_tokens=request.output_tokens,
         output_ns=output_ns,
     )
+
+
+def warning_line(warning: str) -> str:
+    """What was cut or ignored of a request."""
+    return f"! {clean_line(warning)}"
 
 
 def heading(turn: Turn) -> Content:
@@ -95,6 +101,7 @@ class LiveAnswer(Vertical):
     DEFAULT_CSS = """
     LiveAnswer { height: auto; margin-bottom: 1; }
     LiveAnswer Static { height: auto; }
+    LiveAnswer .live-warnings { color: $warning; display: none; }
     LiveAnswer .live-figures { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
@@ -105,12 +112,14 @@ class LiveAnswer(Vertical):
         self._whole = ""
         self._tail = ""
         self._note = ""
+        self._warnings: tuple[str, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Yield the parts."""
         yield Static(heading(self.turn))
         yield Static(Content(""), classes="live-whole")
         yield LiveTail()
+        yield Static(Content(""), classes="live-warnings")
         yield Static(Content(live_line(None)), classes="live-figures")
 
     def on_mount(self) -> None:
@@ -140,3 +149,8 @@ class LiveAnswer(Vertical):
         if line != self._note and self.is_mounted:
             self._note = line
             self.query_one(".live-figures", Static).update(Content(line), layout=False)
+        if request is not None and request.warnings != self._warnings and self.is_mounted:
+            self._warnings = request.warnings
+            warnings = self.query_one(".live-warnings", Static)
+            warnings.display = bool(self._warnings)
+            warnings.update(Content("\n".join(map(warning_line, self._warnings))))

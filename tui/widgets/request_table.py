@@ -54,10 +54,16 @@ def why(request: RequestView) -> str:
         case RequestState.PREFILL:
             share = request.prompt_done / request.prompt_tokens if request.prompt_tokens else 0.0
             return f"prefill {share * 100:.0f}%"
+        case RequestState.LOADING:
+            return (
+                f"loading the model {request.load_fraction * 100:.0f}%"
+                if request.load_fraction
+                else "loading the model"
+            )
+        case _ if request.warnings:
+            return " ".join(f"! {clean_line(one)}" for one in request.warnings)
         case RequestState.DECODE:
             return "streaming"
-        case RequestState.LOADING:
-            return "loading the model"
         case RequestState.WAITING:
             return "waiting for a slot"
         case RequestState.CANCELED:
@@ -89,12 +95,13 @@ def row(request: RequestView) -> Row:
 def chosen(requests: Sequence[RequestView], filter_line: str, *, errors_only: bool) -> list[RequestView]:
     """The requests that pass, newest first."""
     passes = matcher(filter_line)
-    return [
-        one
-        for one in requests
-        if (not errors_only or is_error(one))
-        and passes(f"{one.client} {one.method} {one.path} {one.model} {one.status} {one.state.value} {one.note}")
-    ]
+    return [one for one in requests if (not errors_only or is_error(one)) and passes(_searched(one))]
+
+
+def _searched(one: RequestView) -> str:
+    """What a filter looks at."""
+    what = (one.client, one.method, one.path, one.model, one.status, one.state.value, one.note, *one.warnings)
+    return " ".join(map(str, what))
 
 
 def clients_line(requests: Sequence[RequestView]) -> list[tuple[str, int, float]]:
@@ -130,6 +137,7 @@ def detail_lines(request: RequestView) -> list[str]:
     ]
     if request.note:
         pairs.append(("why", request.note))
+    pairs += [("warning", warning) for warning in request.warnings]
     return [f"{label:<13}{clean_line(value)}" for label, value in pairs]
 
 

@@ -12,7 +12,7 @@ from corral.runtime.verbs import Stats
 from corral.tui import figures
 from corral.tui.chats import Chat, Turn, TurnState
 from corral.tui.text import clean, clean_line
-from corral.tui.widgets.live_answer import LiveAnswer, heading
+from corral.tui.widgets.live_answer import LiveAnswer, heading, warning_line
 from corral.tui.widgets.markdown import render
 from corral.tui.widgets.repaint import PartialRepaint
 
@@ -54,8 +54,7 @@ def frozen(turn: Turn) -> Content:
     if turn.state is TurnState.FAILED:
         lines.append(Content.styled(f"✗ {clean_line(turn.problem)}", "$error"))
         lines.append(Content.styled("  r tries again", "dim"))
-    elif turn.problem:
-        lines.append(Content.styled(f"! {clean_line(turn.problem)}", "$warning"))
+    lines += [Content.styled(warning_line(warning), "$warning") for warning in turn.warnings]
     if turn.role != "user" and turn.stats.total_ns:
         lines.append(Content.styled(figures_line(turn.stats), "dim"))
     return Content("\n").join(lines)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.runtime.errors import InvalidOption, InvalidParameter
+from corral.runtime.memory import KV_TYPES
 from corral.runtime.options import (
     OPTIONS,
     Options,
@@ -50,12 +51,20 @@ def test_later_maps_win_nulls_and_unknown_names_are_skipped() -> None:
         ({"dry_sequence_breakers": ["x" * 9]}, 'option "dry_sequence_breakers" takes 8 texts of 8 bytes at most'),
         ({"grammar": 5}, 'option "grammar" must be of type string'),
         ({"temperature": math.nan}, 'option "temperature" must be a finite number'),
+        ({"flash_attention": True}, 'option "flash_attention" must be of type string'),
+        ({"flash_attention": "maybe"}, 'option "flash_attention" must be auto, on or off'),
+        ({"split_mode": "sideways"}, 'option "split_mode" must be one of none, layer, row, tensor'),
+        ({"tensor_split": "3,x"}, 'option "tensor_split" must be proportions of the GPUs, as in 3,1'),
+        ({"tensor_split": "0,0"}, 'option "tensor_split" must give at least one GPU a part'),
+        ({"override_tensor": ["CPU"] * 65}, None),
+        ({"override_tensor": ["x=CPU"] * 65}, 'option "override_tensor" takes 64 texts of 256 bytes at most'),
+        ({"override_tensor": ["x" * 300 + "=CPU"]}, None),
     ],
 )
-def test_wrong_types_are_refused_in_the_words_clients_know(value: dict[str, object], message: str) -> None:
+def test_wrong_types_are_refused_in_the_words_clients_know(value: dict[str, object], message: str | None) -> None:
     with pytest.raises(InvalidOption) as caught:
         parse_options(value)
-    assert str(caught.value) == message
+    assert message is None or str(caught.value) == message
 
 
 _ANYTHING = st.one_of(
@@ -93,6 +102,8 @@ def test_parameter_lines() -> None:
     weights = [("logit_bias", "15 -5"), ("logit_bias", "New York 2.5"), ("regex", "[a b]+"), ("mirostat", "2")]
     assert parse_parameters(weights) == {"logit_bias": {"15": -5.0, "New York": 2.5}, "regex": "[a b]+", "mirostat": 2}
     assert parse_parameter("use_mmap", "true") is True
+    placing = [("override_tensor", "a=CPU"), ("override_tensor", "b=CUDA0"), ("kv_cache_type", "q8_0,f16")]
+    assert parse_parameters(placing) == {"override_tensor": ["a=CPU", "b=CUDA0"], "kv_cache_type": "q8_0,f16"}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +114,16 @@ def test_parameter_lines() -> None:
         ("top_p", "x", "invalid float value [x]"),
         ("top_p", "nan", "invalid float value [nan]"),
         ("use_mmap", "maybe", "invalid bool value [maybe]"),
+        (
+            "kv_cache_type",
+            "q9",
+            'option "kv_cache_type" must be one of ' + ", ".join(KV_TYPES) + ", or two of them for keys and values",
+        ),
+        (
+            "override_tensor",
+            "ffn",
+            'option "override_tensor" must be pattern=memory of 256 bytes at most, as in \\.ffn_up_exps=CPU',
+        ),
         ("logit_bias", "15", "invalid token and bias [15]"),
         ("logit_bias", "15 x", "invalid token and bias [15 x]"),
         ("logit_bias", "15 nan", "invalid token and bias [15 nan]"),

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from corral.runtime.engine.protocol import Load
+from corral.runtime.engine.protocol import Load, Placement
 from corral.runtime.errors import LoadFailed, QueueFull
 from corral.runtime.events import Events
 from corral.runtime.runner import Runner
@@ -166,8 +166,8 @@ async def test_a_runner_that_died_is_replaced() -> None:
         (wanted("a", 2048, ("num_ctx",)), False),
         (wanted("a", 8192), False),
         (wanted("a", 8192, ("num_ctx",)), True),
-        (wanted("a", gpu_layers=0), False),
-        (wanted("a", explicit=("num_gpu",), gpu_layers=0), True),
+        (wanted("a", placement=Placement(gpu_layers=0)), False),
+        (wanted("a", explicit=("num_gpu",), placement=Placement(gpu_layers=0)), True),
     ],
 )
 async def test_only_what_a_loaded_model_cannot_meet_reloads_it(again: Wanted, reloads: bool) -> None:

@@ -20,7 +20,11 @@ def load(**environ: str) -> Settings:
 
 def test_defaults() -> None:
     found = load()
-    assert found == Settings(models=HOME / ".ollama" / "models")
+    assert found == Settings(
+        models=HOME / ".ollama" / "models",
+        prompt_cache=HOME / ".cache" / "corral" / "sequences",
+        prompt_cache_bytes=256_000_000,
+    )
     assert found.loopback
 
 
@@ -52,6 +56,21 @@ def test_ours_wins_over_theirs() -> None:
 def test_the_key_of_a_cloud_account_is_not_our_key() -> None:
     assert load(OLLAMA_API_KEY="secret").api_key == ""
     assert load(CORRAL_API_KEY="secret").api_key == "secret"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0", 0), ("100", 100), ("2k", 2000), ("1.5GB", 1_500_000_000), ("1 GiB", 1 << 30), ("3mb", 3_000_000)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert load(CORRAL_PROMPT_CACHE=text).prompt_cache_bytes == size
+
+
+def test_a_size_that_is_none_keeps_the_default() -> None:
+    found = load(CORRAL_PROMPT_CACHE="much", XDG_CACHE_HOME="/c")
+    assert found.prompt_cache_bytes == 256_000_000
+    assert found.prompt_cache == Path("/c/corral/sequences")
+    assert "PROMPT_CACHE" in found.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -93,3 +112,61 @@ def test_bad_keep_alive_of_a_request(value: object, message: str) -> None:
     with pytest.raises(BadRequest) as caught:
         parse_keep_alive(value)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", True), ("on", True), ("0", False), ("off", False), ("false", False), ("auto", None), ("", None)],
+)
+def test_flash_attention(text: str, value: bool | None) -> None:
+    assert load(OLLAMA_FLASH_ATTENTION=text).flash_attention is value
+
+
+@pytest.mark.parametrize("text", ["q8_0", "q4_0", "bf16", "iq4_nl", "q8_0,f16"])
+def test_types_of_the_cache(text: str) -> None:
+    found = load(OLLAMA_KV_CACHE_TYPE=text.upper())
+    assert (found.kv_cache_type, found.warnings) == (text, ())
+
+
+def test_a_cache_that_needs_flash_attention_where_that_is_off_is_given_up_with_a_warning() -> None:
+    found = load(OLLAMA_KV_CACHE_TYPE="q8_0", OLLAMA_FLASH_ATTENTION="0")
+    assert found.kv_cache_type == "f16"
+    assert "FLASH_ATTENTION" in found.warnings[0]
+    keys_alone = load(OLLAMA_KV_CACHE_TYPE="q8_0,f16", OLLAMA_FLASH_ATTENTION="0")
+    assert (keys_alone.kv_cache_type, keys_alone.warnings) == ("q8_0,f16", ())
+
+
+def test_load_options_for_all_models() -> None:
+    found = load(
+        CORRAL_NUM_GPU="20",
+        CORRAL_USE_MMAP="false",
+        CORRAL_SPLIT_MODE="row",
+        CORRAL_TENSOR_SPLIT="3,1",
+        CORRAL_OVERRIDE_TENSOR="attn=CPU, ffn=CUDA0",
+        CORRAL_NUM_CPU_MOE="-1",
+        OLLAMA_SCHED_SPREAD="1",
+        OLLAMA_NUM_BATCH="7",
+    )
+    assert found.warnings == ()
+    assert found.sched_spread
+    assert found.load_options == {
+        "num_gpu": 20,
+        "use_mmap": False,
+        "split_mode": "row",
+        "tensor_split": "3,1",
+        "override_tensor": ["attn=CPU", "ffn=CUDA0"],
+        "num_cpu_moe": -1,
+    }
+
+
+def test_bad_load_options_are_passed_over_and_named() -> None:
+    found = load(CORRAL_NUM_GPU="all", CORRAL_SPLIT_MODE="sideways", CORRAL_OVERRIDE_TENSOR="ffn", CORRAL_NUM_BATCH="9")
+    assert found.load_options == {"num_batch": 9}
+    assert [warning.split()[1] for warning in found.warnings] == ["NUM_GPU", "SPLIT_MODE", "OVERRIDE_TENSOR"]
+
+
+def test_every_load_option_is_listed() -> None:
+    listed = {variable.name for variable in settings.VARIABLES}
+    assert {"NUM_UBATCH", "NUM_CPU_MOE", "USE_MLOCK", "SCHED_SPREAD"} <= listed
+    assert "NUM_CTX" not in listed
+    assert len(listed) == len(settings.VARIABLES)

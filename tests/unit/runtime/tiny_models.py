@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 WIDTH, HEADS, LAYERS, FEED, CTX = 32, 2, 2, 64, 1024
 WINDOW = 32
 STATE, RANK = 8, 4
+EXPERTS = 4
 WORDS = ["▁the", "▁fox", "▁ran", "▁and", "▁saw", "▁a", "▁dog", "▁cat", "\n", "é", "🦊"]
 CHAT_TEMPLATE = (
     "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[a]{% endif %}"
@@ -22,9 +23,13 @@ Tensor = NDArray[np.float32]
 
 
 def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
-    """Write a model of `kind`: "full", "sliding", "recurrent", "hybrid", or "ranker", which says yes or no."""
-    arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba", "hybrid": "jamba", "ranker": "qwen3"}[kind]
-    writer = gguf.GGUFWriter(path, arch)
+    """Write a model of `kind`: "full", "sliding", "recurrent", "hybrid", "experts": a mixture of them, or "ranker".
+
+    "experts" has one head of 32 values, which the blocks of a quantized cache divide; the others have two of 16.
+    """
+    arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba", "hybrid": "jamba"}
+    arch |= {"experts": "llama", "ranker": "qwen3"}
+    writer = gguf.GGUFWriter(path, arch[kind])
     writer.add_context_length(CTX)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
@@ -71,10 +76,15 @@ def _add_vocabulary(writer: gguf.GGUFWriter) -> int:
 
 
 def _add_attention(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.random.Generator, kind: str) -> None:
+    experts = EXPERTS if kind == "experts" else 0
+    heads = 1 if experts else HEADS
     writer.add_feed_forward_length(FEED)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(HEADS)
-    size = WIDTH // HEADS
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    size = WIDTH // heads
+    if experts:
+        writer.add_expert_count(experts)
+        writer.add_expert_used_count(2)
     writer.add_key_length(size)
     writer.add_value_length(size)
     if kind == "sliding":
@@ -91,9 +101,14 @@ def _add_attention(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: 
         if kind == "sliding":
             for name in ("post_attention_norm", "post_ffw_norm"):
                 tensors[f"{block}.{name}.weight"] = _ones(WIDTH)
-        tensors[f"{block}.ffn_gate.weight"] = _matrix(random, FEED, WIDTH)
-        tensors[f"{block}.ffn_up.weight"] = _matrix(random, FEED, WIDTH)
-        tensors[f"{block}.ffn_down.weight"] = _matrix(random, WIDTH, FEED)
+        if experts:
+            tensors[f"{block}.ffn_gate_inp.weight"] = _matrix(random, experts, WIDTH)
+        for name, rows, columns in (("gate", FEED, WIDTH), ("up", FEED, WIDTH), ("down", WIDTH, FEED)):
+            if experts:
+                stacked = np.stack([_matrix(random, rows, columns) for _ in range(experts)])
+                tensors[f"{block}.ffn_{name}_exps.weight"] = stacked
+            else:
+                tensors[f"{block}.ffn_{name}.weight"] = _matrix(random, rows, columns)
     tensors["output.weight"] = _matrix(random, 3 + 256 + len(WORDS), WIDTH)
 
 

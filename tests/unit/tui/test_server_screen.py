@@ -174,3 +174,27 @@ def test_shares_of_tokens() -> None:
 )
 def test_reasons(state: RequestState, reason: str) -> None:
     assert why(request(1, state=state)) == reason
+
+
+WARNED = ("the prompt is longer than the context: 9 tokens were cut", HOSTILE)
+
+
+def test_a_request_says_how_far_its_model_is_and_what_was_cut() -> None:
+    assert why(request(1, state=RequestState.LOADING, load_fraction=0.42)) == "loading the model 42%"
+    assert why(request(1, state=RequestState.DECODE, warnings=WARNED[:1])) == f"! {WARNED[0]}"
+    assert why(request(1, state=RequestState.DONE, status=200, warnings=WARNED[:1])) == f"! {WARNED[0]}"
+    assert why(request(1, state=RequestState.FAILED, note="it broke", warnings=WARNED)) == "it broke"
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_was_cut_is_seen_in_the_table_and_among_the_details(size: tuple[int, int]) -> None:
+    done = request(1, state=RequestState.DONE, status=200, ended_s=1.0, warnings=WARNED)
+    app = workbench(client_at(requests=(done,)), Where.SERVER)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "! the prompt is longer than" in picture(app))
+        assert not overflows(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, DetailsDialog))
+        await until(pilot, lambda: "warning      the prompt is longer than the context" in picture(app))
+        assert "warning      [@click=app.exit]x[/]" in picture(app)
+        assert "\x1b" not in picture(app)

