@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from corral.runtime.engine.devices import Devices
 from corral.runtime.engine.context import Context
+from corral.runtime.engine.devices import Devices
 from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.pooled import PooledContext

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable
 
 from corral.runtime.engine.admission import Slots
-from corral.runtime.engine.grammar import GrammarFailed
 from corral.runtime.engine.context import Batch, Context, Decoded
+from corral.runtime.engine.grammar import GrammarFailed
+from corral.runtime.engine.idling import Idling
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.protocol import (
     Cancel,
@@ -45,6 +46,7 @@ class Loop:
         self._model = model
         self._context = context
         self._commands = commands
+        self._idle = Idling(commands)
         self._send = send
         self._slots = Slots(context, num_sequences)
         self._batch = Batch(context.num_batch)
@@ -58,7 +60,7 @@ class Loop:
         while True:
             self._context.allow()  # before the queue is read: a cancel that comes later aborts the decode
             while not self._commands.empty() or not self._has_work():
-                self._obey(self._commands.get())
+                self._obey(self._idle.get())
             self._admit()
             if any(sequence.wanted for sequence in self._running):
                 self._step()
@@ -82,7 +84,7 @@ class Loop:
             case Pause():
                 self._pause(command)
             case Ping():
-                self._send(Pong(command.nonce))
+                self._send(Pong(command.nonce, self._idle.busy_ns(), self._context.llama_ns))
 
     def _pause(self, command: Pause) -> None:
         for sequence in self._running:

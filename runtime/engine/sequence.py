@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.chain import Sampler
+from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.text import TextStream
 
