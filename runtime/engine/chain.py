@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -94,7 +95,10 @@ class Sampler:
 
     def sample(self, context: Context, index: int) -> int:
         """Draw a token from the logits of the batch's token `index` and remember it."""
-        return int(c.llama_sampler_sample(self._chain, context.pointer, index))
+        began = time.monotonic_ns()
+        token = int(c.llama_sampler_sample(self._chain, context.pointer, index))
+        context.llama_ns += time.monotonic_ns() - began
+        return token
 
     def accept(self, token: int) -> None:
         """Let the penalties know of a token that was not drawn here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final
@@ -83,7 +84,10 @@ class Batch:
 
 
 class Context:
-    """The KV cache and its computations; belongs to the loop's thread, but for `abort`."""
+    """The KV cache and its computations; belongs to the loop's thread, but for `abort`.
+
+    `llama_ns` adds up how long llama.cpp computed and sampled.
+    """
 
     def __init__(self, model: Model, load: Load, log: EngineLog) -> None:
         """Reserve the memory. Raises LoadError."""
@@ -115,6 +119,7 @@ class Context:
         self._abort_flag = ctypes.create_string_buffer(2)
         self._abort_callback = _flag_reader()
         self._set_abort_callback()
+        self.llama_ns = 0
 
     def _set_abort_callback(self) -> None:
         c.llama_set_abort_callback(self.pointer, self._abort_callback, ctypes.cast(self._abort_flag, ctypes.c_void_p))
@@ -135,7 +140,9 @@ class Context:
         if self._shifts:
             # llama.cpp turns the moved keys first; broken off in between, some layers would be turned twice.
             c.llama_set_abort_callback(self.pointer, c.ggml_abort_callback(), None)
+        began = time.monotonic_ns()
         code = c.llama_decode(self.pointer, batch.struct)
+        self.llama_ns += time.monotonic_ns() - began
         if self._shifts:
             self._shifts = False
             self._set_abort_callback()

@@ -12,6 +12,7 @@ from typing import Final
 from corral.runtime.engine.admission import Slots
 from corral.runtime.engine.context import Batch, Context, Decoded
 from corral.runtime.engine.grammar import GrammarFailed
+from corral.runtime.engine.idling import Idling
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.protocol import (
     Cancel,
@@ -59,6 +60,7 @@ class Loop:
         self._model = model
         self._context = context
         self._commands = commands
+        self._idle = Idling(commands)
         self._send = send
         self._slots = Slots(context, num_sequences, shelf)
         self._batch = Batch(context.num_batch)
@@ -73,7 +75,7 @@ class Loop:
         while True:
             self._context.allow()  # before the queue is read: a cancel that comes later aborts the decode
             while not self._commands.empty() or not self._has_work():
-                command = self._commands.get()
+                command = self._idle.get()
                 if isinstance(command, Stop):
                     self._slots.put_away(time.monotonic() + SECONDS_TO_PUT_AWAY / 2)
                     command.done.set()
@@ -109,7 +111,7 @@ class Loop:
             case Pause():
                 self._pause(command)
             case Ping():
-                self._send(Pong(command.nonce))
+                self._send(Pong(command.nonce, self._idle.busy_ns(), self._context.llama_ns))
 
     def _pause(self, command: Pause) -> None:
         for sequence in self._running:

@@ -330,9 +330,15 @@ class Ranked(msgspec.Struct, frozen=True, tag="ranked"):
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
-    """The answer to `Ping`."""
+    """The answer to `Ping`.
+
+    `busy_ns` is how long the loop has worked since it began, without its waits for something to do; `llama_ns` how
+    much of that llama.cpp took to decode and to sample.
+    """
 
     nonce: int
+    busy_ns: int = 0
+    llama_ns: int = 0
 
 
 FromRunner = Hello | Loading | Loaded | LoadRefused | Started | Refused | Step | Embedded | Ranked | Pong

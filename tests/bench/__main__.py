@@ -15,6 +15,12 @@ from pathlib import Path
 
 import psutil
 
+from tests.bench.engine_load import load_figures
+from tests.bench.engine_loop import loop_figures
+from tests.bench.engine_prompts import chat_figures, first_token_figures, shared_prompt_figures
+from tests.bench.engine_speed import many_streams_figures, one_stream_figures, schema_figures
+from tests.bench.engine_stall import stall_figures
+from tests.bench.engine_texts import embedding_figures
 from tests.bench.figures import Figure
 from tests.bench.startup import startup_figures
 from tests.bench.threads import threads_figures
@@ -25,6 +31,16 @@ GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
     startup_figures,
     workbench_figures,
     threads_figures,
+    one_stream_figures,
+    many_streams_figures,
+    first_token_figures,
+    shared_prompt_figures,
+    chat_figures,
+    stall_figures,
+    schema_figures,
+    embedding_figures,
+    load_figures,
+    loop_figures,
 )
 
 
@@ -34,7 +50,7 @@ def main() -> int:
     print(
         f"{platform.machine()} · {psutil.cpu_count()} cores · Python {platform.python_version()} · {os.uname().release}"
     )
-    print(f"{'':44}{'median':>12}{'lowest':>12}{'highest':>12}   goal")
+    print(f"{'':58}{'median':>12}{'lowest':>12}{'highest':>12}   goal")
     found = []
     with tempfile.TemporaryDirectory() as scratch:
         store, home = Path(scratch) / "models", Path(scratch) / "home"

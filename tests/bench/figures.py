@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`goal` is the bound in the figure's unit; `most` says that it is an upper one."""
+    """`goal` is the bound in the figure's unit, an upper one where `most`; `note` says what it was made from."""
 
     name: str
     values: tuple[float, ...]
     unit: str
     goal: float
     most: bool = True
+    note: str = ""
 
     @property
     def median(self) -> float:
@@ -30,8 +31,16 @@ class Figure:
         """The figure as a row of the table."""
         cells = "".join(f"{value:>12.3g}" for value in (self.median, min(self.values), max(self.values)))
         sign = "≤" if self.most else "≥"
-        return f"{self.name:<44}{cells}   {sign} {self.goal:g} {self.unit}  {'✓' if self.met else '✗'}"
+        goal = f"{sign} {self.goal:g} {self.unit}"
+        return f"{self.name:<58}{cells}   {goal:<9} {'✓' if self.met else '✗'}  {self.note}".rstrip()
 
     def record(self) -> dict[str, object]:
         """The figure for a machine to read."""
-        return {"name": self.name, "unit": self.unit, "values": list(self.values), "goal": self.goal, "met": self.met}
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "values": list(self.values),
+            "goal": self.goal,
+            "met": self.met,
+            "note": self.note,
+        }

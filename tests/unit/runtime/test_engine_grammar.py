@@ -192,4 +192,4 @@ def test_heavy_forms_are_kept_to_or_refused_and_hold_nobody_up(runner: RunnerPro
     answer = runner.ask(60, ASK, grammar=LONG[what], num_predict=12, sampling=Sampling(seed=1, temperature=2.0))
     assert answer.is_over
     runner.send(Ping(7))
-    runner.read_until(lambda: Pong(7) in runner.others)
+    runner.read_until(lambda: any(isinstance(one, Pong) and one.nonce == 7 for one in runner.others))

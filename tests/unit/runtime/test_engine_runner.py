@@ -306,9 +306,9 @@ def test_a_paused_stream_rests_and_goes_on(runner: RunnerProcess, tiny: Callable
     answer = runner.submit(1, STORY, want_context=True, num_predict=100)
     runner.send(Pause(1, True))
     runner.send(Ping(5))
-    runner.read_until(lambda: Pong(5) in runner.others)
+    runner.read_until(lambda: any(isinstance(one, Pong) and one.nonce == 5 for one in runner.others))
     runner.send(Ping(6))
-    runner.read_until(lambda: Pong(6) in runner.others)
+    runner.read_until(lambda: any(isinstance(one, Pong) and one.nonce == 6 for one in runner.others))
     runner.send(Pause(1, False))
     runner.read_until(lambda: answer.is_over)
     assert answer.finished

@@ -73,7 +73,7 @@ def test_a_cancelled_prompt_stops_at_once(starter_runner: RunnerProcess) -> None
     starter_runner.cancel(60)
     began = time.monotonic()
     starter_runner.send(Ping(60))
-    starter_runner.read_until(lambda: Pong(60) in starter_runner.others)
+    starter_runner.read_until(lambda: any(isinstance(one, Pong) and one.nonce == 60 for one in starter_runner.others))
     waited = time.monotonic() - began
     done = doomed.prompt_done[-1]
     assert done < doomed.started.prompt_tokens
