@@ -14,10 +14,13 @@ STRETCH: Final = 2.2
 is for what no estimate foresees.
 """
 
-JOIN_NS: Final = 400_000_000
+JOIN_NS: Final = 600_000_000
 """How long a step of nothing but prompts may be: what comes next waits for no longer than this."""
 
-_FIRST_CHUNK: Final = 64
+TILE: Final = 64
+"""Prompts alone are computed in multiples of this: others cost llama.cpp up to a fifth more a token."""
+
+_FIRST_CHUNK: Final = 128
 _SMALLEST_CHUNK: Final = 2
 _KEPT: Final = 0.75
 
@@ -37,7 +40,8 @@ class PromptBudget:
     def tokens(self, generating: int) -> int:
         """Return the most prompt tokens for the next step beside `generating` streams."""
         if not generating:
-            wanted = JOIN_NS / self._alone_ns if self._alone_ns else _FIRST_CHUNK
+            wanted = JOIN_NS // self._alone_ns if self._alone_ns else _FIRST_CHUNK
+            wanted -= wanted % TILE if wanted > TILE else 0
         else:
             cost = self._beside_ns or self._alone_ns
             plain = self._plain(generating)
@@ -49,7 +53,7 @@ class PromptBudget:
         if not prompt_tokens:
             self._plain_ns[generating] = _follow(self._plain_ns.get(generating, 0.0), elapsed_ns)
         elif not generating:
-            if prompt_tokens >= _FIRST_CHUNK // 2:
+            if prompt_tokens >= TILE // 2:
                 self._alone_ns = _follow(self._alone_ns, elapsed_ns / prompt_tokens)
         elif plain := self._plain(generating):
             self._beside_ns = _follow(self._beside_ns, max(1.0, (elapsed_ns - plain) / prompt_tokens))

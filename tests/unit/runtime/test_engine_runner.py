@@ -216,14 +216,46 @@ def test_the_same_prompt_again_computes_its_tail(runner: RunnerProcess, tiny: Ca
     assert again.finished.cached_tokens == again.finished.prompt_tokens - 2
 
 
-def test_prompts_that_begin_alike_are_computed_once(runner: RunnerProcess, tiny: Callable[[str], Path]) -> None:
-    runner.load(tiny("full"), num_cells=4096, num_sequences=8)
+@pytest.mark.parametrize("kind", KINDS)
+def test_prompts_that_begin_alike_are_computed_once(
+    runner: RunnerProcess, tiny: Callable[[str], Path], kind: str
+) -> None:
+    load: dict[str, Any] = {"num_cells": 4096, "num_sequences": 8, "whole_window": True}
+    runner.load(tiny(kind), **load)
     beginning = STORY * 8
     answers = [runner.submit(i, f"{beginning}{i}", want_context=True) for i in range(8)]
     runner.read_until(lambda: all(answer.is_over for answer in answers))
     cached = [answer.finished.cached_tokens for answer in answers if answer.finished]
     assert sum(count > len(beginning) // 2 for count in cached) == 7
-    assert tokens_of(answers[7]) == fresh(tiny("full"), f"{beginning}7", num_cells=4096, num_sequences=8)
+    assert tokens_of(answers[7]) == fresh(tiny(kind), f"{beginning}7", **load)
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "hybrid"])
+def test_memory_that_cannot_be_cut_is_taken_up_at_its_checkpoints(
+    runner: RunnerProcess, tiny: Callable[[str], Path], kind: str
+) -> None:
+    runner.load(tiny(kind))
+    prompt = STORY * 8
+    first = runner.ask(1, prompt, want_context=True)
+    again = runner.ask(2, prompt, want_context=True)
+    assert first.finished is not None
+    assert again.finished is not None
+    assert again.finished.prompt_tokens - 32 < again.finished.cached_tokens < again.finished.prompt_tokens
+    assert tokens_of(again) == tokens_of(first)
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "hybrid"])
+def test_where_prompts_part_is_remembered(runner: RunnerProcess, tiny: Callable[[str], Path], kind: str) -> None:
+    runner.load(tiny(kind))
+    beginning = STORY * 6
+    cached = []
+    for word in ("one", "two", "three"):
+        answer = runner.ask(len(cached), f"{beginning}{word} {STORY}", want_context=True)
+        assert answer.finished is not None
+        cached.append(answer.finished.cached_tokens)
+    assert cached[:2] == [0, 0]  # the second finds out where they part
+    assert cached[2] > len(beginning) // 2
+    assert tokens_of(answer) == fresh(tiny(kind), f"{beginning}three {STORY}")
 
 
 def test_whoever_waits_for_a_beginning_goes_on_when_its_leader_goes(

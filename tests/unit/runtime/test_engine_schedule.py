@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.runtime.engine.schedule import JOIN_NS, STRETCH, PromptBudget, plan
+from corral.runtime.engine.schedule import JOIN_NS, STRETCH, TILE, PromptBudget, plan
 
 WANTED = st.lists(st.integers(0, 2000), max_size=40)
 
@@ -62,7 +62,10 @@ def test_a_step_of_prompts_alone_is_as_long_as_a_newcomer_may_wait() -> None:
     assert 0 < budget.tokens(0) <= 512
     for _ in range(30):
         budget.observe(100, 0, 100 * 4 * MS)
-    assert budget.tokens(0) == JOIN_NS // (4 * MS)
+    assert budget.tokens(0) == JOIN_NS // (4 * MS) // TILE * TILE
+    for _ in range(30):
+        budget.observe(100, 0, 100 * 20 * MS)
+    assert budget.tokens(0) == JOIN_NS // (20 * MS)
 
 
 @pytest.mark.parametrize("generating", [1, 8])
