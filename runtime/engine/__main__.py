@@ -60,7 +60,7 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     if not isinstance(load, Load):
         return
     try:
-        model, context, loaded = load_model(load, log, devices, writer.send)
+        model, context, draft_model, loaded = load_model(load, log, devices, writer.send)
     except LoadError as error:
         writer.send(LoadRefused(str(error)))
         return
@@ -70,8 +70,8 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
         _serve_embeddings(reader, writer, embedder)
         return
     commands: queue.Queue[Command] = queue.Queue(_COMMANDS)
-    loop = Loop(model, context, commands, writer.send, load.num_sequences)
-    preparer = Preparer(model, loaded.num_ctx)
+    loop = Loop(model, context, commands, writer.send, load.num_sequences, draft_model)
+    preparer = Preparer(model, loaded.num_ctx, looks_up=draft_model is None)
     threading.Thread(target=run_or_end, args=(loop.run,), name="decode", daemon=True).start()
     writer.send(loaded)
     while (message := reader.read()) is not None:

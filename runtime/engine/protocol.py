@@ -77,7 +77,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     `num_ctx` is the most tokens one sequence may have, `num_cells` the tokens the cache holds for all of them,
     `num_sequences` how many may run at once. `gpu_layers` -1 puts all it can on the GPU. `whole_window` has a
     sliding-window model keep what its window has left behind (more memory, more prompts reused); None weighs it.
-    `embedding` is for a model that only embeds: nothing is reserved for generating.
+    `embedding` is for a model that only embeds: nothing is reserved for generating. `draft_path` is a small model that
+    guesses what this one will say.
     """
 
     path: str
@@ -93,6 +94,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     kv_type: str = "f16"
     whole_window: bool | None = None
     embedding: bool = False
+    draft_path: str = ""
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
@@ -100,7 +102,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
 
     `truncate` lets a prompt that is too long be cut, `shift` lets an answer go on when the window is full; both keep
     `num_keep` tokens of the beginning. `logprobs` is how many likeliest tokens are told with each token's log
-    probability; None tells neither.
+    probability; None tells neither. `draft_num_predict` is how many tokens may be guessed ahead; negative for as many
+    as pay, 0 for none.
     """
 
     id: int
@@ -116,6 +119,7 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     shift: bool = True
     grammar: Grammar | None = None
     logprobs: int | None = None
+    draft_num_predict: int = -1
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):
@@ -163,7 +167,10 @@ class Loading(msgspec.Struct, frozen=True, tag="loading"):
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
-    """The model is ready. Sizes in bytes; `vram_bytes` is what the GPUs' free memory fell by."""
+    """The model is ready. Sizes in bytes; `vram_bytes` is what the GPUs' free memory fell by.
+
+    `warnings` says in words what of the `Load` is not kept to.
+    """
 
     num_ctx: int
     num_ctx_train: int
@@ -175,6 +182,7 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     vram_bytes: int
     gpu_layers: int
     num_layers: int
+    warnings: list[str] = []
 
 
 class LoadRefused(msgspec.Struct, frozen=True, tag="load_refused"):
@@ -235,7 +243,8 @@ class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
 class Finished(msgspec.Struct, frozen=True, array_like=True):
     """The end of a request; `reason` is "stop" or "length". Durations in nanoseconds.
 
-    `shifted` is how many tokens were dropped to go on when the window was full.
+    `shifted` is how many tokens were dropped to go on when the window was full. Of `drafted` tokens that were guessed
+    ahead, `accepted` were right.
     """
 
     id: int
@@ -247,6 +256,8 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
     output_ns: int
     context: list[int] = []
     shifted: int = 0
+    drafted: int = 0
+    accepted: int = 0
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):
