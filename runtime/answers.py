@@ -231,7 +231,7 @@ class Answers:
             stack.callback(lease.runner.release, stream)
             cancellation.stream = stream
             self._requests.update(row, state=RequestState.WAITING)
-            warnings = job.warnings
+            warnings = job.warnings + _load_warnings(job, lease.runner)
             tokens, first = 0, None
             while True:
                 output = await stream.take()
@@ -268,6 +268,7 @@ class Answers:
             flash_attention=settings.flash_attention,
             kv_type=settings.kv_cache_type,
             embedding="completion" not in job.model.capabilities,
+            draft_path=str(job.model.draft or ""),
         )
         explicit = frozenset(
             name for name, value in job.given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads
@@ -352,6 +353,7 @@ def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], pr
             shift=job.shift,
             grammar=job.grammar,
             logprobs=job.logprobs,
+            draft_num_predict=options.draft_num_predict,
         )
 
     return make
@@ -377,6 +379,11 @@ def _embed_warnings(request: EmbedRequest, cut: int) -> tuple[str, ...]:
 
 def _ignored(options: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(f"option {name!r} is not known and was ignored" for name in unknown_names(options))
+
+
+def _load_warnings(job: _Job, runner: Runner) -> tuple[str, ...]:
+    """What of the model's parts is not used, where the request would use it."""
+    return tuple(runner.loaded.warnings) if runner.loaded and job.options.draft_num_predict else ()
 
 
 def _logprob(one: protocol.Logprob) -> Logprob:
@@ -410,6 +417,8 @@ def _last(done: protocol.Finished, total_ns: int, load_ns: int, warnings: tuple[
             prompt_ns=done.prompt_ns,
             output_tokens=done.output_tokens,
             output_ns=done.output_ns,
+            drafted=done.drafted,
+            accepted=done.accepted,
         ),
         context=tuple(done.context),
         warnings=warnings,

@@ -22,6 +22,8 @@ DEFAULT_DRAFT: Final = 4
 _SURE: Final = 0.75
 """How likely the small model must find a token to guess it, as in llama.cpp (`p_min`)."""
 
+_FADE: Final = 0.9
+
 
 @dataclass(slots=True)
 class _Held:
@@ -54,6 +56,10 @@ class DraftModel:
     def most(self, sequence: Sequence) -> int:
         """Return how many tokens may be guessed for a sequence."""
         return sequence.guessable if sequence.request.most_guessed > 0 else min(sequence.guessable, DEFAULT_DRAFT)
+
+    def doubt_costs(self) -> None:
+        """Note that guessing was too dear: what was measured is believed less the longer ago that was."""
+        self.token_ns *= _FADE
 
     def draft(self, wanted: list[tuple[Sequence, int]]) -> None:
         """Give each sequence a draft of up to so many tokens: fewer where the small model is not sure.

@@ -102,8 +102,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
 
     `truncate` lets a prompt that is too long be cut, `shift` lets an answer go on when the window is full; both keep
     `num_keep` tokens of the beginning. `logprobs` is how many likeliest tokens are told with each token's log
-    probability; None tells neither. `draft_num_predict` is how many tokens may be guessed ahead; negative for as many
-    as pay, 0 for none.
+    probability; None tells neither. `draft_num_predict` is how many tokens are guessed ahead, whether that pays or
+    not; 0 for none, negative for as many as pay.
     """
 
     id: int

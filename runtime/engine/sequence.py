@@ -22,8 +22,8 @@ class Request:
     """A prompt in tokens and what is wanted of it, as the loop gets it. `num_predict` may be negative: no limit.
 
     `cut` tokens were taken from the prompt's middle; `shift` lets the answer go on when the window is full, with the
-    first `keep` tokens kept. `most_guessed` is how many tokens may be guessed ahead, negative for as many as pay; they
-    come from a draft model or from `lookup`.
+    first `keep` tokens kept. `most_guessed` is how many tokens are guessed ahead at most, negative for as many
+    as pay; they come from a draft model or from `lookup`.
     Whoever lets go of it closes its sampler.
     """
 

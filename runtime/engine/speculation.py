@@ -34,7 +34,12 @@ class Speculation:
             sequence.draft = []
             if sequence.wanted:
                 plain += 1
-                if self._cuts and sequence.speculates and sequence.first_ns and sequence.trust.ready():
+                if (
+                    self._cuts
+                    and sequence.speculates
+                    and sequence.first_ns
+                    and (_insists(sequence) or sequence.trust.ready())
+                ):
                     open_to.append(sequence)
         if room <= 0 or not open_to or not self._costs.of(plain):
             return
@@ -57,13 +62,30 @@ class Speculation:
     def _ask(self, draft_model: DraftModel, sequences: list[Sequence], plain: int, room: int) -> None:
         limits = [(sequence, draft_model.most(sequence)) for sequence in sequences]
         lengths = self._lengths(limits, plain, room, draft_model.token_ns)
-        draft_model.draft([(one, length) for one, length in zip(sequences, lengths, strict=True) if length])
+        wanted = [(sequence, length) for sequence, length in zip(sequences, lengths, strict=True) if length]
+        if wanted:
+            draft_model.draft(wanted)
+        else:
+            draft_model.doubt_costs()
 
     def _lengths(self, limits: list[tuple[Sequence, int]], plain: int, room: int, depth_ns: float = 0.0) -> list[int]:
         """Say how many tokens to guess for whom; who is not worth it is left alone for a while."""
-        guesses = [(most, sequence.trust.chance) for sequence, most in limits]
-        lengths = choose(plain, guesses, self._costs, room, depth_ns)
-        for (sequence, most), length in zip(limits, lengths, strict=True):
-            if most and not length:
-                sequence.trust.rest()
+        lengths = [0] * len(limits)
+        weighed = []
+        for index, (sequence, most) in enumerate(limits):
+            if not _insists(sequence):
+                weighed.append(index)
+                continue
+            lengths[index] = min(most, room)
+            room -= lengths[index]
+        guesses = [(limits[index][1], limits[index][0].trust.chance) for index in weighed]
+        for index, length in zip(weighed, choose(plain, guesses, self._costs, room, depth_ns), strict=True):
+            lengths[index] = length
+            if not length and limits[index][1]:
+                limits[index][0].trust.rest()
         return lengths
+
+
+def _insists(sequence: Sequence) -> bool:
+    """Say whether a request wants guesses whether they pay or not."""
+    return sequence.request.most_guessed > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import gguf
@@ -18,22 +19,31 @@ CHAT_TEMPLATE = (
 Tensor = NDArray[np.float32]
 
 
-def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
-    """Write a model of `kind`: "full", "sliding" or "recurrent"."""
+def write_tiny(
+    path: Path,
+    kind: str,
+    *,
+    template: str = CHAT_TEMPLATE,
+    seed: int = 7,
+    sharpness: float = 1.0,
+    words: Sequence[str] = WORDS,
+) -> Path:
+    """Write a model of `kind`: "full", "sliding" or "recurrent"; a higher `sharpness` makes it surer of its words."""
     arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba"}[kind]
     writer = gguf.GGUFWriter(path, arch)
     writer.add_context_length(CTX)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_layer_norm_rms_eps(1e-5)
-    num_tokens = _add_vocabulary(writer)
+    num_tokens = _add_vocabulary(writer, words)
     writer.add_chat_template(template)
-    random = np.random.default_rng(7)
+    random = np.random.default_rng(seed)
     tensors = {"token_embd.weight": _matrix(random, num_tokens, WIDTH), "output_norm.weight": _ones(WIDTH)}
     if kind == "recurrent":
         _add_mamba(writer, tensors, random)
     else:
         _add_attention(writer, tensors, random, gemma=kind == "sliding")
+    tensors["output.weight"] = sharpness * _matrix(random, num_tokens, WIDTH)
     for name, tensor in tensors.items():
         writer.add_tensor(name, tensor)
     writer.write_header_to_file()
@@ -43,13 +53,13 @@ def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
     return path
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter) -> int:
+def _add_vocabulary(writer: gguf.GGUFWriter, words: Sequence[str]) -> int:
     specials = ["<unk>", "<s>", "</s>"]
-    tokens = specials + [f"<0x{byte:02X}>" for byte in range(256)] + WORDS
-    types = [2, 3, 3] + [6] * 256 + [1] * len(WORDS)
+    tokens = specials + [f"<0x{byte:02X}>" for byte in range(256)] + list(words)
+    types = [2, 3, 3] + [6] * 256 + [1] * len(words)
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * (3 + 256) + [-float(i + 1) for i in range(len(WORDS))])
+    writer.add_token_scores([0.0] * (3 + 256) + [-float(i + 1) for i in range(len(words))])
     writer.add_token_types(types)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
@@ -83,7 +93,6 @@ def _add_attention(
         tensors[f"{block}.ffn_gate.weight"] = _matrix(random, FEED, WIDTH)
         tensors[f"{block}.ffn_up.weight"] = _matrix(random, FEED, WIDTH)
         tensors[f"{block}.ffn_down.weight"] = _matrix(random, WIDTH, FEED)
-    tensors["output.weight"] = _matrix(random, 3 + 256 + len(WORDS), WIDTH)
 
 
 def _add_mamba(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.random.Generator) -> None:
@@ -106,7 +115,6 @@ def _add_mamba(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.r
         tensors[f"{block}.ssm_a"] = -np.abs(_matrix(random, inner, state)) - np.float32(0.1)
         tensors[f"{block}.ssm_d"] = _ones(inner)
         tensors[f"{block}.ssm_out.weight"] = _matrix(random, WIDTH, inner)
-    tensors["output.weight"] = _matrix(random, 3 + 256 + len(WORDS), WIDTH)
 
 
 def _matrix(random: np.random.Generator, rows: int, columns: int) -> Tensor:
