@@ -2,8 +2,8 @@
 
 A guess only decides what is computed beforehand. What is said is drawn from the logits of each position as ever, so a
 wrong guess costs time and never a word. `PromptLookup` guesses from what was said before, `Trust` knows how often a
-sequence's guesses were right, `StepCosts` what steps of a size take here, and `choose` takes of all guesses those that
-make more tokens per time.
+draft model was right, `StepCosts` what steps of a size take here, and `choose` takes of all guesses those that make
+more tokens per time.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-LONGEST_GUESS: Final = 16
+LONGEST_GUESS: Final = 32
 """Tokens guessed ahead where nobody says how many."""
 
-_SIZES: Final = (6, 3)
+_RUN: Final = 3
 _TOKEN_BITS: Final = 32
+_RUN_MASK: Final = (1 << _RUN * _TOKEN_BITS) - 1
 
+_LONG_STREAK: Final = 12
+_FIRST_CHANCES: Final = (0.5, 0.85)
 _FIRST_CHANCE: Final = 0.7
-_HIGHEST_CHANCE: Final = 0.97
+_HIGHEST_CHANCE: Final = 0.995
 _FIRST_WEIGHT: Final = 2.0
-_FADE: Final = 0.9
+_FADE: Final = 0.98
 _SHORTEST_REST: Final = 16
 _LONGEST_REST: Final = 512
 
@@ -37,37 +40,59 @@ _FIRST_SLOPE: Final = 0.25
 class PromptLookup:
     """Where each run of a few tokens came up last in one sequence's text; what followed there may follow again.
 
-    Takes a token in constant time, 1 microsecond. Keeps its own copy of the text, so that what a full window drops can
-    still be found.
+    Whether it did is seen with every token that comes, guessed or not, so how much a guess is worth is known before one
+    is made. Takes a token in constant time, a few microseconds. Keeps its own copy of the text, so that what a full
+    window drops can still be found.
     """
 
-    __slots__ = ("_found", "_runs", "_seen", "_tokens")
+    __slots__ = ("_at", "_hits", "_run", "_seen", "_streak", "_tokens", "_tries")
 
-    def __init__(self, tokens: Sequence[int]) -> None:
+    def __init__(self, prompt: Sequence[int]) -> None:
         self._tokens: list[int] = []
-        self._runs = [0] * len(_SIZES)
-        self._seen: list[dict[int, int]] = [{} for _ in _SIZES]
-        self._found: list[int] = [0] * len(_SIZES)
-        for token in tokens:
+        self._run = 0
+        self._seen: dict[int, int] = {}
+        self._at = self._streak = 0
+        self._reset()
+        for token in prompt:
             self.push(token)
+        self._reset()  # what a prompt repeats says little of its answer
+
+    def _reset(self) -> None:
+        self._tries = [_FIRST_WEIGHT] * len(_FIRST_CHANCES)
+        self._hits = [chance * _FIRST_WEIGHT for chance in _FIRST_CHANCES]
 
     def push(self, token: int) -> None:
         """Take the text's next token."""
+        if self._at:
+            kind = self._kind
+            hit = self._tokens[self._at] == token
+            self._hits[kind] = self._hits[kind] * _FADE + hit
+            self._tries[kind] = self._tries[kind] * _FADE + 1
+            self._at = self._at + 1 if hit else 0
+            self._streak += 1
         self._tokens.append(token)
         end = len(self._tokens)
-        for index, size in enumerate(_SIZES):
-            run = ((self._runs[index] << _TOKEN_BITS) | token) & ((1 << size * _TOKEN_BITS) - 1)
-            self._runs[index] = run
-            if end >= size:
-                self._found[index] = self._seen[index].get(run, 0)
-                self._seen[index][run] = end
+        self._run = run = ((self._run << _TOKEN_BITS) | token) & _RUN_MASK
+        if end >= _RUN:
+            if not self._at:
+                self._at, self._streak = self._seen.get(run, 0), _RUN
+            self._seen[run] = end
+
+    @property
+    def _kind(self) -> int:
+        return self._streak >= _LONG_STREAK
+
+    @property
+    def chance(self) -> float:
+        """Return how likely the next token is as guessed: much likelier where the last ones were."""
+        return min(self._hits[self._kind] / self._tries[self._kind], _HIGHEST_CHANCE)
 
     def guess(self, most: int) -> list[int]:
         """Return up to `most` tokens that followed the last time the text's end came up; none where it never did.
 
-        The longer end counts. Where the two places overlap the text repeats itself, and so does the guess.
+        Where the two places overlap the text repeats itself, and so does the guess.
         """
-        start = next((found for found in self._found if found), 0)
+        start = self._at
         if not start or most < 1:
             return []
         period = len(self._tokens) - start
@@ -77,7 +102,7 @@ class PromptLookup:
 
 
 class Trust:
-    """How often the guesses for one sequence were right of late; it rests, ever longer, where they are not."""
+    """How often a draft model was right about a sequence of late; it rests, ever longer, where it was not."""
 
     __slots__ = ("_pause", "_right", "_wait", "_wrong")
 
@@ -103,7 +128,7 @@ class Trust:
         if not accepted:
             self.rest()
             return
-        fade = _FADE**accepted
+        fade = _FADE ** (accepted + (accepted < guessed))
         self._right = self._right * fade + accepted
         self._wrong = self._wrong * fade + (accepted < guessed)
         self._pause //= 2
@@ -127,6 +152,7 @@ class _Steps:
 class StepCosts:
     """What steps of so many tokens take, learnt from those that were made; sizes not seen lie between those that were.
 
+    Beyond the largest a token costs no more than one of a prompt, which is computed in the largest steps of all.
     A busy machine stretches single steps beyond measure, so the middle one of the last few counts, and what was not
     made for long is forgotten, the sooner the fewer times it was made.
     """
@@ -135,6 +161,12 @@ class StepCosts:
         self._sizes: list[int] = []
         self._known: dict[int, _Steps] = {}
         self._made = 0
+        self._prompt_ns = 0.0
+
+    def observe_prompt(self, size: int, elapsed_ns: int) -> None:
+        """Learn from a step of `size` tokens, nearly all of them prompts'."""
+        sample = elapsed_ns / size
+        self._prompt_ns = (3 * self._prompt_ns + min(sample, 2 * self._prompt_ns)) / 4 if self._prompt_ns else sample
 
     def observe(self, size: int, elapsed_ns: int) -> None:
         """Learn from a step of `size` tokens, none of them a prompt's."""
@@ -158,13 +190,14 @@ class StepCosts:
         place = bisect_left(self._sizes, size)
         if place == 0:
             return self._known[self._sizes[0]].cost
-        if len(self._sizes) == 1:
-            only = self._sizes[0]
-            return self._known[only].cost * (1 + _FIRST_SLOPE * (size - only) / only)
-        place = min(place, len(self._sizes) - 1)
-        low, high = self._sizes[place - 1], self._sizes[place]
-        at_low, at_high = self._known[low].cost, self._known[high].cost
-        return at_low + max(0.0, at_high - at_low) * (size - low) / (high - low)
+        low = self._sizes[place - 1]
+        at_low = self._known[low].cost
+        if place < len(self._sizes):
+            high = self._sizes[place]
+            slope = (self._known[high].cost - at_low) / (high - low)
+        else:
+            slope = self._prompt_ns or at_low * _FIRST_SLOPE / low
+        return at_low + max(0.0, slope) * (size - low)
 
     def _forget(self) -> None:
         made = self._made

@@ -143,8 +143,7 @@ class Loop:
         if prompt_tokens:
             self._budget.observe(prompt_tokens, now - began)
         self._advance(counts, outputs, now)
-        if not prompt_tokens:
-            self._speculation.observe(self._batch.size, time.monotonic_ns() - began)
+        self._speculation.observe(self._batch.size, prompt_tokens, time.monotonic_ns() - began)
 
     def _fill(self, counts: list[int]) -> list[int]:
         """Put the step's tokens into the batch; returns where each sequence's logits begin, -1 for none."""

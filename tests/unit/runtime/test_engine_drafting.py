@@ -46,10 +46,30 @@ def test_a_text_taken_token_by_token_is_the_same_text(prompt: list[int], more: l
     assert lookup.guess(8) == PromptLookup(prompt + more).guess(8)
 
 
-def test_of_several_places_the_one_with_the_longer_beginning_in_common_counts() -> None:
-    text = [1, 2, 3, 4, 5, 6, 70, 71, 0, 4, 5, 6, 80, 81, 9, 1, 2, 3, 4, 5, 6]
-    assert PromptLookup(text).guess(2) == [70, 71]
-    assert PromptLookup([0, *text[1:15], 4, 5, 6]).guess(2) == [80, 81]
+def test_the_last_place_counts_but_for_a_text_that_goes_on_as_elsewhere_already() -> None:
+    text = [1, 2, 3, 4, 5, 6, 70, 71, 0, 4, 5, 6, 80, 81, 9]
+    far, near = PromptLookup([*text, 5, 6, 9]), PromptLookup([*text, 4, 5, 6])
+    assert (far.guess(2), near.guess(2)) == ([], [80, 81])
+    for token in (1, 2, 3, 4, 5, 6):
+        far.push(token)
+    assert far.guess(2) == [70, 71]
+
+
+def test_chances_are_learnt_without_a_guess_being_made() -> None:
+    phrase = list(range(100))
+    copying, wandering = PromptLookup(phrase), PromptLookup(phrase)
+    for token in phrase[:40]:
+        copying.push(token)
+    for number in range(10):
+        for token in (*phrase[number : number + 4], 1000 + number):
+            wandering.push(token)
+        wandering.push(2000 + number)
+    for token in phrase[50:53]:
+        wandering.push(token)
+    assert copying.guess(3) == [40, 41, 42]
+    assert wandering.guess(3) == [53, 54, 55]
+    assert copying.chance > 0.9
+    assert wandering.chance < 0.6
 
 
 def test_a_loop_is_guessed_to_go_on() -> None:
@@ -95,7 +115,8 @@ def test_who_guesses_wrong_rests_ever_longer_and_starts_anew() -> None:
 
 def test_a_size_not_seen_costs_what_lies_between_those_that_were() -> None:
     costs = costs_of(of1=100, of5=300)
-    assert [costs.of(size) for size in (1, 2, 3, 5, 7)] == [100, 150, 200, 300, 400]
+    costs.observe_prompt(100, 1000)
+    assert [costs.of(size) for size in (1, 2, 3, 5, 7)] == [100, 150, 200, 300, 320]
     assert StepCosts().of(4) == 0
     assert costs_of(of4=100).of(2) == 100
 
