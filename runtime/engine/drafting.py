@@ -18,19 +18,25 @@ LONGEST_GUESS: Final = 32
 """Tokens guessed ahead where nobody says how many."""
 
 _RUN: Final = 3
+"""Tokens that must come up again to guess what follows; two come up again in any text."""
+
 _TOKEN_BITS: Final = 32
 _RUN_MASK: Final = (1 << _RUN * _TOKEN_BITS) - 1
 
-_LONG_STREAK: Final = 12
-_FIRST_CHANCES: Final = (0.5, 0.85)
+_LONG_STREAK: Final = 16
+"""Tokens in common from which on a text is taken to be copied, and is trusted by what such copies came to."""
+
+_FIRST_CHANCES: Final = (0.5, 0.93)
 _FIRST_CHANCE: Final = 0.7
 _HIGHEST_CHANCE: Final = 0.995
 _FIRST_WEIGHT: Final = 2.0
-_FADE: Final = 0.98
+_FADE: Final = 0.95
 _SHORTEST_REST: Final = 16
 _LONGEST_REST: Final = 512
 
-_MARGIN: Final = 1.05
+_MARGIN: Final = 1.1
+"""How much faster a step must come out to be worth what cannot be known of it."""
+
 _STEPS_KEPT: Final = 5
 _STEPS_REMEMBERED: Final = 64
 _FIRST_SLOPE: Final = 0.25

@@ -259,3 +259,14 @@ def test_a_draft_model_that_cannot_help_is_left_out(
     assert reason in warning
     plain, guessed = both(runner, 1)
     same(plain, guessed)
+
+
+def test_a_real_model_repeats_a_text_with_guesses_that_are_right(runner: RunnerProcess, starter_gguf: Path) -> None:
+    runner.load(starter_gguf, num_sequences=1)
+    phrase = "The tide took the old fisherman's lamp far out to sea, and nobody ever saw it again. "
+    regex = Grammar("regex", f"({phrase.replace('.', '[.]')}){{4}}")
+    fields: dict[str, Any] = {"sampling": Sampling(temperature=0), "grammar": regex, "num_predict": 200}
+    plain = runner.ask(1, "Repeat: " + phrase, draft_num_predict=0, **fields)
+    guessed = runner.ask(2, "Repeat: " + phrase, draft_num_predict=8, **fields)
+    assert plain.text == guessed.text == phrase * 4
+    assert end_of(guessed).accepted > end_of(guessed).output_tokens // 2
