@@ -170,9 +170,12 @@ class StepCosts:
         self._prompt_ns = 0.0
 
     def observe_prompt(self, size: int, elapsed_ns: int) -> None:
-        """Learn from a step of `size` tokens, nearly all of them prompts'."""
-        sample = elapsed_ns / size
-        self._prompt_ns = (3 * self._prompt_ns + min(sample, 2 * self._prompt_ns)) / 4 if self._prompt_ns else sample
+        """Learn from a step of `size` tokens, nearly all of them prompts'.
+
+        The first one after a load reads the weights from disk, so a shorter one is believed at once.
+        """
+        sample, known = elapsed_ns / size, self._prompt_ns
+        self._prompt_ns = sample if not known or sample < known else known + (min(sample, 2 * known) - known) / 8
 
     def observe(self, size: int, elapsed_ns: int) -> None:
         """Learn from a step of `size` tokens, none of them a prompt's."""

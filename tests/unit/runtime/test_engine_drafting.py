@@ -175,3 +175,11 @@ def test_the_surer_guess_is_checked_at_least_as_far(one: float, other: float, pe
     costs = costs_of(of2=100, of12=100 + 10 * per_token)
     first, second = choose(2, [(8, max(one, other)), (8, min(one, other))], costs, 100)
     assert first >= second
+
+
+def test_the_first_prompt_may_have_been_read_from_disk() -> None:
+    costs = costs_of(of1=100)
+    costs.observe_prompt(100, 100_000)
+    costs.observe_prompt(100, 1000)
+    costs.observe_prompt(100, 90_000)
+    assert 10 <= costs.of(2) - 100 < 15
