@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -146,6 +146,11 @@ class Trust:
         self._right = self._wrong = 0.0
 
 
+def _middle(took: Collection[float]) -> float:
+    """Return the middle one, of two the smaller."""
+    return float(sorted(took)[(len(took) - 1) // 2])
+
+
 @dataclass(slots=True)
 class _Steps:
     """What the last steps of one size took in nanoseconds, and which step was the last of them."""
@@ -167,15 +172,16 @@ class StepCosts:
         self._sizes: list[int] = []
         self._known: dict[int, _Steps] = {}
         self._made = 0
+        self._prompts: deque[float] = deque(maxlen=_STEPS_KEPT)
         self._prompt_ns = 0.0
 
     def observe_prompt(self, size: int, elapsed_ns: int) -> None:
         """Learn from a step of `size` tokens, nearly all of them prompts'.
 
-        The first one after a load reads the weights from disk, so a shorter one is believed at once.
+        The first one after a load also reads the weights from disk.
         """
-        sample, known = elapsed_ns / size, self._prompt_ns
-        self._prompt_ns = sample if not known or sample < known else known + (min(sample, 2 * known) - known) / 8
+        self._prompts.append(elapsed_ns / size)
+        self._prompt_ns = _middle(self._prompts)
 
     def observe(self, size: int, elapsed_ns: int) -> None:
         """Learn from a step of `size` tokens, none of them a prompt's."""
@@ -185,7 +191,7 @@ class StepCosts:
             insort(self._sizes, size)
             steps = self._known[size] = _Steps(deque(maxlen=_STEPS_KEPT))
         steps.took.append(elapsed_ns)
-        steps.cost = float(sorted(steps.took)[(len(steps.took) - 1) // 2])
+        steps.cost = _middle(steps.took)
         steps.last = self._made
         if not self._made % _STEPS_REMEMBERED:
             self._forget()
