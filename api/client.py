@@ -141,6 +141,7 @@ class HttpClient:
             "model": request.model,
             "from": request.base,
             "files": dict(request.files),
+            "draft_files": dict(request.draft_files),
             "template": request.template,
             "system": request.system,
             "license": list(request.licenses),

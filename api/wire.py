@@ -228,6 +228,8 @@ class AnswerLine(msgspec.Struct, frozen=True):
     prompt_eval_duration: int = 0
     eval_count: int = 0
     eval_duration: int = 0
+    draft_count: int = 0
+    draft_accepted_count: int = 0
     warnings: list[str] | None = None
     logprobs: list[LogprobWire] | None = None
     load_progress: float | None = None
@@ -255,6 +257,8 @@ class AnswerLine(msgspec.Struct, frozen=True):
                 prompt_ns=self.prompt_eval_duration,
                 output_tokens=self.eval_count,
                 output_ns=self.eval_duration,
+                drafted=self.draft_count,
+                accepted=self.draft_accepted_count,
             ),
             context=tuple(self.context or ()),
             warnings=tuple(self.warnings or ()),

@@ -157,7 +157,7 @@ class Answers:
             stream = lease.runner.submit(_submission(job, wanted, lease.runner))
             stack.callback(lease.runner.release, stream)
             cancellation.stream = stream
-            warnings = job.warnings
+            warnings = job.warnings + _load_warnings(job, lease.runner)
             self._requests.update(row, state=RequestState.WAITING, warnings=warnings)
             tokens, first = 0, None
             watch = PromptWatch(self._clock)
@@ -231,9 +231,15 @@ def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], pr
             shift=job.shift,
             grammar=job.grammar,
             logprobs=job.logprobs,
+            draft_num_predict=options.draft_num_predict,
         )
 
     return make
+
+
+def _load_warnings(job: _Job, runner: Runner) -> tuple[str, ...]:
+    """What of the model's parts is not used, where the request would use it."""
+    return tuple(runner.loaded.warnings) if runner.loaded and job.options.draft_num_predict else ()
 
 
 def _logprob(one: protocol.Logprob) -> Logprob:
@@ -267,6 +273,8 @@ def _last(done: protocol.Finished, total_ns: int, load_ns: int, warnings: tuple[
             prompt_ns=done.prompt_ns,
             output_tokens=done.output_tokens,
             output_ns=done.output_ns,
+            drafted=done.drafted,
+            accepted=done.accepted,
         ),
         context=tuple(done.context),
         warnings=warnings,

@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msgspec import structs
+
 from corral.runtime.errors import BadRequest, TemplateFailed
 from corral.runtime.library import Library
 from corral.runtime.options import parse_options
@@ -16,7 +18,7 @@ from corral.runtime.verbs import CreateRequest, Progress
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog
 from corral.store.errors import BlobNotFound, NotGguf, StoreError
-from corral.store.gguf import read_header
+from corral.store.gguf import GgufHeader, read_header
 from corral.store.manifests import Layer, Manifest, ManifestStore, MediaType, ModelConfig
 from corral.store.names import Digest, ModelName
 from corral.store.plans import prune_after_replace
@@ -83,18 +85,7 @@ class Creator:
         return _Parts(stored.config, layers, model.parameters)
 
     def _from_files(self, files: Mapping[str, str]) -> _Parts:
-        if len(files) != 1:
-            raise BadRequest("a model is made from exactly one GGUF file")
-        ((key, digest_text),) = files.items()
-        if Path(key).is_absolute() or ".." in Path(key).parts:
-            raise BadRequest("file path must be relative")
-        digest = Digest.parse(digest_text)
-        if not self._blobs.has(digest):
-            raise BlobNotFound(f"blob {digest} is not in the store; upload it first")
-        try:
-            header = read_header(self._blobs.path(digest))
-        except NotGguf as error:
-            raise BadRequest(f"supplied file was not in GGUF format: {error}") from None
+        digest, header = self._gguf(files)
         config = ModelConfig(
             model_format="gguf",
             model_family=header.architecture,
@@ -104,8 +95,28 @@ class Creator:
         )
         return _Parts(config, (Layer(MediaType.MODEL, digest, self._blobs.size(digest)),), {})
 
+    def _gguf(self, files: Mapping[str, str]) -> tuple[Digest, GgufHeader]:
+        """Look at the one file of a model."""
+        if len(files) != 1:
+            raise BadRequest("a model is made from exactly one GGUF file")
+        ((key, digest_text),) = files.items()
+        if Path(key).is_absolute() or ".." in Path(key).parts:
+            raise BadRequest("file path must be relative")
+        digest = Digest.parse(digest_text)
+        if not self._blobs.has(digest):
+            raise BlobNotFound(f"blob {digest} is not in the store; upload it first")
+        try:
+            return digest, read_header(self._blobs.path(digest))
+        except NotGguf as error:
+            raise BadRequest(f"supplied file was not in GGUF format: {error}") from None
+
     def _dress(self, parts: _Parts, request: CreateRequest) -> _Parts:
         """Put on what the request says: replaced, merged or appended as spec a.18 has it."""
+        if request.draft_files:
+            digest, header = self._gguf(request.draft_files)
+            draft = {"model_format": "gguf", "architecture": header.architecture}
+            parts = replace(parts.without(MediaType.DRAFT), config=structs.replace(parts.config, draft=draft))
+            parts = parts.plus(Layer(MediaType.DRAFT, digest, self._blobs.size(digest)))
         if request.template is not None:
             parts = parts.without(MediaType.TEMPLATE, MediaType.PROMPT)
             if request.template:

@@ -67,6 +67,7 @@ class Dispatch:
             num_ctx,
             self.free_memory(),
             embedding="completion" not in model.capabilities,
+            draft=model.draft,
         )
         explicit = frozenset(
             name for name, value in given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads

@@ -32,7 +32,10 @@ POOLED_TO_RANK = 4
 
 @dataclass(frozen=True, slots=True)
 class ModelOnDisk:
-    """A model with all its small parts read. `template` is None where the model's own Jinja template is to be used."""
+    """A model with all its small parts read. `template` is None where the model's own Jinja template is to be used.
+
+    `draft` is the file of the small model that guesses what this one will say.
+    """
 
     name: ModelName
     shown: str
@@ -49,6 +52,7 @@ class ModelOnDisk:
     history: tuple[Message, ...]
     licenses: tuple[str, ...]
     capabilities: tuple[str, ...]
+    draft: Path | None = None
 
 
 class Library:
@@ -92,6 +96,7 @@ class Library:
             raise BrokenManifest(f"model '{text}' has no weights in the GGUF format")
         weights = models[0].digest
         header = self._header(weights)
+        drafts = stored.layers(MediaType.DRAFT)
         templates = [*stored.layers(MediaType.TEMPLATE), *stored.layers(MediaType.PROMPT)]
         return ModelOnDisk(
             name=stored.name,
@@ -109,6 +114,7 @@ class Library:
             history=self._history(stored),
             licenses=tuple(self._text(layer) for layer in stored.layers(MediaType.LICENSE)),
             capabilities=capabilities(header),
+            draft=self._blobs.path(drafts[-1].digest) if drafts else None,
         )
 
     def _header(self, digest: Digest) -> GgufHeader:
@@ -238,6 +244,8 @@ def model_info(header: GgufHeader) -> dict[str, object]:
 def modelfile_of(model: ModelOnDisk) -> str:
     """The Modelfile that would make this model again (spec f.4)."""
     commands = [Command("from", (str(model.path),))]
+    if model.draft is not None:
+        commands.append(Command("draft", (str(model.draft),)))
     if model.template is not None:
         commands.append(Command("template", (model.template,)))
     if model.system:

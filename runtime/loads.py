@@ -21,6 +21,7 @@ def load_message(
     free_bytes: int,
     *,
     embedding: bool,
+    draft: Path | None = None,
 ) -> Load:
     """Say how a model is loaded; `metadata` is its GGUF header's, `free_bytes` what memory there is for the cache."""
     types = kv_types(options.kv_cache_type or settings.kv_cache_type)
@@ -44,6 +45,7 @@ def load_message(
         kv_type=types.keys,
         kv_type_v="" if types.values == types.keys else types.values,
         embedding=embedding,
+        draft_path=str(draft or ""),
         shelf=str(settings.prompt_cache) if settings.prompt_cache and settings.prompt_cache_bytes else "",
         shelf_bytes=settings.prompt_cache_bytes,
         placement=Placement(

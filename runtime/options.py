@@ -67,6 +67,15 @@ OPTIONS: Mapping[str, Option] = {
         Option("num_keep", Kind.INT, 4, -1, _INT32, False, "tokens kept from the start when the window is cut"),
         Option("seed", Kind.INT, -1, -1, 2**63, False, "same seed, same answer; -1 random"),
         Option("num_predict", Kind.INT, -1, -2, _INT32, False, "most tokens to make; -1 no limit"),
+        Option(
+            "draft_num_predict",
+            Kind.INT,
+            -1,
+            -1,
+            64,
+            False,
+            "tokens guessed ahead and checked at once; -1 as many as pay, 0 none",
+        ),
         Option("top_k", Kind.INT, 40, -_INF, _INT32, False, "draw from the k likeliest; 0 off"),
         Option("top_p", Kind.FLOAT, 0.9, 0.0, 1.0, False, "draw from the likeliest that sum to p"),
         Option("min_p", Kind.FLOAT, 0.0, 0.0, 1.0, False, "drop what is less likely than p times the likeliest"),
@@ -102,8 +111,7 @@ OPTIONS: Mapping[str, Option] = {
 
 DEPRECATED = frozenset(
     {
-        *("penalize_newline", "low_vram", "f16_kv", "logits_all", "vocab_only"),
-        *("tfs_z", "draft_num_predict"),
+        *("penalize_newline", "low_vram", "f16_kv", "logits_all", "vocab_only", "tfs_z"),
         *("numa", "num_gqa", "rope_frequency_base", "rope_frequency_scale"),
     }
 )
@@ -147,6 +155,7 @@ class Options:
     num_keep: int = 4
     seed: int = -1
     num_predict: int = -1
+    draft_num_predict: int = -1
     top_k: int = 40
     top_p: float = 0.9
     min_p: float = 0.0

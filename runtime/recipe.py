@@ -25,10 +25,14 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A Modelfile as a request. `weights` is the GGUF file it is made from; None where it names a model."""
+    """A Modelfile as a request. `weights` is the GGUF file it is made from; None where it names a model.
+
+    `draft` is that of the model that guesses for it, None where it has none of its own.
+    """
 
     request: CreateRequest
     weights: Path | None
+    draft: Path | None = None
 
 
 def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Recipe:
@@ -45,14 +49,22 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
     request = CreateRequest(model=name)
     lines: list[tuple[str, str]] = []
     weights: Path | None = None
+    draft: Path | None = None
     for command in modelfile.commands:
         match command.name:
             case "from":
                 if request.base is not None or weights is not None:
                     raise ModelfileError("only one FROM is supported", command.line)
-                weights = _weights(command, folder)
+                weights = _gguf(command, folder)
                 if weights is None:
+                    _check_name(command)
                     request = replace(request, base=command.value)
+            case "draft":
+                if draft is not None:
+                    raise ModelfileError("only one DRAFT is supported", command.line)
+                draft = _gguf(command, folder)
+                if draft is None:
+                    raise ModelfileError(f"{command.value} is no file", command.line)
             case "template":
                 request = replace(request, template=command.value)
             case "system":
@@ -69,7 +81,7 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
                 raise ModelfileError(f"{command.name.upper()} is not supported", command.line)
     if request.base is None and weights is None:
         raise ModelfileError("no FROM line")
-    return Recipe(replace(request, parameters=parse_parameters(lines)), weights)
+    return Recipe(replace(request, parameters=parse_parameters(lines)), weights, draft)
 
 
 def _check_parameter(command: Command) -> None:
@@ -79,13 +91,12 @@ def _check_parameter(command: Command) -> None:
         raise ModelfileError(str(error), command.line) from None
 
 
-def _weights(command: Command, folder: Path) -> Path | None:
-    """The GGUF file a FROM means, or None where it names a model."""
+def _gguf(command: Command, folder: Path) -> Path | None:
+    """The GGUF file a line means, or None where there is no such path."""
     path = (folder / Path(command.value).expanduser()).absolute()
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
-        _check_name(command)
         return None
     if stat.S_ISDIR(mode):
         found = sorted(path.glob("*.gguf"))
@@ -112,7 +123,7 @@ def _check_name(command: Command) -> None:
 async def create_from_modelfile(
     client: Client, name: str, modelfile: Modelfile, folder: Path, *, caller: Caller | None = None
 ) -> AsyncGenerator[Progress, None]:
-    """Make a model from a Modelfile: hash and upload its file where it has one, then create.
+    """Make a model from a Modelfile: hash and upload its files where it has some, then create.
 
     Raises:
         ModelfileError: with the line at fault.
@@ -120,17 +131,19 @@ async def create_from_modelfile(
     """
     recipe = await asyncio.to_thread(request_from_modelfile, name, modelfile, folder)
     request = replace(recipe.request, caller=caller)
-    if recipe.weights is not None:
+    if recipe.weights is not None or recipe.draft is not None:
         yield Progress("gathering model components")
-        path = recipe.weights
-        size = path.stat().st_size
-        digest = await _known_blob(client, path)
-        if digest is None:
-            digest = str(await asyncio.to_thread(_hash, path))
-            if not await client.has_blob(digest):
-                async for progress in _upload(client, path, digest, size):
+    digests: dict[Path, str] = {}
+    for path in (recipe.weights, recipe.draft):
+        if path is not None:
+            digests[path] = await _known_blob(client, path) or str(await asyncio.to_thread(_hash, path))
+            if not await client.has_blob(digests[path]):
+                async for progress in _upload(client, path, digests[path], path.stat().st_size):
                     yield progress
-        request = replace(request, files={path.name: digest})
+    if recipe.weights is not None:
+        request = replace(request, files={recipe.weights.name: digests[recipe.weights]})
+    if recipe.draft is not None:
+        request = replace(request, draft_files={recipe.draft.name: digests[recipe.draft]})
     async for progress in client.create(request):
         yield progress
 

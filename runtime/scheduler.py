@@ -306,6 +306,8 @@ def reload_reason(loaded: Wanted, wanted: Wanted) -> str | None:
     """
     if wanted.load.num_ctx > loaded.load.num_ctx and "num_ctx" in wanted.explicit:
         return f"num_ctx {loaded.load.num_ctx} -> {wanted.load.num_ctx}"
+    if wanted.load.draft_path and wanted.load.draft_path != loaded.load.draft_path:
+        return "another draft model"
     for option, attribute in _FIXED_BY_LOAD:
         if option in wanted.explicit:
             before, after = attribute(loaded.load), attribute(wanted.load)

@@ -107,11 +107,11 @@ def think_refusal(model: str, think: object) -> RequestRefused | None:
 def check_create(body: CreateBody) -> None:
     """Refuse a create that names nothing to make a model of, or what cannot be made (spec a.18)."""
     check_name(body.model, RequestRefused("invalid model name"))
-    for path, digest in body.files.items():
+    for path, digest in (*body.files.items(), *body.draft_files.items()):
         if not path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
             raise RequestRefused("file path must be relative")
         Digest.parse(digest)
-    unserved = ("adapters", "draft_files", "quantize", "quantization", "renderer", "parser", "requires", "remote_host")
+    unserved = ("adapters", "quantize", "quantization", "renderer", "parser", "requires", "remote_host")
     for name in unserved:
         if getattr(body, name):
             raise RequestRefused(f"{name} is not supported by this server yet")

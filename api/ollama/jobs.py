@@ -36,6 +36,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         model=body.model,
         base=body.base or None,
         files=body.files,
+        draft_files=body.draft_files,
         template=body.template,
         system=body.system,
         licenses=tuple(body.license),

@@ -58,17 +58,21 @@ def _trailer(chunk: Chunk) -> dict[str, Any]:
     if chunk.done_reason is None:
         return {}
     stats = chunk.stats
-    return without_empty(
-        done_reason=str(chunk.done_reason),
-        context=list(chunk.context),
-        total_duration=stats.total_ns,
-        load_duration=stats.load_ns,
-        prompt_eval_count=stats.prompt_tokens,
-        prompt_eval_cached_count=stats.cached_tokens,
-        prompt_eval_duration=stats.prompt_ns,
-        eval_count=stats.output_tokens,
-        eval_duration=stats.output_ns,
-        warnings=list(chunk.warnings),
+    drafts = {"draft_count": stats.drafted, "draft_accepted_count": stats.accepted} if stats.drafted else {}
+    return (
+        without_empty(
+            done_reason=str(chunk.done_reason),
+            context=list(chunk.context),
+            total_duration=stats.total_ns,
+            load_duration=stats.load_ns,
+            prompt_eval_count=stats.prompt_tokens,
+            prompt_eval_cached_count=stats.cached_tokens,
+            prompt_eval_duration=stats.prompt_ns,
+            eval_count=stats.output_tokens,
+            eval_duration=stats.output_ns,
+            warnings=list(chunk.warnings),
+        )
+        | drafts
     )
 
 

@@ -111,6 +111,7 @@ class CreateBody(NamedModel):
     stream: bool = True
     base: str = Field(default="", alias="from")
     files: dict[str, str] = Field(default_factory=dict)
+    draft_files: dict[str, str] = Field(default_factory=dict)
     template: str | None = None
     system: str | None = None
     license: list[str] = Field(default_factory=list)
@@ -118,7 +119,6 @@ class CreateBody(NamedModel):
     messages: list[WireMessage] = Field(default_factory=list)
 
     adapters: dict[str, Any] = Field(default_factory=dict)
-    draft_files: dict[str, Any] = Field(default_factory=dict)
     quantize: str = ""
     quantization: str = ""
     renderer: str = ""

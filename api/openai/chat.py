@@ -153,9 +153,15 @@ def _prompt_progress(progress: PromptProgress) -> dict[str, int]:
 
 
 def _usage(stats: Stats) -> dict[str, Any]:
-    return {
+    usage: dict[str, Any] = {
         "prompt_tokens": stats.prompt_tokens,
         "completion_tokens": stats.output_tokens,
         "total_tokens": stats.prompt_tokens + stats.output_tokens,
         "prompt_tokens_details": {"cached_tokens": stats.cached_tokens},
     }
+    if stats.drafted:
+        usage["completion_tokens_details"] = {
+            "accepted_prediction_tokens": stats.accepted,
+            "rejected_prediction_tokens": stats.drafted - stats.accepted,
+        }
+    return usage

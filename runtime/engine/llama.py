@@ -18,6 +18,8 @@ from corral.runtime.engine.llamalog import EngineLog
 _WHOLE_WINDOW_BYTES: Final = 256 * 1024 * 1024
 _OVERFLOW: Final = -(2**31)
 _UNKNOWN_STATE: Final = 160_000
+_VOCAB_DIFFERENCE: Final = 128
+_FIRST_COMPARED: Final = 5
 
 
 class LoadError(Exception):
@@ -192,6 +194,29 @@ class Model:
         floats += self._number("wkv.head_size", 0) * width
         return self.num_layers * 4 * (floats or _UNKNOWN_STATE)
 
+    def speaks_like(self, other: Model) -> bool:
+        """Say whether another model's tokens mean what this one's do (`common_speculative_are_compatible`).
+
+        A few tokens at the end may be missing on either side; the first ones are special and may be spelled otherwise.
+        Walks the vocabulary: 0.1 seconds for 50,000 tokens.
+        """
+        mine, theirs = self._vocab, other._vocab
+        shared = min(self.num_vocab, other.num_vocab)
+        return (
+            c.llama_vocab_type(mine) == c.llama_vocab_type(theirs)
+            and self._bos == other._bos
+            and _end_added(mine) == _end_added(theirs)
+            and abs(self.num_vocab - other.num_vocab) <= _VOCAB_DIFFERENCE
+            and all(
+                c.llama_vocab_get_text(mine, token) == c.llama_vocab_get_text(theirs, token)
+                for token in range(_FIRST_COMPARED, shared)
+            )
+        )
+
+    def close(self) -> None:
+        """Free the weights; nothing may be asked of the model any more."""
+        c.llama_model_free(self.pointer)
+
     def keeps_whole_window(self, num_cells: int) -> bool:
         """Say whether a sliding-window cache of full size costs little enough to be worth its freedom to be cut.
 
@@ -200,3 +225,8 @@ class Model:
         width = int(c.llama_model_n_embd(self.pointer)) // max(1, int(c.llama_model_n_head(self.pointer)))
         per_cell = self.num_layers * int(c.llama_model_n_head_kv(self.pointer)) * width * 2 * 2
         return per_cell * num_cells <= max(_WHOLE_WINDOW_BYTES, self.size_bytes // 4)
+
+
+def _end_added(vocab: Any) -> int:
+    """Return the token a vocabulary puts at a text's end, -1 for none."""
+    return int(c.llama_vocab_eos(vocab)) if c.llama_vocab_get_add_eos(vocab) else -1

@@ -12,6 +12,7 @@ import llama_cpp
 
 from corral.runtime.engine.context import Context
 from corral.runtime.engine.devices import Devices
+from corral.runtime.engine.draft_model import DraftModel, load_draft_model
 from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.params import ModelParams
@@ -26,29 +27,38 @@ _NAMED_BY_DIGEST: Final = "sha256-"
 
 def load_model(
     load: Load, log: EngineLog, devices: Devices, send: Callable[[FromRunner], None]
-) -> tuple[Model, Context | PooledContext, Loaded]:
-    """Load what `load` asks for. Raises LoadError."""
+) -> tuple[Model, Context | PooledContext, DraftModel | None, Loaded]:
+    """Load what `load` asks for; a draft model that cannot help is left out, with a warning. Raises LoadError."""
     if load.num_ctx < 1 or load.num_sequences < 1 or load.num_cells < load.num_ctx or load.num_batch < 1:
         raise LoadError("the context must hold at least one sequence")
     free_before = devices.free_bytes()
     params = ModelParams(load, devices)
     model = Model(load.path, params.struct, log, _progress(send))
     context = PooledContext(model, load, log) if load.embedding else Context(model, load, log)
+    gpu_layers = log.offloaded_layers
+    draft_model: DraftModel | None = None
+    warnings: list[str] = []
+    if load.draft_path and isinstance(context, Context):
+        try:
+            draft_model = load_draft_model(load, model, context, log, devices)
+        except LoadError as error:
+            warnings.append(f"the draft model is not used: {error}")
     num_cells = context.num_batch if isinstance(context, PooledContext) else context.num_cells
     loaded = Loaded(
         num_ctx=min(load.num_ctx, model.num_ctx_train, num_cells),
         num_ctx_train=model.num_ctx_train,
         num_cells=num_cells,
         num_sequences=load.num_sequences,
-        weights_bytes=model.size_bytes,
+        weights_bytes=model.size_bytes + (draft_model.size_bytes if draft_model else 0),
         kv_bytes=log.cache_bytes,
         compute_bytes=log.scratch_bytes,
         vram_bytes=max(0, free_before - devices.free_bytes()),
-        gpu_layers=log.offloaded_layers,
+        gpu_layers=gpu_layers,
         num_layers=model.num_layers,
         overridden=log.overridden_tensors,
+        warnings=warnings,
     )
-    return model, context, loaded
+    return model, context, draft_model, loaded
 
 
 def open_shelf(load: Load, context: Context) -> Shelf | None:

@@ -11,6 +11,8 @@ from typing import Final
 
 from corral.runtime.engine.admission import Slots
 from corral.runtime.engine.context import Batch, Context, Decoded
+from corral.runtime.engine.draft_model import DraftModel
+from corral.runtime.engine.drawing import Drawing
 from corral.runtime.engine.grammar import GrammarFailed
 from corral.runtime.engine.idling import Idling
 from corral.runtime.engine.llama import Model
@@ -31,6 +33,7 @@ from corral.runtime.engine.schedule import PromptBudget, plan
 from corral.runtime.engine.sequence import Request, Sequence
 from corral.runtime.engine.shelf import Shelf
 from corral.runtime.engine.shift import shift, tokens_to_drop
+from corral.runtime.engine.speculation import Speculation
 
 SECONDS_TO_PUT_AWAY: Final = 2.0
 
@@ -55,9 +58,9 @@ class Loop:
         commands: queue.Queue[Command],
         send: Callable[[FromRunner], None],
         num_sequences: int,
+        draft_model: DraftModel | None = None,
         shelf: Shelf | None = None,
     ) -> None:
-        self._model = model
         self._context = context
         self._commands = commands
         self._idle = Idling(commands)
@@ -65,6 +68,8 @@ class Loop:
         self._slots = Slots(context, num_sequences, shelf)
         self._batch = Batch(context.num_batch)
         self._budget = PromptBudget(context.num_batch)
+        self._drawing = Drawing(model, context, self._slots.restart)
+        self._speculation = Speculation(context, draft_model)
         self._waiting: deque[Request] = deque()
         self._running: list[Sequence] = []
         self._prompting: frozenset[int] = frozenset()
@@ -153,9 +158,9 @@ class Loop:
         generating = wanted.count(1)
         budget = self._budget.tokens(generating)
         counts = plan(wanted, self._context.num_batch, budget)
+        prompt_tokens = sum(count for count, want in zip(counts, wanted, strict=True) if want > 1)
+        self._speculation.guess(self._running, 0 if prompt_tokens else self._context.num_batch - sum(counts))
         outputs = self._fill(counts)
-        singles = sum(count for count, want in zip(counts, wanted, strict=True) if want == 1)
-        prompt_tokens = self._batch.size - singles
         self._prompting = frozenset(
             s.request.id for s, want, count in zip(self._running, wanted, counts, strict=True) if want > 1 and count
         )
@@ -168,11 +173,13 @@ class Loop:
             self._recover(outcome, counts)
             return
         now = time.monotonic_ns()
-        self._budget.observe(prompt_tokens, generating, now - began)
+        if self._batch.size == prompt_tokens + generating:  # guesses make a step longer
+            self._budget.observe(prompt_tokens, generating, now - began)
         self._advance(counts, outputs, now)
+        self._speculation.observe(self._batch.size, prompt_tokens, time.monotonic_ns() - began)
 
     def _fill(self, counts: list[int]) -> list[int]:
-        """Put the step's tokens into the batch; returns where each sequence's logits will be, -1 for none."""
+        """Put the step's tokens into the batch; returns where each sequence's logits begin, -1 for none."""
         batch = self._batch
         batch.clear()
         outputs = []
@@ -181,8 +188,9 @@ class Loop:
             if count:
                 begin = sequence.computed
                 complete = begin + count == len(sequence.tokens)
-                index = batch.add(sequence.slot, sequence.tokens[begin : begin + count], begin, output=complete)
-                index = index if complete else -1
+                tokens, draft = sequence.tokens[begin : begin + count], sequence.draft
+                index = batch.add(sequence.slot, tokens + draft, begin, output=complete, every=bool(draft))
+                index = index - len(draft) if complete else -1
             outputs.append(index)
         return outputs
 
@@ -210,7 +218,7 @@ class Loop:
                 progress.append(PromptProgress(sequence.request.id, sequence.computed, sequence.prompt_tokens))
             if output >= 0:
                 try:
-                    end = self._draw(sequence, output, pieces, now)
+                    end = self._drawing.draw(sequence, output, pieces, now)
                 except GrammarFailed as error:
                     self._send(Refused(sequence.request.id, "bad_request", f"the answer's format failed: {error}"))
                     ended.append(sequence)
@@ -223,32 +231,6 @@ class Loop:
             self._end(sequence)
         used = self._slots.used(self._running)
         self._send(Step(pieces, finished, progress, used, len(self._running), len(self._waiting)))
-
-    def _draw(self, sequence: Sequence, output: int, pieces: list[Piece], now: int) -> Finished | None:
-        """Draw a sequence's next token and append its text to `pieces`; returns its end if this was it."""
-        if not sequence.first_ns:
-            sequence.first_ns = now
-        if not sequence.request.most_output:
-            return _end_of(sequence, "length", now)
-        constraint, logprobs = sequence.request.constraint, sequence.request.logprobs
-        if logprobs is not None:
-            logprobs.look(self._context.logits(output))
-        if constraint is not None:
-            constraint.apply(self._context.logits(output))
-        token = sequence.sampler.sample(self._context, output)
-        sequence.take(token)
-        if self._model.is_end(token):
-            pieces.append(_piece_of(sequence, sequence.text.flush(), last=True))
-            return _end_of(sequence, "stop", now, unsaid=1)
-        if logprobs is not None:
-            logprobs.note(token)
-        complete = constraint is not None and constraint.take(token)
-        text = sequence.text.push(self._model.piece(token))
-        reason = "stop" if complete or sequence.text.stopped else "length" if sequence.is_full() else ""
-        if reason:
-            text += sequence.text.flush()
-        pieces.append(_piece_of(sequence, text, last=bool(reason)))
-        return _end_of(sequence, reason, now) if reason else None
 
     def _follow(self) -> None:
         """Let sequences whose shared beginning is computed go on from there."""
@@ -300,29 +282,3 @@ class Loop:
             self._running.remove(sequence)
             sequence.sampler.close()
             self._slots.clear(sequence)
-
-
-def _piece_of(sequence: Sequence, text: str, *, last: bool) -> Piece:
-    """Describe one token's text; what a stop string cut has no log probabilities either."""
-    request = sequence.request
-    if request.logprobs is None:
-        return Piece(request.id, text, 1)
-    rest = last and not sequence.text.stopped
-    return Piece(request.id, text, 1, request.logprobs.release(text, rest=rest))
-
-
-def _end_of(sequence: Sequence, reason: str, now: int, unsaid: int = 0) -> Finished:
-    """Describe an end; the last `unsaid` tokens stay out of the context that is handed on."""
-    request = sequence.request
-    history = sequence.history if request.want_context else []
-    return Finished(
-        id=request.id,
-        reason=reason,
-        prompt_tokens=sequence.prompt_tokens,
-        cached_tokens=sequence.cached,
-        output_tokens=sequence.output_tokens,
-        prompt_ns=sequence.first_ns - sequence.started_ns,
-        output_ns=now - sequence.first_ns,
-        context=history[: len(history) - unsaid],
-        shifted=len(sequence.lost),
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from corral.runtime.engine.drafting import PromptLookup
 from corral.runtime.engine.grammar import GrammarFailed, Grammars
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.logprobs import LogprobStream
@@ -25,9 +26,11 @@ _NAMES: Final = {
 class Preparer:
     """Renders and tokenises; belongs to the runner's main thread, which alone may set an alarm."""
 
-    def __init__(self, model: Model, num_ctx: int) -> None:
+    def __init__(self, model: Model, num_ctx: int, *, looks_up: bool = True) -> None:
+        """`looks_up` has what comes next guessed from what was said before."""
         self._model = model
         self._num_ctx = num_ctx
+        self._looks_up = looks_up
         bos, eos = model.special_texts()
         self._grammars = Grammars(model)
         self._template = ModelTemplate(model.chat_template(), bos, eos)
@@ -76,6 +79,8 @@ class Preparer:
             keep=min(keep, len(tokens)),
             constraint=constraint,
             logprobs=LogprobStream(self._model, submit.logprobs) if submit.logprobs is not None else None,
+            most_guessed=submit.draft_num_predict,
+            lookup=PromptLookup(tokens) if self._looks_up and submit.draft_num_predict else None,
         )
 
     def _tokens(self, submit: Submit, num_ctx: int) -> Fitted:

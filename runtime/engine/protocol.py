@@ -99,8 +99,9 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     0 for all. `batch_threads` compute prompts, 0 for as many as `num_threads`. `flash_attention` None leaves it to
     llama.cpp. `kv_type_v` is the type of the cache's values where it is not that of its keys. `whole_window` has a
     sliding-window model keep what its window has left behind (more memory, more prompts reused); None weighs it.
-    `embedding` is for a model that only embeds or ranks: nothing is reserved for generating. In the folder `shelf`
-    sequences are kept on disk when they leave memory, `shelf_bytes` at most; "" keeps none.
+    `embedding` is for a model that only embeds or ranks: nothing is reserved for generating. `draft_path` is a small
+    model that guesses what this one will say. In the folder `shelf` sequences are kept on disk when they leave memory,
+    `shelf_bytes` at most; "" keeps none.
     """
 
     path: str
@@ -122,6 +123,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     use_direct_io: bool = False
     kv_type_v: str = ""
     placement: Placement = Placement()
+    draft_path: str = ""
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
@@ -129,7 +131,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
 
     `truncate` lets a prompt that is too long be cut, `shift` lets an answer go on when the window is full; both keep
     `num_keep` tokens of the beginning. `logprobs` is how many likeliest tokens are told with each token's log
-    probability; None tells neither.
+    probability; None tells neither. `draft_num_predict` is how many tokens are guessed ahead, whether that pays or
+    not; 0 for none, negative for as many as pay.
     """
 
     id: int
@@ -145,6 +148,7 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     shift: bool = True
     grammar: Grammar | None = None
     logprobs: int | None = None
+    draft_num_predict: int = -1
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):
@@ -204,7 +208,8 @@ class Loading(msgspec.Struct, frozen=True, tag="loading"):
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     """The model is ready. Sizes in bytes; `vram_bytes` is what the GPUs' free memory fell by.
 
-    `overridden` tensors went where a pattern of the placement puts them.
+    `overridden` tensors went where a pattern of the placement puts them. `warnings` says in words what of the `Load` is
+    not kept to.
     """
 
     num_ctx: int
@@ -218,6 +223,7 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     gpu_layers: int
     num_layers: int
     overridden: int = 0
+    warnings: list[str] = []
 
 
 class LoadRefused(msgspec.Struct, frozen=True, tag="load_refused"):
@@ -278,7 +284,8 @@ class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
 class Finished(msgspec.Struct, frozen=True, array_like=True):
     """The end of a request; `reason` is "stop" or "length". Durations in nanoseconds.
 
-    `shifted` is how many tokens were dropped to go on when the window was full.
+    `shifted` is how many tokens were dropped to go on when the window was full. Of `drafted` tokens that were guessed
+    ahead, `accepted` were right.
     """
 
     id: int
@@ -290,6 +297,8 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
     output_ns: int
     context: list[int] = []
     shifted: int = 0
+    drafted: int = 0
+    accepted: int = 0
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):

@@ -21,7 +21,7 @@ TILE: Final = 64
 """Prompts alone are computed in multiples of this: others cost llama.cpp up to a fifth more a token."""
 
 _FIRST_CHUNK: Final = 128
-_SMALLEST_CHUNK: Final = 2
+_SMALLEST_CHUNK: Final = 1
 _KEPT: Final = 0.75
 
 
@@ -73,10 +73,11 @@ def plan(wanted: Sequence[int], capacity: int, budget: int) -> list[int]:
 
     A sequence that wants one token gets it first. The others share `budget` evenly, and what a short one leaves
     goes to the longer ones, the oldest first. With `budget` above 0 and room left, some prompt always advances. No
-    prompt is left with a single token to come.
+    prompt is left with a single token to come: it gets that one too where it got no other.
     """
     counts = [0] * len(wanted)
     prompts = []
+    room = capacity
     for index, want in enumerate(wanted):
         if want == 1 and capacity > 0:
             counts[index] = 1
@@ -95,6 +96,7 @@ def plan(wanted: Sequence[int], capacity: int, budget: int) -> list[int]:
                 hungry.append(index)
         prompts = hungry
     for index, want in enumerate(wanted):
-        if counts[index] > 1 and want - counts[index] == 1:
-            counts[index] -= 1  # a lone last token would be computed by other kernels than the rest of its prompt
+        if counts[index] and want - counts[index] == 1:
+            # A lone last token would be computed by other kernels than the rest of its prompt.
+            counts[index] += 1 if counts[index] == 1 and sum(counts) < room else -1
     return counts

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from corral.runtime.engine.chain import Sampler
+from corral.runtime.engine.drafting import LONGEST_GUESS, PromptLookup, Trust
 from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.text import TextStream
@@ -21,7 +22,8 @@ class Request:
     """A prompt in tokens and what is wanted of it, as the loop gets it. `num_predict` may be negative: no limit.
 
     `cut` tokens were taken from the prompt's middle; `shift` lets the answer go on when the window is full, with the
-    first `keep` tokens kept.
+    first `keep` tokens kept. `most_guessed` is how many tokens are guessed ahead at most, negative for as many
+    as pay; they come from a draft model or from `lookup`.
     Whoever lets go of it closes its sampler.
     """
 
@@ -38,6 +40,8 @@ class Request:
     keep: int = 0
     constraint: Constraint | None = None
     logprobs: LogprobStream | None = None
+    most_guessed: int = 0
+    lookup: PromptLookup | None = None
 
     @property
     def most_output(self) -> int:
@@ -63,12 +67,15 @@ class Sequence:
     set, that sequence is computing the beginning both have (`shared` tokens), and this one waits for it. At the
     `stops`, counts of computed tokens, it rests between two steps, so that its memory can be copied. `lost` are
     tokens that were dropped to go on; what the cache holds of a `shifted` sequence was computed with some of them in
-    view, so it is nobody else's beginning.
+    view, so it is nobody else's beginning. `draft` are tokens guessed to come next, which this step computes too.
     """
 
     __slots__ = (
+        "accepted",
         "cached",
         "computed",
+        "draft",
+        "drafted",
         "first_ns",
         "leader",
         "lost",
@@ -80,10 +87,12 @@ class Sequence:
         "shared",
         "shifted",
         "slot",
+        "speculates",
         "started_ns",
         "stops",
         "text",
         "tokens",
+        "trust",
     )
 
     def __init__(self, request: Request, slot: int, now_ns: int) -> None:
@@ -104,6 +113,10 @@ class Sequence:
         self.text = TextStream(request.stop)
         self.started_ns = now_ns
         self.first_ns = 0
+        self.draft: list[int] = []
+        self.drafted = self.accepted = 0
+        self.trust = Trust()
+        self.speculates = bool(request.most_guessed)
 
     @property
     def wanted(self) -> int:
@@ -116,6 +129,13 @@ class Sequence:
     def output_tokens(self) -> int:
         """Return how many tokens were generated."""
         return len(self.lost) + len(self.tokens) - self.prompt_tokens
+
+    @property
+    def guessable(self) -> int:
+        """Return how many tokens may be guessed ahead now: with one more after them, the answer keeps its bounds."""
+        most = self.request.most_guessed if self.request.most_guessed >= 0 else LONGEST_GUESS
+        room = min(self.request.num_ctx - len(self.tokens), self.request.most_output - self.output_tokens) - 1
+        return max(0, min(most, room))
 
     @property
     def overflows(self) -> bool:
@@ -136,6 +156,8 @@ class Sequence:
         """Append a generated token."""
         self.repeats = self.repeats + 1 if self.output_tokens and token == self.tokens[-1] else 1
         self.tokens.append(token)
+        if self.request.lookup is not None:
+            self.request.lookup.push(token)
 
     def lose(self, start: int, count: int) -> None:
         """Drop tokens that are computed."""

@@ -62,7 +62,8 @@ def loaded(name: str, **changes: object) -> LoadedModel:
 class FakeClient:
     """Answers with `words`; where `gate` is set each word waits for one `release()`.
 
-    `asked` holds every request in order, `closed` counts streams that were closed before their end.
+    `asked` holds every request in order, `closed` counts streams that were closed before their end. Of
+    `drafted` tokens guessed ahead all but one were right.
     """
 
     models: dict[str, ModelSummary] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class FakeClient:
     canceled: list[str] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
     closed: int = 0
+    drafted: int = 0
 
     @classmethod
     def with_models(cls, *names: str) -> FakeClient:
@@ -160,6 +162,8 @@ class FakeClient:
                 prompt_ns=100_000_000,
                 output_tokens=len(self.words),
                 output_ns=1_000_000_000,
+                drafted=self.drafted,
+                accepted=max(0, self.drafted - 1),
             )
             context = (1, 2, 3) if isinstance(request, GenerateRequest) and not request.raw else ()
             yield Chunk(done_reason=DoneReason.STOP, stats=stats, context=context, warnings=self.warnings)

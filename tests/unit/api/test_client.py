@@ -58,10 +58,12 @@ async def test_show(client: HttpClient, served: Served) -> None:
 
 async def test_chat(client: HttpClient, served: Served) -> None:
     request = ChatRequest(MODEL, HI, {"seed": 1}, keep_alive_s=FOREVER, truncate=False, shift=False)
+    served.fake.drafted = 5
     chunks = [chunk async for chunk in client.chat(request)]
     assert [chunk.text for chunk in chunks] == ["t0 ", "t1 ", "t2 ", ""]
     last = chunks[-1]
     assert (last.done_reason, last.stats.output_tokens, last.stats.cached_tokens) == (DoneReason.STOP, 3, 4)
+    assert (last.stats.drafted, last.stats.accepted) == (5, 4)
     (asked,) = served.fake.asked
     assert isinstance(asked, ChatRequest)
     assert (asked.messages, asked.options, asked.keep_alive_s) == (HI, {"seed": 1}, FOREVER)

@@ -83,6 +83,7 @@ def test_chat_streams_lines(served: Served) -> None:
     assert (last["done"], last["done_reason"], last["eval_count"], last["prompt_eval_count"]) == (True, "stop", 3, 12)
     assert last["total_duration"] == 2_000_000_000
     assert "context" not in last
+    assert "draft_count" not in last
     assert last["created_at"].endswith("Z")
     assert len(last["created_at"]) == len("2026-11-21T10:24:03.450883207Z")
 
@@ -321,12 +322,14 @@ def test_create(served: Served) -> None:
         "parameters": {"temperature": 1, "stop": ["a"]},
         "messages": HI,
         "quantize": "",
+        "draft_files": {"small.gguf": digest},
     }
     assert served.lines("/api/create", body)[-1] == {"status": "success"}
     (asked,) = served.fake.asked
     assert isinstance(asked, CreateRequest)
     assert (asked.base, asked.files, asked.licenses) == (MODEL, {"model.gguf": digest}, ("MIT",))
     assert asked.messages == (Message("user", "hi"),)
+    assert asked.draft_files == {"small.gguf": digest}
 
 
 @pytest.mark.parametrize(
@@ -336,6 +339,7 @@ def test_create(served: Served) -> None:
         ({"files": {"/etc/x": "sha256:" + "a" * 64}}, "file path must be relative"),
         ({"files": {"../x": "sha256:" + "a" * 64}}, "file path must be relative"),
         ({"files": {"x": "sha256:../x"}}, "invalid digest format"),
+        ({"from": "x", "draft_files": {"../x": "sha256:" + "a" * 64}}, "file path must be relative"),
         ({"files": {"x": ""}}, "invalid digest format"),
         ({"from": "x", "adapters": {"a": "b"}}, "adapters is not supported by this server yet"),
         ({"from": "x", "quantize": "q4_K_M"}, "quantize is not supported by this server yet"),

@@ -42,6 +42,12 @@ def test_whole_answer(served: Served) -> None:
     }
 
 
+def test_usage_tells_of_tokens_guessed_ahead(served: Served) -> None:
+    served.fake.drafted = 5
+    usage = served.post(CHAT, HI).json()["usage"]
+    assert usage["completion_tokens_details"] == {"accepted_prediction_tokens": 4, "rejected_prediction_tokens": 1}
+
+
 def test_stream(served: Served) -> None:
     response = served.post(CHAT, HI | {"stream": True, "stream_options": {"include_usage": True}})
     assert response.headers["Content-Type"] == "text/event-stream"

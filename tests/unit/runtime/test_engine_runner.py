@@ -248,7 +248,7 @@ def test_memory_that_cannot_be_cut_is_taken_up_at_its_checkpoints(
 def test_where_prompts_part_is_remembered(runner: RunnerProcess, tiny: Callable[[str], Path], kind: str) -> None:
     runner.load(tiny(kind))
     beginning = STORY * 6
-    cached = []
+    cached: list[int] = []
     for word in ("one", "two", "three"):
         answer = runner.ask(len(cached), f"{beginning}{word} {STORY}", want_context=True)
         assert answer.finished is not None

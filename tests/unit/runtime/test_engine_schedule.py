@@ -28,7 +28,7 @@ def test_every_generating_stream_gets_its_token(wanted: list[int], budget: int) 
 @given(WANTED, st.integers(0, 600))
 def test_prompts_stay_within_their_budget(wanted: list[int], budget: int) -> None:
     counts = plan(wanted, 600, budget)
-    assert sum(count for count, want in zip(counts, wanted, strict=True) if want > 1) <= budget
+    assert sum(count for count, want in zip(counts, wanted, strict=True) if want > 1) <= budget + wanted.count(2)
 
 
 @given(WANTED, st.integers(50, 600), st.integers(1, 600))
@@ -36,14 +36,14 @@ def test_what_can_be_given_is_given(wanted: list[int], capacity: int, budget: in
     counts = plan(wanted, capacity, budget)
     prompts = sum(want for want in wanted if want > 1)
     given = wanted.count(1) + min(prompts, budget, capacity - wanted.count(1))
-    assert given - len(wanted) <= sum(counts) <= given
+    assert given - len(wanted) <= sum(counts) <= given + wanted.count(2)
     assert (sum(counts) > wanted.count(1)) == (given > wanted.count(1))
 
 
-@given(WANTED, st.integers(2, 600), st.integers(0, 600))
+@given(WANTED, st.integers(80, 600), st.integers(0, 600))
 def test_no_prompt_is_left_with_a_lone_last_token(wanted: list[int], capacity: int, budget: int) -> None:
     counts = plan(wanted, capacity, budget)
-    assert not [want for count, want in zip(counts, wanted, strict=True) if count > 1 and want - count == 1]
+    assert not [want for count, want in zip(counts, wanted, strict=True) if count and want - count == 1]
 
 
 def test_a_short_prompt_gets_by_beside_a_long_one() -> None:
@@ -52,6 +52,7 @@ def test_a_short_prompt_gets_by_beside_a_long_one() -> None:
 
 def test_the_older_prompt_gets_the_odd_token() -> None:
     assert plan([100, 100], 512, 3) == [2, 1]
+    assert plan([2, 1], 512, 1) == [2, 1]
 
 
 MS = 1_000_000
@@ -81,7 +82,7 @@ def test_beside_streams_a_step_is_stretched_so_far_and_no_further(generating: in
 def test_streams_never_seen_alone_are_taken_for_fewer() -> None:
     budget = PromptBudget(512)
     budget.observe(100, 0, 100 * MS)
-    assert budget.tokens(3) == 2
+    assert budget.tokens(3) == 1
     budget.observe(0, 1, 10 * MS)
     assert budget.tokens(3) == 12
 

@@ -168,6 +168,7 @@ async def test_a_runner_that_died_is_replaced() -> None:
         (wanted("a", 8192, ("num_ctx",)), True),
         (wanted("a", placement=Placement(gpu_layers=0)), False),
         (wanted("a", explicit=("num_gpu",), placement=Placement(gpu_layers=0)), True),
+        (wanted("a", draft_path="small"), True),
     ],
 )
 async def test_only_what_a_loaded_model_cannot_meet_reloads_it(again: Wanted, reloads: bool) -> None:

@@ -31,7 +31,7 @@ from corral.runtime.verbs import (
     Progress,
 )
 from corral.runtime.workbench import Workbench
-from corral.store.errors import InvalidName, ModelNotFound
+from corral.store.errors import BlobNotFound, InvalidName, ModelNotFound
 from tests.conftest import STARTER_MODEL
 from tests.waiting import until, until_true
 
@@ -215,6 +215,25 @@ async def test_a_model_made_from_another_shares_its_weights(workbench: Workbench
     await workbench.delete("pirate")
     assert [model.name for model in await workbench.list_models()] == [STARTER_MODEL]
     await answer(workbench, question())
+
+
+async def test_a_draft_model_comes_with_its_model(workbench: Workbench) -> None:
+    # As its own draft model it is never faster, and always right but for rounding.
+    weights = (await workbench.show(STARTER_MODEL)).modelfile.split("FROM ")[-1].split()[0]
+    digest = Path(weights).name
+    await run(workbench.create(CreateRequest("fast", base=STARTER_MODEL, draft_files={"small.gguf": digest})))
+    await run(workbench.create(CreateRequest("faster", base="fast", system="Be brief.")))
+    assert f"\nDRAFT {weights}\n" in (await workbench.show("faster")).modelfile
+    asked = replace(question("Count to ten.", draft_num_predict=3, num_predict=30), model="faster")
+    _, last = await answer(workbench, asked)
+    assert 0 < last.stats.accepted <= last.stats.drafted
+    assert last.warnings == ()
+    _, last = await answer(workbench, replace(asked, options={**asked.options, "draft_num_predict": 0}))
+    assert last.stats.drafted == 0
+    with pytest.raises(BlobNotFound):
+        await run(workbench.create(CreateRequest("x", base="fast", draft_files={"a": "sha256:" + "0" * 64})))
+    with pytest.raises(BadRequest, match="exactly one"):
+        await run(workbench.create(CreateRequest("x", base="fast", draft_files={"a": digest, "b": digest})))
 
 
 async def test_copies_are_equal_and_deleting_the_last_name_frees_the_bytes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import gguf
@@ -22,10 +22,19 @@ RANK_TEMPLATE = "<s>the {query} and {document}</s>"
 Tensor = NDArray[np.float32]
 
 
-def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
+def write_tiny(
+    path: Path,
+    kind: str,
+    *,
+    template: str = CHAT_TEMPLATE,
+    seed: int = 7,
+    sharpness: float = 1.0,
+    words: Sequence[str] = WORDS,
+) -> Path:
     """Write a model of `kind`: "full", "sliding", "recurrent", "hybrid", "experts": a mixture of them, or "ranker".
 
-    "experts" has one head of 32 values, which the blocks of a quantized cache divide; the others have two of 16.
+    "experts" has one head of 32 values, which the blocks of a quantized cache divide; the others have two of 16. A
+    higher `sharpness` makes a model surer of its words.
     """
     arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba", "hybrid": "jamba"}
     arch |= {"experts": "llama", "ranker": "qwen3"}
@@ -34,14 +43,14 @@ def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_layer_norm_rms_eps(1e-5)
-    num_tokens = _add_vocabulary(writer)
+    num_tokens = _add_vocabulary(writer, words)
     if kind == "ranker":
         writer.add_pooling_type(gguf.PoolingType.RANK)
         writer.add_classifier_output_labels(["yes", "no"])
         writer.add_chat_template([{"name": "rerank", "template": RANK_TEMPLATE}])
     else:
         writer.add_chat_template(template)
-    random = np.random.default_rng(7)
+    random = np.random.default_rng(seed)
     tensors = {"token_embd.weight": _matrix(random, num_tokens, WIDTH), "output_norm.weight": _ones(WIDTH)}
     if kind == "recurrent":
         _add_mamba(writer, tensors, random)
@@ -51,6 +60,7 @@ def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
         _add_attention(writer, tensors, random, kind)
     if kind == "ranker":
         tensors["cls.output.weight"] = _matrix(random, 2, WIDTH)
+    tensors["output.weight"] = sharpness * _matrix(random, num_tokens, WIDTH)
     for name, tensor in tensors.items():
         writer.add_tensor(name, tensor)
     writer.write_header_to_file()
@@ -60,13 +70,13 @@ def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
     return path
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter) -> int:
+def _add_vocabulary(writer: gguf.GGUFWriter, words: Sequence[str]) -> int:
     specials = ["<unk>", "<s>", "</s>"]
-    tokens = specials + [f"<0x{byte:02X}>" for byte in range(256)] + WORDS
-    types = [2, 3, 3] + [6] * 256 + [1] * len(WORDS)
+    tokens = specials + [f"<0x{byte:02X}>" for byte in range(256)] + list(words)
+    types = [2, 3, 3] + [6] * 256 + [1] * len(words)
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * (3 + 256) + [-float(i + 1) for i in range(len(WORDS))])
+    writer.add_token_scores([0.0] * (3 + 256) + [-float(i + 1) for i in range(len(words))])
     writer.add_token_types(types)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
@@ -109,14 +119,12 @@ def _add_attention(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: 
                 tensors[f"{block}.ffn_{name}_exps.weight"] = stacked
             else:
                 tensors[f"{block}.ffn_{name}.weight"] = _matrix(random, rows, columns)
-    tensors["output.weight"] = _matrix(random, 3 + 256 + len(WORDS), WIDTH)
 
 
 def _add_mamba(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.random.Generator) -> None:
     writer.add_feed_forward_length(0)
     writer.add_head_count(0)
     _add_state_space(writer, tensors, random, range(LAYERS))
-    tensors["output.weight"] = _matrix(random, 3 + 256 + len(WORDS), WIDTH)
 
 
 def _add_jamba(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.random.Generator) -> None:
@@ -135,7 +143,6 @@ def _add_jamba(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.r
         tensors[f"blk.{layer}.ffn_gate.weight"] = _matrix(random, FEED, WIDTH)
         tensors[f"blk.{layer}.ffn_up.weight"] = _matrix(random, FEED, WIDTH)
         tensors[f"blk.{layer}.ffn_down.weight"] = _matrix(random, WIDTH, FEED)
-    tensors["output.weight"] = _matrix(random, 3 + 256 + len(WORDS), WIDTH)
 
 
 def _add_state_space(

@@ -38,6 +38,17 @@ def test_a_model_from_a_file_beside_the_modelfile(corral: Driver, tmp_path: Path
     assert corral.fake.blobs[str(Digest.parse(digest))] == weights
 
 
+def test_a_draft_model_is_sent_along(corral: Driver, tmp_path: Path) -> None:
+    small = bytes(Gguf())
+    (tmp_path / "small.gguf").write_bytes(small)
+    (tmp_path / "Modelfile").write_text("FROM smollm2:135m\nDRAFT ./small.gguf\n")
+    assert corral("create", "mine", "-f", str(tmp_path / "Modelfile")) == 0
+    request = request_of(corral)
+    ((name, digest),) = request.draft_files.items()
+    assert (request.base, request.files, name) == ("smollm2:135m", {}, "small.gguf")
+    assert corral.fake.blobs[str(Digest.parse(digest))] == small
+
+
 def test_without_a_modelfile_the_folder_is_the_model(
     corral: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +69,7 @@ def test_without_a_modelfile_the_folder_is_the_model(
             '"renderer", "parser", "parameter", "message", or "requires"',
         ),
         ("SYSTEM x\nFROM ./nope.gguf\n", "(line 2): ./nope.gguf is neither a file nor a model's name"),
+        ("FROM a\nDRAFT ./nope.gguf\n", "(line 2): ./nope.gguf is no file"),
         ("FROM a\nMESSAGE robot hi\n", '(line 2): message role must be one of "system", "user", or "assistant"'),
     ],
 )
