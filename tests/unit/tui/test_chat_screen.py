@@ -46,7 +46,7 @@ async def test_an_answer_streams_in_as_markdown(size: tuple[int, int]) -> None:
         assert "▏ x = 1" in drawn
         assert "6.0 tok/s · ttft 1.00s · prompt 12 @ 80.0/s · cached 4 · 6 tok" in drawn
         assert "ctx 18" in drawn
-        assert len(app.screen.query_one(Transcript).messages.children) == 2
+        await until(pilot, lambda: len(app.screen.query_one(Transcript).messages.children) == 2)
         assert app.screen.query_one(PromptBox).text == ""
 
 
