@@ -18,7 +18,13 @@ import psutil
 from tests.bench.engine_load import load_figures
 from tests.bench.engine_loop import loop_figures
 from tests.bench.engine_prompts import chat_figures, first_token_figures, shared_prompt_figures
-from tests.bench.engine_speed import many_streams_figures, one_stream_figures, schema_figures
+from tests.bench.engine_rounding import rounding_figures
+from tests.bench.engine_speed import (
+    many_streams_figures,
+    one_stream_figures,
+    schema_figures,
+    speculation_figures,
+)
 from tests.bench.engine_stall import stall_figures
 from tests.bench.engine_texts import embedding_figures
 from tests.bench.figures import Figure
@@ -38,9 +44,11 @@ GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
     chat_figures,
     stall_figures,
     schema_figures,
+    speculation_figures,
     embedding_figures,
     load_figures,
     loop_figures,
+    rounding_figures,
 )
 
 
