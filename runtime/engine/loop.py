@@ -29,7 +29,7 @@ from corral.runtime.engine.protocol import (
     Started,
     Step,
 )
-from corral.runtime.engine.schedule import PromptBudget, plan
+from corral.runtime.engine.schedule import YOUNG_NS, PromptBudget, plan
 from corral.runtime.engine.sequence import Request, Sequence
 from corral.runtime.engine.shelf import Shelf
 from corral.runtime.engine.shift import shift, tokens_to_drop
@@ -156,7 +156,9 @@ class Loop:
                 self._shift(sequence)
         wanted = [sequence.wanted for sequence in self._running]
         generating = wanted.count(1)
-        budget = self._budget.tokens(generating)
+        young_ns = time.monotonic_ns() - YOUNG_NS
+        young = all(s.first_ns > young_ns for s, want in zip(self._running, wanted, strict=True) if want == 1)
+        budget = self._budget.tokens(generating, young=young)
         counts = plan(wanted, self._context.num_batch, budget)
         prompt_tokens = sum(count for count, want in zip(counts, wanted, strict=True) if want > 1)
         self._speculation.guess(self._running, 0 if prompt_tokens else self._context.num_batch - sum(counts))

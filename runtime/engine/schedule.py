@@ -9,19 +9,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-STRETCH: Final = 2.2
+STRETCH: Final = 2.5
 """How many times as long as one without prompts a step may be made by them. Three times is what is promised; the rest
 is for what no estimate foresees.
 """
 
-JOIN_NS: Final = 600_000_000
+JOIN_NS: Final = 2_000_000_000
 """How long a step of nothing but prompts may be: what comes next waits for no longer than this."""
 
+YOUNG_NS: Final = 250_000_000
+"""For how long after its first token a stream may be kept waiting: who asked at the same time then begins with it, and
+all of them share their steps from there on.
+"""
+
+YOUNG_STEP_NS: Final = 500_000_000
+"""How long a step of prompts beside such streams may be."""
+
 TILE: Final = 64
-"""Prompts alone are computed in multiples of this: others cost llama.cpp up to a fifth more a token."""
+"""Large steps of prompts are multiples of this: others cost llama.cpp up to a fifth more a token."""
 
 _FIRST_CHUNK: Final = 128
 _SMALLEST_CHUNK: Final = 1
+_OLDEST_SHARE: Final = 4
 _KEPT: Final = 0.75
 
 
@@ -37,15 +46,16 @@ class PromptBudget:
         self._beside_ns = 0.0
         self._alone_ns = 0.0
 
-    def tokens(self, generating: int) -> int:
-        """Return the most prompt tokens for the next step beside `generating` streams."""
-        if not generating:
-            wanted = JOIN_NS // self._alone_ns if self._alone_ns else _FIRST_CHUNK
-            wanted -= wanted % TILE if wanted > TILE else 0
-        else:
+    def tokens(self, generating: int, *, young: bool = False) -> int:
+        """Return the most prompt tokens for the next step beside `generating` streams, all of them `young` or not."""
+        if generating and not young:
             cost = self._beside_ns or self._alone_ns
             plain = self._plain(generating)
             wanted = (STRETCH - 1) * plain / cost if cost and plain else _SMALLEST_CHUNK
+        else:
+            longest = YOUNG_STEP_NS if generating else JOIN_NS
+            wanted = longest // self._alone_ns if self._alone_ns else _FIRST_CHUNK
+            wanted -= wanted % TILE if wanted > TILE else 0
         return min(max(int(wanted), _SMALLEST_CHUNK), self._capacity)
 
     def observe(self, prompt_tokens: int, generating: int, elapsed_ns: int) -> None:
@@ -71,9 +81,9 @@ def _follow(known: float, sample: float) -> float:
 def plan(wanted: Sequence[int], capacity: int, budget: int) -> list[int]:
     """Say how many of its wanted tokens each sequence gets, at most `capacity` in all.
 
-    A sequence that wants one token gets it first. The others share `budget` evenly, and what a short one leaves
-    goes to the longer ones, the oldest first. With `budget` above 0 and room left, some prompt always advances. No
-    prompt is left with a single token to come: it gets that one too where it got no other.
+    A sequence that wants one token gets it first. Of `budget` the oldest prompt gets a part, so that it comes to its
+    end whatever else comes; the rest goes to the shortest, for the sooner one generates, the sooner it shares its steps
+    with others. No prompt is left with a single token to come: it gets that one too where it got no other.
     """
     counts = [0] * len(wanted)
     prompts = []
@@ -85,16 +95,13 @@ def plan(wanted: Sequence[int], capacity: int, budget: int) -> list[int]:
         elif want > 1:
             prompts.append(index)
     left = min(capacity, budget)
-    while prompts and left > 0:
-        share = max(1, left // len(prompts))
-        hungry = []
-        for index in prompts:
-            grant = min(wanted[index] - counts[index], share, left)
-            counts[index] += grant
-            left -= grant
-            if counts[index] < wanted[index]:
-                hungry.append(index)
-        prompts = hungry
+    if prompts and left > 0:
+        counts[prompts[0]] = min(wanted[prompts[0]], -(-left // _OLDEST_SHARE))
+        left -= counts[prompts[0]]
+    for index in sorted(prompts, key=lambda index: wanted[index]):
+        grant = min(wanted[index] - counts[index], left)
+        counts[index] += grant
+        left -= grant
     for index, want in enumerate(wanted):
         if counts[index] and want - counts[index] == 1:
             # A lone last token would be computed by other kernels than the rest of its prompt.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.runtime.engine.schedule import JOIN_NS, STRETCH, TILE, PromptBudget, plan
+from corral.runtime.engine.schedule import JOIN_NS, STRETCH, TILE, YOUNG_STEP_NS, PromptBudget, plan
 
 WANTED = st.lists(st.integers(0, 2000), max_size=40)
 
@@ -50,8 +50,9 @@ def test_a_short_prompt_gets_by_beside_a_long_one() -> None:
     assert plan([5000, 20], 512, 100) == [80, 20]
 
 
-def test_the_older_prompt_gets_the_odd_token() -> None:
-    assert plan([100, 100], 512, 3) == [2, 1]
+def test_one_prompt_after_the_other_begins_to_generate() -> None:
+    assert plan([100, 100], 512, 120) == [100, 20]
+    assert plan([100, 90, 100], 512, 100) == [25, 75, 0]
     assert plan([2, 1], 512, 1) == [2, 1]
 
 
@@ -66,7 +67,16 @@ def test_a_step_of_prompts_alone_is_as_long_as_a_newcomer_may_wait() -> None:
     assert budget.tokens(0) == JOIN_NS // (4 * MS) // TILE * TILE
     for _ in range(30):
         budget.observe(100, 0, 100 * 20 * MS)
-    assert budget.tokens(0) == JOIN_NS // (20 * MS)
+    assert budget.tokens(0) == JOIN_NS // (20 * MS) // TILE * TILE
+
+
+def test_streams_that_have_just_begun_let_others_begin_with_them() -> None:
+    budget = PromptBudget(512)
+    for _ in range(30):
+        budget.observe(100, 0, 100 * 4 * MS)
+        budget.observe(0, 1, 8 * MS)
+    assert budget.tokens(1) < budget.tokens(1, young=True) < budget.tokens(0)
+    assert budget.tokens(1, young=True) == YOUNG_STEP_NS // (4 * MS) // TILE * TILE
 
 
 @pytest.mark.parametrize("generating", [1, 8])
@@ -84,7 +94,7 @@ def test_streams_never_seen_alone_are_taken_for_fewer() -> None:
     budget.observe(100, 0, 100 * MS)
     assert budget.tokens(3) == 1
     budget.observe(0, 1, 10 * MS)
-    assert budget.tokens(3) == 12
+    assert budget.tokens(3) == 15
 
 
 def test_budget_never_exceeds_the_batch_nor_stops_progress() -> None:
