@@ -75,6 +75,9 @@ async def _send(request: web.Request, response: web.StreamResponse, lines: Itera
     data = b"".join(lines)
     if not data:
         return
+    if request.transport is not None and request.transport.get_write_buffer_size() == 0:
+        await response.write(data)  # waits for nobody; a timer a token would cost more than the sending
+        return
     try:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             await response.write(data)

@@ -32,6 +32,8 @@ from corral.runtime.waiting import PromptWatch, load_progress
 _NOT_SHIFTED = frozenset({"deepseek2"})
 """Architectures whose answers end where the context is full, unless a request says otherwise (spec a.7)."""
 MAX_TOP_LOGPROBS = 20
+ROW_EVERY_S = 0.05
+"""How often a request's row in the table follows its tokens: faster than anybody looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ class Answers:
             cancellation.stream = stream
             warnings = job.warnings + _load_warnings(job, lease.runner)
             self._requests.update(row, state=RequestState.WAITING, warnings=warnings)
-            tokens, first = 0, None
+            tokens, first, told = 0, None, 0.0
             watch = PromptWatch(self._clock)
             while True:
                 output = await stream.take()
@@ -168,10 +170,13 @@ class Answers:
                     self._requests.update(row, warnings=warnings)
                 if job.progress and (prompt := watch.take(output)) is not None:
                     yield Chunk(progress=prompt)
+                now = self._clock()
                 if output.tokens and first is None:
-                    first = self._clock()
+                    first, told = now, 0.0
                 tokens += output.tokens
-                self._follow(row, output, tokens, first)
+                if now - told >= ROW_EVERY_S or output.started or output.progress or output.finished:
+                    told = now
+                    self._follow(row, output, tokens, first)
                 if output.text or output.logprobs:
                     yield Chunk(text=output.text, logprobs=tuple(map(_logprob, output.logprobs)))
                 if output.finished is not None:

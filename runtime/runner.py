@@ -26,6 +26,7 @@ HELLO_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 3.0
 MAX_UNREAD_CHARS = 64 * 1024
 STDERR_LINES = 40
+_READ_BYTES = 1 << 18
 _LOGPROB_CHARS = 256  # what a token's log probabilities count among the text that is not read yet
 
 _PASSED_ON = (
@@ -328,12 +329,11 @@ class Runner:
         assert stdout is not None
         cause = ""
         try:
-            while True:
-                (size,) = protocol.LENGTH.unpack(await stdout.readexactly(protocol.LENGTH.size))
-                if size > protocol.MAX_FRAME_BYTES:
-                    raise ValueError(f"a frame of {size} bytes")
-                self._take(protocol.from_runner.decode(await stdout.readexactly(size)))
-        except (asyncio.IncompleteReadError, ConnectionError):
+            frames = protocol.Frames()
+            while data := await stdout.read(_READ_BYTES):
+                for body in frames.feed(data):
+                    self._take(protocol.from_runner.decode(body))
+        except ConnectionError:
             pass
         except (ValueError, msgspec.MsgspecError) as error:
             cause = f"it sent what is no message: {error}"
