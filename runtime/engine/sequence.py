@@ -9,6 +9,7 @@ from corral.runtime.engine.chain import Sampler
 from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.text import TextStream
+from corral.runtime.prompt.thinking import ThinkingStream
 
 MOST_REPEATS: Final = 30
 """A longer run of one token ends the generation (spec a.9)."""
@@ -38,6 +39,7 @@ class Request:
     keep: int = 0
     constraint: Constraint | None = None
     logprobs: LogprobStream | None = None
+    thinking: ThinkingStream | None = None
 
     @property
     def most_output(self) -> int:
