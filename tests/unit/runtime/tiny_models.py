@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import gguf
@@ -22,10 +22,11 @@ RANK_TEMPLATE = "<s>the {query} and {document}</s>"
 Tensor = NDArray[np.float32]
 
 
-def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
+def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE, marks: Sequence[str] = ()) -> Path:
     """Write a model of `kind`: "full", "sliding", "recurrent", "hybrid", "experts": a mixture of them, or "ranker".
 
     "experts" has one head of 32 values, which the blocks of a quantized cache divide; the others have two of 16.
+    `marks` are control tokens at the vocabulary's end.
     """
     arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba", "hybrid": "jamba"}
     arch |= {"experts": "llama", "ranker": "qwen3"}
@@ -34,7 +35,7 @@ def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_layer_norm_rms_eps(1e-5)
-    num_tokens = _add_vocabulary(writer)
+    num_tokens = _add_vocabulary(writer, marks)
     if kind == "ranker":
         writer.add_pooling_type(gguf.PoolingType.RANK)
         writer.add_classifier_output_labels(["yes", "no"])
@@ -60,13 +61,13 @@ def write_tiny(path: Path, kind: str, *, template: str = CHAT_TEMPLATE) -> Path:
     return path
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter) -> int:
+def _add_vocabulary(writer: gguf.GGUFWriter, marks: Sequence[str]) -> int:
     specials = ["<unk>", "<s>", "</s>"]
-    tokens = specials + [f"<0x{byte:02X}>" for byte in range(256)] + WORDS
-    types = [2, 3, 3] + [6] * 256 + [1] * len(WORDS)
+    tokens = specials + [f"<0x{byte:02X}>" for byte in range(256)] + WORDS + list(marks)
+    types = [2, 3, 3] + [6] * 256 + [1] * len(WORDS) + [3] * len(marks)
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * (3 + 256) + [-float(i + 1) for i in range(len(WORDS))])
+    writer.add_token_scores([0.0] * (3 + 256) + [-float(i + 1) for i in range(len(WORDS) + len(marks))])
     writer.add_token_types(types)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
@@ -109,14 +110,14 @@ def _add_attention(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: 
                 tensors[f"{block}.ffn_{name}_exps.weight"] = stacked
             else:
                 tensors[f"{block}.ffn_{name}.weight"] = _matrix(random, rows, columns)
-    tensors["output.weight"] = _matrix(random, 3 + 256 + len(WORDS), WIDTH)
+    tensors["output.weight"] = _matrix(random, len(tensors["token_embd.weight"]), WIDTH)
 
 
 def _add_mamba(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.random.Generator) -> None:
     writer.add_feed_forward_length(0)
     writer.add_head_count(0)
     _add_state_space(writer, tensors, random, range(LAYERS))
-    tensors["output.weight"] = _matrix(random, 3 + 256 + len(WORDS), WIDTH)
+    tensors["output.weight"] = _matrix(random, len(tensors["token_embd.weight"]), WIDTH)
 
 
 def _add_jamba(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.random.Generator) -> None:
@@ -135,7 +136,7 @@ def _add_jamba(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: np.r
         tensors[f"blk.{layer}.ffn_gate.weight"] = _matrix(random, FEED, WIDTH)
         tensors[f"blk.{layer}.ffn_up.weight"] = _matrix(random, FEED, WIDTH)
         tensors[f"blk.{layer}.ffn_down.weight"] = _matrix(random, WIDTH, FEED)
-    tensors["output.weight"] = _matrix(random, 3 + 256 + len(WORDS), WIDTH)
+    tensors["output.weight"] = _matrix(random, len(tensors["token_embd.weight"]), WIDTH)
 
 
 def _add_state_space(
