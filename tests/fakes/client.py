@@ -136,11 +136,12 @@ class FakeClient:
         return tuple(self.memory.values())
 
     async def _answer(self, request: ChatRequest | GenerateRequest, empty: bool) -> AsyncGenerator[Chunk, None]:
+        found = self.models.get(ModelName.parse(request.model).short)
+        if found is not None and request.think and "thinking" not in found.capabilities:
+            raise NotSupported(f'"{request.model}" does not support thinking')
         self.asked.append(request)
         found = self._find(request.model)
         name = found.name
-        if request.think and "thinking" not in found.capabilities:
-            raise NotSupported(f'"{request.model}" does not support thinking')
         if empty:
             unloads = request.keep_alive_s == 0
             if unloads:

@@ -35,7 +35,9 @@ QWEN3_JINJA = (
 
 def pushed(stream: ThinkingStream, pieces: list[str]) -> tuple[str, str]:
     split = [stream.push(piece) for piece in pieces] + [stream.push("", last=True)]
-    assert not any(thinking for thinking, _ in split[next((i for i, one in enumerate(split) if one[1]), len(split)) + 1 :])
+    assert not any(
+        thinking for thinking, _ in split[next((i for i, one in enumerate(split) if one[1]), len(split)) + 1 :]
+    )
     return "".join(one for one, _ in split), "".join(one for _, one in split)
 
 
@@ -188,4 +190,6 @@ def test_gpt_oss_knows_no_max() -> None:
 def test_a_template_closes_what_it_opens_where_nobody_is_to_think() -> None:
     turns = [Turn("user", "q")]
     assert renderer_for(QWEN3_GO, ModelTemplate(None), False)(turns).endswith("assistant\n<think>\n\n</think>\n\n")
-    assert renderer_for(QWEN3_GO, ModelTemplate(None), True)(turns).endswith("q /think<|im_end|>\n<|im_start|>assistant\n")
+    assert renderer_for(QWEN3_GO, ModelTemplate(None), True)(turns).endswith(
+        "q /think<|im_end|>\n<|im_start|>assistant\n"
+    )
