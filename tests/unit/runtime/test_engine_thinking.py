@@ -14,9 +14,7 @@ from tests.unit.runtime.tiny_models import WORDS, write_tiny
 
 HI = [Turn("user", "the fox")]
 OPENS = "{% for m in messages %}{{ m.content }}{% endfor %}{% if thinking %}<think>{% endif %}{# </think> #}"
-STAYS = (
-    "{% for m in messages %}{{ m.content }}{% endfor %}{# <think> </think> #}{% if false %}<think></think>{% endif %}"
-)
+STAYS = "{% for m in messages %}{{ m.content }}{% endfor %}{# <think> </think> #}"
 NAMES = {"<think>": 270, "</think>": 271, "the": 259, "fox": 260, "ran": 261, "dog": 265, "<": 3 + 0x3C, "end": 2}
 TABLE = Grammar(
     "json_schema",

@@ -190,6 +190,5 @@ def test_gpt_oss_knows_no_max() -> None:
 def test_a_template_closes_what_it_opens_where_nobody_is_to_think() -> None:
     turns = [Turn("user", "q")]
     assert renderer_for(QWEN3_GO, ModelTemplate(None), False)(turns).endswith("assistant\n<think>\n\n</think>\n\n")
-    assert renderer_for(QWEN3_GO, ModelTemplate(None), True)(turns).endswith(
-        "q /think<|im_end|>\n<|im_start|>assistant\n"
-    )
+    opened = renderer_for(QWEN3_GO, ModelTemplate(None), True)(turns)
+    assert opened.endswith("q /think<|im_end|>\n<|im_start|>assistant\n")
