@@ -25,6 +25,7 @@ from corral.runtime.verbs import (
     EmbedRequest,
     GenerateRequest,
     LoadedModel,
+    Message,
     ModelDetails,
     ModelSummary,
     Progress,
@@ -74,7 +75,7 @@ class HttpClient:
         """Continue a conversation."""
         body: dict[str, object] = {
             "model": request.model,
-            "messages": [{"role": one.role, "content": one.content} for one in request.messages],
+            "messages": [_message(one) for one in request.messages],
             **_sampling(request),
         }
         async with aclosing(self._answer("/api/chat", body, request.model)) as chunks:
@@ -146,7 +147,7 @@ class HttpClient:
             "system": request.system,
             "license": list(request.licenses),
             "parameters": dict(request.parameters),
-            "messages": [{"role": one.role, "content": one.content} for one in request.messages],
+            "messages": [_message(one) for one in request.messages],
         }
         given = {name: value for name, value in body.items() if value not in (None, [], {})}
         async with aclosing(self._job("/api/create", given, request.model)) as steps:
@@ -201,6 +202,11 @@ class HttpClient:
         return False
 
 
+def _message(message: Message) -> dict[str, str]:
+    thinking = {"thinking": message.thinking} if message.thinking else {}
+    return {"role": message.role, "content": message.content} | thinking
+
+
 def _keep_alive(seconds: float) -> float:
     return -1 if math.isinf(seconds) else seconds
 
@@ -226,4 +232,6 @@ def _sampling(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
         body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     if request.progress:
         body["prompt_eval_progress"] = True
+    if request.think is not None:
+        body["think"] = request.think
     return body

@@ -125,6 +125,7 @@ class MessageWire(msgspec.Struct, frozen=True):
 
     role: str = ""
     content: str = ""
+    thinking: str = ""
 
 
 class TensorWire(msgspec.Struct, frozen=True):
@@ -162,7 +163,7 @@ class ShowWire(msgspec.Struct, frozen=True):
             template=self.template,
             system=self.system,
             license=self.license,
-            messages=tuple(Message(one.role, one.content) for one in self.messages or ()),
+            messages=tuple(Message(one.role, one.content, one.thinking) for one in self.messages or ()),
             model_info=self.model_info or {},
             tensors=tuple(TensorInfo(one.name, one.type, tuple(one.shape or ())) for one in self.tensors or ()),
             capabilities=tuple(self.capabilities or ()),
@@ -217,6 +218,7 @@ class AnswerLine(msgspec.Struct, frozen=True):
 
     error: str = ""
     response: str = ""
+    thinking: str = ""
     message: MessageWire = MessageWire()
     done: bool = False
     done_reason: str = ""
@@ -230,6 +232,7 @@ class AnswerLine(msgspec.Struct, frozen=True):
     eval_duration: int = 0
     draft_count: int = 0
     draft_accepted_count: int = 0
+    thinking_count: int = 0
     warnings: list[str] | None = None
     logprobs: list[LogprobWire] | None = None
     load_progress: float | None = None
@@ -238,13 +241,14 @@ class AnswerLine(msgspec.Struct, frozen=True):
     def to_chunk(self) -> Chunk:
         """Return the verbs' type; a reason we don't know is a plain stop."""
         text = self.response or self.message.content
+        thinking = self.thinking or self.message.thinking
         logprobs = tuple(one.to_logprob() for one in self.logprobs or ())
         if self.load_progress is not None:
             return Chunk(progress=LoadProgress(self.load_progress))
         if (told := self.prompt_eval_progress) is not None:
             return Chunk(progress=PromptProgress(told.completed, told.total, told.cached))
         if not self.done:
-            return Chunk(text=text, logprobs=logprobs)
+            return Chunk(text=text, logprobs=logprobs, thinking=thinking)
         known = self.done_reason in set(DoneReason)
         return Chunk(
             text=text,
@@ -259,10 +263,12 @@ class AnswerLine(msgspec.Struct, frozen=True):
                 output_ns=self.eval_duration,
                 drafted=self.draft_count,
                 accepted=self.draft_accepted_count,
+                thinking_tokens=self.thinking_count,
             ),
             context=tuple(self.context or ()),
             warnings=tuple(self.warnings or ()),
             logprobs=logprobs,
+            thinking=thinking,
         )
 
 

@@ -14,6 +14,7 @@ from corral.runtime.errors import BadRequest, NotSupported
 from corral.runtime.formats import grammar_for
 from corral.runtime.library import ModelOnDisk
 from corral.runtime.options import Options, parse_options
+from corral.runtime.prompt.thinking import Think
 from corral.runtime.runner import Output, Runner
 from corral.runtime.scheduler import Wanted
 from corral.runtime.snapshot import RequestState
@@ -75,7 +76,7 @@ class Answers:
                 turns = [*model.history, *request.messages]
                 if request.messages[0].role != "system" and model.system:
                     turns.insert(0, Message("system", model.system))
-                prompt = _chat_prompt(turns, model.template)
+                prompt = _chat_prompt(turns, model.template, _think(request, model))
             job = self._job(caller, model, request, prompt, "chat")
             async for chunk in self._answer(job):
                 yield chunk
@@ -94,7 +95,8 @@ class Answers:
                 turns = [Message("system", system)] if system else []
                 turns += [] if request.context else model.history
                 template = model.template if request.template is None else request.template
-                prompt = _chat_prompt([*turns, Message("user", request.prompt)], template)
+                turns.append(Message("user", request.prompt))
+                prompt = _chat_prompt(turns, template, _think(request, model))
             job = self._job(caller, model, request, prompt, "generate")
             async for chunk in self._answer(job):
                 yield chunk
@@ -109,6 +111,7 @@ class Answers:
     ) -> _Job:
         if "completion" not in model.capabilities:
             raise NotSupported(f'"{request.model}" does not support {verb}')
+        _think(request, model)
         if not 0 <= request.top_logprobs <= MAX_TOP_LOGPROBS:
             raise BadRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
         generate = request if isinstance(request, GenerateRequest) else None
@@ -177,11 +180,12 @@ class Answers:
                 if now - told >= ROW_EVERY_S or output.started or output.progress or output.finished:
                     told = now
                     self._follow(row, output, tokens, first)
-                if output.text or output.logprobs:
-                    yield Chunk(text=output.text, logprobs=tuple(map(_logprob, output.logprobs)))
+                if output.text or output.thinking or output.logprobs:
+                    logprobs = tuple(map(_logprob, output.logprobs))
+                    yield Chunk(text=output.text, logprobs=logprobs, thinking=output.thinking)
                 if output.finished is not None:
                     total_ns = int((self._clock() - began) * 1e9)
-                    yield _last(output.finished, total_ns, lease.load_ns, warnings)
+                    yield _last(output.finished, total_ns, lease.load_ns, warnings, output.thought)
                     return
 
     def _follow(self, row: str, output: Output, tokens: int, first: float | None) -> None:
@@ -210,8 +214,17 @@ class Answers:
             )
 
 
-def _chat_prompt(turns: list[Message], template: str | None) -> protocol.ChatPrompt:
-    return protocol.ChatPrompt([protocol.Turn(turn.role, turn.content) for turn in turns], template)
+def _think(request: ChatRequest | GenerateRequest, model: ModelOnDisk) -> Think:
+    """Return whether the model is to think: where nothing is said, if it can (spec a.7). Raises NotSupported."""
+    can_think = "thinking" in model.capabilities
+    if request.think and not can_think:
+        raise NotSupported(f'"{request.model}" does not support thinking')
+    return True if request.think is None and can_think else request.think
+
+
+def _chat_prompt(turns: list[Message], template: str | None, think: Think) -> protocol.ChatPrompt:
+    said = [protocol.Turn(turn.role, turn.content, turn.thinking) for turn in turns]
+    return protocol.ChatPrompt(said, template, think)
 
 
 def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], protocol.Submit]:
@@ -267,7 +280,7 @@ def _cut(output: Output) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _last(done: protocol.Finished, total_ns: int, load_ns: int, warnings: tuple[str, ...]) -> Chunk:
+def _last(done: protocol.Finished, total_ns: int, load_ns: int, warnings: tuple[str, ...], thought: int) -> Chunk:
     return Chunk(
         done_reason=DoneReason.LENGTH if done.reason == "length" else DoneReason.STOP,
         stats=Stats(
@@ -280,6 +293,7 @@ def _last(done: protocol.Finished, total_ns: int, load_ns: int, warnings: tuple[
             output_ns=done.output_ns,
             drafted=done.drafted,
             accepted=done.accepted,
+            thinking_tokens=thought,
         ),
         context=tuple(done.context),
         warnings=warnings,

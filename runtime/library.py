@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from corral.runtime.prompt.thinking import infer_tags
 from corral.runtime.verbs import Details, Message, ModelDetails, ModelSummary, TensorInfo
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog, Inventory, StoredModel
@@ -97,7 +98,7 @@ class Library:
         weights = models[0].digest
         header = self._header(weights)
         drafts = stored.layers(MediaType.DRAFT)
-        templates = [*stored.layers(MediaType.TEMPLATE), *stored.layers(MediaType.PROMPT)]
+        template = self._template(stored)
         return ModelOnDisk(
             name=stored.name,
             shown=stored.name.short,
@@ -108,12 +109,12 @@ class Library:
             weights=weights,
             path=self._blobs.path(weights),
             header=header,
-            template=self._text(templates[-1]) if templates else None,
+            template=template,
             system="".join(self._text(layer) for layer in stored.layers(MediaType.SYSTEM)[-1:]),
             parameters=self._parameters(stored),
             history=self._history(stored),
             licenses=tuple(self._text(layer) for layer in stored.layers(MediaType.LICENSE)),
-            capabilities=capabilities(header),
+            capabilities=capabilities(header, template),
             draft=self._blobs.path(drafts[-1].digest) if drafts else None,
         )
 
@@ -124,6 +125,10 @@ class Library:
             if len(self._headers) > HEADERS_KEPT:
                 self._headers.popitem(last=False)
         return header
+
+    def _template(self, stored: StoredModel) -> str | None:
+        layers = [*stored.layers(MediaType.TEMPLATE), *stored.layers(MediaType.PROMPT)]
+        return self._text(layers[-1]) if layers else None
 
     def _text(self, layer: Layer) -> str:
         return self._blobs.path(layer.digest).read_text(encoding="utf-8", errors="replace")
@@ -152,20 +157,21 @@ class Library:
             raise BrokenManifest(f"layer {layer.digest} is no JSON: {error}") from None
 
     def _summary(self, stored: StoredModel) -> ModelSummary:
-        header = None
+        header, known = None, tuple[str, ...]()
         models = stored.layers(MediaType.MODEL)
         if models and self._blobs.has(models[0].digest):
             try:
                 header = self._header(models[0].digest)
-            except Exception:  # damaged weights must not hide the other models; `show` says what is wrong
-                header = None
+                known = capabilities(header, self._template(stored))
+            except Exception:  # a damaged file must not hide the other models; `show` says what is wrong
+                known = ()
         return ModelSummary(
             name=stored.name.short,
             digest=stored.digest,
             size=stored.size,
             modified_at=stored.modified_at,
             details=details(stored.config, header),
-            capabilities=capabilities(header) if header else (),
+            capabilities=known,
         )
 
     def _show(self, text: str, verbose: bool) -> ModelDetails:
@@ -201,11 +207,15 @@ def details(config: ModelConfig, header: GgufHeader | None) -> Details:
     )
 
 
-def capabilities(header: GgufHeader) -> tuple[str, ...]:
-    """What the model can do here: one with a pooling type embeds or ranks, everything else completes text."""
+def capabilities(header: GgufHeader, template: str | None) -> tuple[str, ...]:
+    """What the model can do here: one with a pooling type embeds or ranks, everything else completes text.
+
+    It thinks where the template that renders its chats knows of thoughts (spec a.12).
+    """
     pooling = header.metadata.get(f"{header.architecture}.pooling_type")
     if pooling is None:
-        return ("completion",)
+        thinks = infer_tags(template if template is not None else header.chat_template or "") is not None
+        return ("completion", "thinking") if thinks else ("completion",)
     return ("rerank",) if pooling == POOLED_TO_RANK else ("embedding",)
 
 

@@ -72,7 +72,10 @@ def runner_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What came for one request since the last look: text, how many tokens it took, and the end if it is there."""
+    """What came for one request since the last look: text, how many tokens it took, and the end if it is there.
+
+    `thinking` comes before `text`; `thought` of the tokens, counted from the answer's beginning, it took so far.
+    """
 
     text: str
     tokens: int
@@ -80,6 +83,8 @@ class Output:
     progress: protocol.PromptProgress | None
     finished: protocol.Finished | None
     logprobs: list[protocol.Logprob]
+    thinking: str = ""
+    thought: int = 0
 
 
 class RunnerStream:
@@ -90,8 +95,11 @@ class RunnerStream:
         self._send = send
         self._arrived = asyncio.Event()
         self._texts: list[str] = []
+        self._thoughts: list[str] = []
         self._unread = 0
         self._tokens = 0
+        self._all_tokens = 0
+        self._thought = 0
         self._logprobs: list[protocol.Logprob] = []
         self._started: protocol.Started | None = None
         self._progress: protocol.PromptProgress | None = None
@@ -109,9 +117,13 @@ class RunnerStream:
         match message:
             case protocol.Piece():
                 self._texts.append(message.text)
-                self._unread += len(message.text) + _LOGPROB_CHARS * len(message.logprobs)
+                self._thoughts.append(message.thinking)
+                self._unread += len(message.text) + len(message.thinking) + _LOGPROB_CHARS * len(message.logprobs)
                 self._logprobs += message.logprobs
                 self._tokens += message.tokens
+                self._all_tokens += message.tokens
+                if message.thinking:
+                    self._thought = self._all_tokens
                 if self._unread > MAX_UNREAD_CHARS and not self._paused:
                     self._paused = True
                     self._send(protocol.Pause(self.id, True))
@@ -140,9 +152,16 @@ class RunnerStream:
         if self._error is not None and not self._texts:
             raise self._error
         output = Output(
-            "".join(self._texts), self._tokens, self._started, self._progress, self._finished, self._logprobs
+            "".join(self._texts),
+            self._tokens,
+            self._started,
+            self._progress,
+            self._finished,
+            self._logprobs,
+            "".join(self._thoughts),
+            self._thought,
         )
-        self._texts, self._unread, self._tokens, self._logprobs = [], 0, 0, []
+        self._texts, self._thoughts, self._unread, self._tokens, self._logprobs = [], [], 0, 0, []
         self._started = self._progress = None
         if self._error is not None:
             self._arrived.set()

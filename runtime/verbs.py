@@ -67,10 +67,14 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; `role` is system, user, assistant or tool."""
+    """One turn of a conversation; `role` is system, user, assistant or tool.
+
+    `thinking` is what an assistant thought before its answer; whether the model sees it again is its template's matter.
+    """
 
     role: str
     content: str = ""
+    thinking: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ class ChatRequest:
     full; None leaves that to the model.
     `format` is "json" or a JSON Schema that the answer must satisfy. `logprobs` asks for every token's log probability,
     with those of the `top_logprobs` likeliest, 20 at most. `progress` asks for chunks that say how far load and prompt
-    are; without it there are none.
+    are; without it there are none. `think` has the model think first, or not; or says how hard ("low", "medium",
+    "high", "max"). None leaves it to the model: it thinks if it can.
     """
 
     model: str
@@ -95,6 +100,7 @@ class ChatRequest:
     logprobs: bool = False
     top_logprobs: int = 0
     progress: bool = False
+    think: bool | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,7 @@ class GenerateRequest:
     logprobs: bool = False
     top_logprobs: int = 0
     progress: bool = False
+    think: bool | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,7 @@ class Stats:
     """Where the time of an answer went; durations in nanoseconds, counts in tokens.
 
     Of `drafted` tokens that were guessed ahead, `accepted` were right.
+    Of the `output_tokens` so many as `thinking_tokens` were thoughts.
     """
 
     total_ns: int = 0
@@ -138,6 +146,7 @@ class Stats:
     output_ns: int = 0
     drafted: int = 0
     accepted: int = 0
+    thinking_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +184,8 @@ class Chunk:
     """A piece of an answer. The last one has `done_reason` and `stats`.
 
     `context` (last chunk of generate, unless raw) holds the prompt's and the answer's token ids. `warnings` says in
-    words what was cut or ignored. One with `progress` has nothing else, and comes before all text.
+    words what was cut or ignored. One with `progress` has nothing else, and comes before all text. `thinking` comes
+    before all `text`, also within one chunk.
     """
 
     text: str = ""
@@ -185,6 +195,7 @@ class Chunk:
     warnings: tuple[str, ...] = ()
     logprobs: tuple[Logprob, ...] = ()
     progress: LoadProgress | PromptProgress | None = None
+    thinking: str = ""
 
 
 @dataclass(frozen=True, slots=True)

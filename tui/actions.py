@@ -119,6 +119,7 @@ _CHAT = (
     Action("again", "r", "again", "Answer the last question again", Where.CHAT, "regenerate"),
     Action("copy", "y", "copy", "Copy the last answer", Where.CHAT, "copy_answer"),
     Action("copy.all", "Y,shift+y", "", "Copy the whole chat", Where.CHAT, "copy_chat"),
+    Action("thoughts", "o", "", "Open what models thought, or fold it", Where.CHAT, "thoughts"),
     Action("rail", "b", "chats", "Show or hide the list of chats", Where.CHAT, "rail"),
     Action("chat.next", "full_stop", "", "Go to the next chat", Where.CHAT, "switch_chat(1)"),
     Action("chat.previous", "comma", "", "Go to the chat before", Where.CHAT, "switch_chat(-1)"),

@@ -5,6 +5,7 @@ Owned by Textual's thread. An answer streams on whether or not its chat is the o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -35,7 +36,10 @@ class TurnState(StrEnum):
 
 @dataclass(eq=False)
 class Turn:
-    """What one side said. `text` is as it came, not cleaned; `wall_s` is seconds since the epoch."""
+    """What one side said. `text` is as it came, not cleaned; `wall_s` is seconds since the epoch.
+
+    `thinking`, also as it came, was thought before it and took `thought_s` seconds.
+    """
 
     role: str
     wall_s: float
@@ -46,6 +50,26 @@ class Turn:
     problem: str = ""
     warnings: tuple[str, ...] = ()
     request_id: str = ""
+    thinking: str = ""
+    thought_s: float = 0.0
+    _began_thinking_s: float = 0.0
+
+    @property
+    def is_thinking(self) -> bool:
+        """Whether what comes in are still thoughts."""
+        return self.state is TurnState.LIVE and bool(self.thinking) and not self.text
+
+    def take(self, chunk: Chunk, now_s: float) -> None:
+        """Take in a piece of the answer; `now_s` is monotonic."""
+        if chunk.thinking and not self.thinking:
+            self._began_thinking_s = now_s
+        self.thinking += chunk.thinking
+        if self.thinking and not self.text:
+            self.thought_s = now_s - self._began_thinking_s
+        self.text += chunk.text
+        if chunk.done_reason is not None:
+            self.stats = chunk.stats
+            self.warnings = chunk.warnings
 
 
 @dataclass(eq=False)
@@ -99,7 +123,7 @@ class Chat:
 
     def _answer(self, link: ServiceLink, wall_s: float) -> None:
         caller = new_caller("/api/chat")
-        said = tuple(Message(turn.role, turn.text) for turn in self.turns if turn.text)
+        said = tuple(Message(turn.role, turn.text, turn.thinking) for turn in self.turns if turn.text)
         request = ChatRequest(self.model, said, caller=caller)
         self.turns.append(Turn("assistant", wall_s, "", TurnState.LIVE, self.model, request_id=caller.request_id))
         self.handle = link.stream(lambda client: client.chat(request))
@@ -112,11 +136,9 @@ class Chat:
         is_done = handle.done  # before taking: what comes in between is taken next time
         turn = self.turns[-1]
         chunks = handle.take()
-        turn.text += "".join(chunk.text for chunk in chunks)
+        now_s = time.monotonic()
         for chunk in chunks:
-            if chunk.done_reason is not None:
-                turn.stats = chunk.stats
-                turn.warnings = chunk.warnings
+            turn.take(chunk, now_s)
         if is_done:
             self._finish(turn, handle.error)
         return bool(chunks) or is_done

@@ -29,9 +29,10 @@ _STOPPED = "the service has stopped"
 def _merged(last: object, new: object) -> object | None:
     """One item that says what both say, or None where there is none."""
     if isinstance(last, Chunk) and isinstance(new, Chunk):
-        if last.done_reason is not None or len(last.text) > _LONGEST_MERGED:
+        if last.done_reason is not None or len(last.text) + len(last.thinking) > _LONGEST_MERGED:
             return None
-        return replace(new, text=last.text + new.text, warnings=last.warnings + new.warnings)
+        thinking, text = last.thinking + new.thinking, last.text + new.text
+        return replace(new, thinking=thinking, text=text, warnings=last.warnings + new.warnings)
     if isinstance(last, Progress) and isinstance(new, Progress):
         return new if (last.status, last.digest) == (new.status, new.digest) else None
     return None

@@ -80,7 +80,7 @@ def _missing(model: str, capabilities: list[str]) -> RequestRefused | None:
 
 
 def _common_refusal(body: InferenceBody) -> RequestRefused | None:
-    if refusal := think_refusal(body.model, body.think):
+    if refusal := think_refusal(body.think):
         return refusal
     try:
         parse_format(body.format)
@@ -94,14 +94,12 @@ def _common_refusal(body: InferenceBody) -> RequestRefused | None:
     return None
 
 
-def think_refusal(model: str, think: object) -> RequestRefused | None:
-    """Return why `think` cannot be had, None where it asks for nothing."""
-    if think is None or think is False or think == "":
+def think_refusal(think: object) -> RequestRefused | None:
+    """Return what is wrong with a `think`; whether the model can is not said here."""
+    if think is None or think == "" or isinstance(think, bool) or think in _THINK_LEVELS:
         return None
-    if think is not True and think not in _THINK_LEVELS:
-        levels = ", ".join(f'"{level}"' for level in _THINK_LEVELS)
-        return RequestRefused(f'invalid think value: "{think}" (must be {levels}, true, or false)')
-    return RequestRefused(f'"{model}" does not support thinking')
+    levels = ", ".join(f'"{level}"' for level in _THINK_LEVELS)
+    return RequestRefused(f'invalid think value: "{think}" (must be {levels}, true, or false)')
 
 
 def check_create(body: CreateBody) -> None:

@@ -50,6 +50,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
         logprobs=body.logprobs,
         top_logprobs=0 if unloads else body.top_logprobs,
         progress=body.stream and body.prompt_eval_progress,
+        think=None if unloads else body.to_think(),
     )
     one_object = not body.stream or not (body.prompt or verb.progress)
     return await answer(request, body.model, client.generate(verb), generate_object, one_object=one_object)
@@ -76,6 +77,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
         logprobs=body.logprobs,
         top_logprobs=0 if unloads else body.top_logprobs,
         progress=body.stream and body.prompt_eval_progress,
+        think=None if unloads else body.to_think(),
     )
     one_object = not body.stream or not (body.messages or verb.progress)
     return await answer(request, body.model, client.chat(verb), chat_object, one_object=one_object)
@@ -100,12 +102,14 @@ async def answer(
 
 async def collect(chunks: AsyncGenerator[Chunk, None]) -> Chunk:
     """Wait for a whole answer: the texts and log probabilities joined, the rest from the last piece."""
+    thoughts: list[str] = []
     texts: list[str] = []
     logprobs: list[Logprob] = []
     last = Chunk()
     async with aclosing(chunks):
         async for chunk in chunks:
+            thoughts.append(chunk.thinking)
             texts.append(chunk.text)
             logprobs += chunk.logprobs
             last = chunk
-    return replace(last, text="".join(texts), logprobs=tuple(logprobs))
+    return replace(last, thinking="".join(thoughts), text="".join(texts), logprobs=tuple(logprobs))

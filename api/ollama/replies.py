@@ -22,13 +22,14 @@ from corral.runtime.verbs import (
 
 def generate_object(model: str, chunk: Chunk) -> dict[str, Any]:
     """A piece of an answer on `/api/generate`; `response` is always there, the figures on the last one only."""
-    reply = {"model": model, "created_at": utc_now(), "response": chunk.text, "done": chunk.done_reason is not None}
+    said = {"response": chunk.text} | without_empty(thinking=chunk.thinking)
+    reply = {"model": model, "created_at": utc_now(), **said, "done": chunk.done_reason is not None}
     return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
 
 
 def chat_object(model: str, chunk: Chunk) -> dict[str, Any]:
     """A piece of an answer on `/api/chat`."""
-    message = {"role": "assistant", "content": chunk.text}
+    message = {"role": "assistant", "content": chunk.text} | without_empty(thinking=chunk.thinking)
     reply = {"model": model, "created_at": utc_now(), "message": message, "done": chunk.done_reason is not None}
     return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
 
@@ -70,6 +71,7 @@ def _trailer(chunk: Chunk) -> dict[str, Any]:
             prompt_eval_duration=stats.prompt_ns,
             eval_count=stats.output_tokens,
             eval_duration=stats.output_ns,
+            thinking_count=stats.thinking_tokens,
             warnings=list(chunk.warnings),
         )
         | drafts

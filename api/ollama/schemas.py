@@ -28,12 +28,13 @@ class WireMessage(WireModel):
     go_name: ClassVar[str] = "Message"
     role: str = ""
     content: str = ""
+    thinking: str = ""
     images: list[Any] = Field(default_factory=list)
     tool_calls: list[Any] = Field(default_factory=list)
 
     def to_message(self) -> Message:
         """Return the message as the workbench takes it; the role in lower case."""
-        return Message(self.role.lower(), self.content)
+        return Message(self.role.lower(), self.content, self.thinking)
 
 
 class InferenceBody(NamedModel):
@@ -53,6 +54,10 @@ class InferenceBody(NamedModel):
     top_logprobs: int = 0
     prompt_eval_progress: bool = False
     debug_render_only: bool = Field(default=False, alias="_debug_render_only")
+
+    def to_think(self) -> bool | str | None:
+        """Return whether to think, or how hard, as the verbs have it."""
+        return None if self.think == "" else self.think
 
 
 class GenerateBody(InferenceBody):

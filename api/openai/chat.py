@@ -17,7 +17,7 @@ from corral.api.ollama.generate import collect
 from corral.api.ollama.replies import logprob_object
 from corral.api.openai.checks import check_chat_completion
 from corral.api.openai.schemas import ChatCompletionBody
-from corral.api.reply import encode, json_reply
+from corral.api.reply import encode, json_reply, without_empty
 from corral.api.stream import Wire, respond
 from corral.runtime.durations import parse_keep_alive
 from corral.runtime.verbs import ChatRequest, Chunk, Message, PromptProgress, Stats
@@ -62,6 +62,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
         logprobs=body.logprobs,
         top_logprobs=body.top_logprobs,
         progress=body.stream and body.return_progress,
+        think=body.to_think(),
     )
     completion = Completion(f"chatcmpl-{who.request_id}", body.model, int(time.time()))
     try:
@@ -99,7 +100,7 @@ class Completion:
         """Return the answer as one object."""
         choice = {
             "index": 0,
-            "message": {"role": "assistant", "content": answer.text},
+            "message": {"role": "assistant", "content": answer.text} | without_empty(reasoning=answer.thinking),
             "finish_reason": str(answer.done_reason or "stop"),
             **_logprobs(answer),
         }
@@ -110,7 +111,7 @@ class Completion:
         return reply
 
     def events(self, chunk: Chunk, *, usage: bool) -> Iterator[dict[str, Any]]:
-        """Yield a piece as chunks: the role with the first, then texts, then the finish, then the usage.
+        """Yield a piece as chunks: the role with the first, then thoughts and texts, then the finish, then the usage.
 
         How far the prompt is comes before, in the form of llama.cpp's server; how far a load is has none.
         """
@@ -120,10 +121,11 @@ class Completion:
                 told = self._chunk([{"index": 0, "delta": delta, "finish_reason": None}])
                 yield told | {"prompt_progress": _prompt_progress(chunk.progress)}
             return
-        if chunk.text or chunk.logprobs or not self._begun:
-            said = {"content": chunk.text} if self._begun else {"role": "assistant", "content": chunk.text}
-            self._begun = True
-            yield self._chunk([{"index": 0, "delta": said, "finish_reason": None, **_logprobs(chunk)}])
+        if chunk.thinking:
+            logprobs = {} if chunk.text else _logprobs(chunk)
+            yield self._said({"content": "", "reasoning": chunk.thinking}, logprobs)
+        if chunk.text or (chunk.logprobs and not chunk.thinking) or not self._begun:
+            yield self._said({"content": chunk.text}, _logprobs(chunk))
         if chunk.done_reason is None:
             return
         finish = self._chunk([{"index": 0, "delta": {}, "finish_reason": str(chunk.done_reason)}])
@@ -132,6 +134,12 @@ class Completion:
         yield finish
         if usage:
             yield self._chunk([]) | {"usage": _usage(chunk.stats)}
+
+    def _said(self, delta: dict[str, Any], logprobs: dict[str, Any]) -> dict[str, Any]:
+        """Return new text as a chunk; the first one says whose it is."""
+        role = {} if self._begun else {"role": "assistant"}
+        self._begun = True
+        return self._chunk([{"index": 0, "delta": role | delta, "finish_reason": None, **logprobs}])
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {"object": "chat.completion.chunk", **self._shared, "choices": choices}
@@ -158,6 +166,7 @@ def _usage(stats: Stats) -> dict[str, Any]:
         "completion_tokens": stats.output_tokens,
         "total_tokens": stats.prompt_tokens + stats.output_tokens,
         "prompt_tokens_details": {"cached_tokens": stats.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": stats.thinking_tokens},
     }
     if stats.drafted:
         usage["completion_tokens_details"] = {

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from corral.api.errors import RequestRefused
 from corral.api.ollama.checks import check_model, think_refusal
-from corral.api.openai.schemas import ChatCompletionBody
+from corral.api.openai.schemas import EFFORTS, ChatCompletionBody
 from corral.runtime.verbs import Client
 from corral.store.names import ModelName
-
-_EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max", "none")
 
 
 async def check_chat_completion(client: Client, body: ChatCompletionBody) -> None:
@@ -22,14 +20,11 @@ async def check_chat_completion(client: Client, body: ChatCompletionBody) -> Non
 def _refusal(body: ChatCompletionBody) -> RequestRefused | None:
     if body.tools or body.functions or any(message.tool_calls for message in body.messages):
         return RequestRefused(f"{ModelName.parse(body.model).full} does not support tools")
-    if refusal := think_refusal(body.model, body.think):
+    if refusal := think_refusal(body.think):
         return refusal
-    effort = body.reasoning.effort or body.reasoning_effort
-    if effort and effort not in _EFFORTS:
-        known = ", ".join(f'"{effort}"' for effort in _EFFORTS[:-1])
-        return RequestRefused(f'invalid reasoning value: "{effort}" (must be {known}, or "none")')
-    if effort and effort != "none":
-        return RequestRefused(f'"{body.model}" does not support thinking')
+    if body.effort and body.effort not in EFFORTS:
+        *known, last = (f'"{effort}"' for effort in EFFORTS)
+        return RequestRefused(f'invalid reasoning value: "{body.effort}" (must be {", ".join(known)}, or {last})')
     if not 0 <= body.top_logprobs <= 20:
         return RequestRefused("top_logprobs must be between 0 and 20")
     try:

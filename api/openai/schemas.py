@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
 from pydantic import Field
 
@@ -10,13 +11,26 @@ from corral.api.body import WireModel
 from corral.api.errors import RequestRefused
 from corral.runtime.verbs import Message
 
+EFFORTS: Final[Mapping[str, bool | str]] = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "max",
+    "ultra": "max",
+    "max": "max",
+    "none": False,
+}
+"""What OpenAI's words for how hard to think are here (spec b.2)."""
+
 
 class OpenAIMessage(WireModel):
-    """A message; `content` is a text or a list of parts."""
+    """A message; `content` is a text or a list of parts, `reasoning` what was thought before it."""
 
     go_name: ClassVar[str] = "Message"
     role: str = ""
     content: Any = None
+    reasoning: str = ""
     tool_calls: list[Any] = Field(default_factory=list)
 
     def to_messages(self) -> list[Message]:
@@ -26,9 +40,10 @@ class OpenAIMessage(WireModel):
             RequestRefused: a part that is no text.
         """
         if isinstance(self.content, str):
-            return [Message(self.role, self.content)]
+            return [Message(self.role, self.content, self.reasoning)]
         if isinstance(self.content, list):
-            return [Message(self.role, _text_of(part)) for part in self.content]
+            texts = [_text_of(part) for part in self.content]
+            return [Message(self.role, text, "" if at else self.reasoning) for at, text in enumerate(texts)]
         if self.content is None:
             raise RequestRefused("invalid message content type: <nil>")
         raise RequestRefused("invalid message format")
@@ -98,6 +113,17 @@ class ChatCompletionBody(WireModel):
     reasoning_effort: str = ""
     reasoning: Reasoning = Reasoning()
     debug_render_only: bool = Field(default=False, alias="_debug_render_only")
+
+    @property
+    def effort(self) -> str:
+        """How hard to think, in OpenAI's words; "" where nothing is said of it."""
+        return self.reasoning.effort or self.reasoning_effort
+
+    def to_think(self) -> bool | str | None:
+        """Return whether to think, or how hard, as `verbs.ChatRequest` has it; OpenAI's own fields win."""
+        if self.effort:
+            return EFFORTS[self.effort]
+        return None if self.think == "" else self.think
 
     def to_format(self) -> str | dict[str, Any] | None:
         """Return what the answer must look like, as `verbs.ChatRequest` has it.

@@ -84,10 +84,12 @@ class Drawing:
 def _piece_of(sequence: Sequence, text: str, *, last: bool) -> Piece:
     """Describe one token's text; what a stop string cut has no log probabilities either."""
     request = sequence.request
-    if request.logprobs is None:
-        return Piece(request.id, text, 1)
     rest = last and not sequence.text.stopped
-    return Piece(request.id, text, 1, request.logprobs.release(text, rest=rest))
+    logprobs = [] if request.logprobs is None else request.logprobs.release(text, rest=rest)
+    thinking = ""
+    if request.thinking is not None:
+        thinking, text = request.thinking.push(text, last=last)
+    return Piece(request.id, text, 1, logprobs, thinking)
 
 
 def _end_of(sequence: Sequence, reason: str, now: int, unsaid: int = 0) -> Finished:

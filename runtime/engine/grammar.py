@@ -13,6 +13,7 @@ import numpy.typing as npt
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, grammar_from, regex_to_lark
 from llguidance.llamacpp import lltokenizer_from_vocab
 
+from corral.runtime.engine.deferral import Deferral, deferred
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.protocol import Grammar
 from corral.runtime.prompt.clock import TimeIsUp, time_limit
@@ -90,14 +91,17 @@ class Grammars:
             verbose_errors=False,
         )
 
-    def compile(self, grammar: Grammar) -> Constraint:
-        """Make ready to bind one answer. Raises GrammarFailed."""
+    def compile(self, grammar: Grammar, deferral: Deferral | None = None) -> Constraint:
+        """Make ready to bind one answer, with `deferral` what comes after its thoughts. Raises GrammarFailed."""
         if self._tokenizer is None:
             ends = self._model.end_tokens()
             self._tokenizer = lltokenizer_from_vocab(self._model.vocab, eos_token=ends or None)
         try:
             with time_limit(COMPILE_SECONDS):
-                matcher = LLMatcher(self._tokenizer, _internal(grammar), log_level=0, limits=self._limits)
+                whole = _internal(grammar)
+                if deferral is not None:
+                    whole = json.dumps({"grammars": deferred(self._model, deferral, _part(grammar, whole))})
+                matcher = LLMatcher(self._tokenizer, whole, log_level=0, limits=self._limits)
                 if matcher.is_error():
                     raise GrammarFailed(_line(matcher.get_error()))
                 return Constraint(matcher, self._model.num_vocab)
@@ -117,6 +121,14 @@ def _internal(grammar: Grammar) -> str:
         # A digit is 0 to 9 and a word ASCII, as in JSON Schema: models take the others where they may.
         return LLMatcher.grammar_from_regex(regex_to_lark(grammar.text, "dw"))
     return grammar_from("gbnf", grammar.text)  # which knows Lark when it sees it
+
+
+def _part(grammar: Grammar, internal: str) -> dict[str, Any]:
+    """Return a grammar in llguidance's own form as one of a list."""
+    if grammar.kind == "grammar":
+        return {"lark_grammar": internal}
+    part: dict[str, Any] = json.loads(internal)["grammars"][0]
+    return part
 
 
 def _line(text: str) -> str:

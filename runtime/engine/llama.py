@@ -176,6 +176,15 @@ class Model:
         """Say whether a token ends the generation."""
         return bool(c.llama_vocab_is_eog(self._vocab, token))
 
+    def is_mark(self, token: int) -> bool:
+        """Say whether a token is a mark and no text, by the rule of `llguidance.llamacpp.lltokenizer_from_vocab`."""
+        attributes = int(c.llama_vocab_get_attr(self._vocab, token))
+        if attributes & c.LLAMA_TOKEN_ATTR_CONTROL:
+            return True
+        piece = self.piece(token)
+        is_own = bool(attributes & c.LLAMA_TOKEN_ATTR_USER_DEFINED)
+        return is_own and piece.startswith(b"<") and piece.endswith(b">")
+
     def is_token(self, token: int) -> bool:
         """Say whether the vocabulary has such a token."""
         return 0 <= token < self.num_vocab

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import Final
 
+from corral.runtime.engine.deferral import Deferral
 from corral.runtime.engine.drafting import PromptLookup
 from corral.runtime.engine.grammar import GrammarFailed, Grammars
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.logprobs import LogprobStream
-from corral.runtime.engine.protocol import RawPrompt, Refused, Submit
+from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Submit
 from corral.runtime.engine.sampling import new_sampler
 from corral.runtime.engine.sequence import Request
 from corral.runtime.engine.shift import SMALLEST_WINDOW, tokens_to_keep
 from corral.runtime.errors import PromptTooLong, TemplateFailed
 from corral.runtime.prompt.fit import Fitted, cut_middle, fit
-from corral.runtime.prompt.render import ModelTemplate, renderer_for
+from corral.runtime.prompt.render import ModelTemplate, renderer_for, tags_of
+from corral.runtime.prompt.thinking import Tags, ThinkingStream, forget_thinking
 
 _NAMES: Final = {
     "json_schema": "invalid JSON schema in format",
     "grammar": "invalid grammar",
     "regex": "invalid regex",
 }
+
+
+_BLANKS_AT_END: Final = 16
+"""Tokens of whitespace that may stand behind a tag at a prompt's end."""
 
 
 class Preparer:
@@ -57,8 +63,11 @@ class Preparer:
                 return Refused(submit.id, "too_long", str(PromptTooLong(len(tokens), num_ctx)), len(tokens))
             short = cut_middle(tokens, keep, max(keep + 1, num_ctx - _room(submit.num_predict, num_ctx)))
             tokens, cut = short, len(tokens) - len(short)
+        tags = self._tags(submit)
+        inside = tags is not None and self._opens(tags, tokens)
+        deferral = Deferral(tags, inside) if tags is not None and _thinks(submit) else None
         try:
-            constraint = self._grammars.compile(submit.grammar) if submit.grammar is not None else None
+            constraint = self._grammars.compile(submit.grammar, deferral) if submit.grammar is not None else None
             sampler = new_sampler(submit.sampling, self._model, num_ctx, tokens)
         except GrammarFailed as error:
             what = _NAMES.get(submit.grammar.kind if submit.grammar else "", "")
@@ -81,7 +90,18 @@ class Preparer:
             logprobs=LogprobStream(self._model, submit.logprobs) if submit.logprobs is not None else None,
             most_guessed=submit.draft_num_predict,
             lookup=PromptLookup(tokens) if self._looks_up and submit.draft_num_predict else None,
+            thinking=ThinkingStream(tags, inside=inside) if tags and (tags.marks_answers or _thinks(submit)) else None,
         )
+
+    def _tags(self, submit: Submit) -> Tags | None:
+        """Return what stands around the answer's thoughts; a raw prompt's answer is not looked into."""
+        return tags_of(submit.prompt.go_template, self._template) if isinstance(submit.prompt, ChatPrompt) else None
+
+    def _opens(self, tags: Tags, tokens: list[int]) -> bool:
+        """Say whether a prompt ends with the opening tag."""
+        tail = tokens[-len(tags.opening.encode()) - _BLANKS_AT_END :]
+        text = b"".join(map(self._model.piece, tail)).decode(errors="replace")
+        return text.rstrip().endswith(tags.opening)
 
     def _tokens(self, submit: Submit, num_ctx: int) -> Fitted:
         """Render and tokenise. Raises TemplateFailed, and ValueError for what cannot be tokenised."""
@@ -92,10 +112,17 @@ class Preparer:
 
         if isinstance(submit.prompt, RawPrompt):
             return Fitted(tokenize(submit.prompt.text), 0)
-        render = renderer_for(submit.prompt.go_template, self._template)
+        render = renderer_for(submit.prompt.go_template, self._template, submit.prompt.think)
+        tags, turns = self._tags(submit), submit.prompt.turns
+        turns = forget_thinking(turns, tags) if tags is not None else turns
         if not submit.truncate:
-            return Fitted(tokenize(render(submit.prompt.turns)), 0)
-        return fit(submit.prompt.turns, render, tokenize, num_ctx - len(submit.prefix))
+            return Fitted(tokenize(render(turns)), 0)
+        return fit(turns, render, tokenize, num_ctx - len(submit.prefix))
+
+
+def _thinks(submit: Submit) -> bool:
+    """Say whether the model is to think before it answers."""
+    return isinstance(submit.prompt, ChatPrompt) and bool(submit.prompt.think)
 
 
 def _room(num_predict: int, num_ctx: int) -> int:

@@ -46,10 +46,11 @@ class Sampling(msgspec.Struct, frozen=True):
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """One message of a chat."""
+    """One message of a chat; `thinking` is what an assistant thought before it."""
 
     role: str
     content: str
+    thinking: str = ""
 
 
 class Grammar(msgspec.Struct, frozen=True):
@@ -66,10 +67,14 @@ class RawPrompt(msgspec.Struct, frozen=True, tag="raw"):
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
-    """Messages to be rendered by `go_template`, or by the model's own Jinja template where that is None."""
+    """Messages to be rendered by `go_template`, or by the model's own Jinja template where that is None.
+
+    `think` is whether, or how hard ("low", "medium", "high", "max"), the model is to think first; None says nothing.
+    """
 
     turns: list[Turn]
     go_template: str | None = None
+    think: bool | str | None = None
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -266,12 +271,16 @@ class Logprob(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True):
-    """New text of a request: whole UTF-8, stop strings cut; `tokens` may be above 0 while `text` is still held back."""
+    """New text of a request: whole UTF-8, stop strings cut; `tokens` may be above 0 while `text` is still held back.
+
+    `thinking` comes before all `text`, also within one piece.
+    """
 
     id: int
     text: str
     tokens: int
     logprobs: list[Logprob] = []
+    thinking: str = ""
 
 
 class PromptProgress(msgspec.Struct, frozen=True, array_like=True):

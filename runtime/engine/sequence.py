@@ -10,6 +10,7 @@ from corral.runtime.engine.drafting import LONGEST_GUESS, PromptLookup, Trust
 from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.text import TextStream
+from corral.runtime.prompt.thinking import ThinkingStream
 
 MOST_REPEATS: Final = 30
 """A longer run of one token ends the generation (spec a.9)."""
@@ -42,6 +43,7 @@ class Request:
     logprobs: LogprobStream | None = None
     most_guessed: int = 0
     lookup: PromptLookup | None = None
+    thinking: ThinkingStream | None = None
 
     @property
     def most_output(self) -> int:

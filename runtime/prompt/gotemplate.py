@@ -9,12 +9,14 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Final
 
+import msgspec
 from gotpl import ExecutionBudget, SandboxPolicy, Template, TemplateError
 
 from corral.runtime.engine.protocol import Turn
 from corral.runtime.errors import TemplateFailed
 from corral.runtime.prompt.clock import TimeIsUp, time_limit
 from corral.runtime.prompt.jinja import MOST_OUTPUT, RENDER_SECONDS
+from corral.runtime.prompt.thinking import Think
 
 DEFAULT_TEMPLATE: Final = "{{ .Prompt }}"
 
@@ -51,15 +53,15 @@ def check_go(source: str) -> None:
         raise TemplateFailed(f"template error: {reason}") from None
 
 
-def render_go(source: str, turns: Sequence[Turn]) -> str:
+def render_go(source: str, turns: Sequence[Turn], think: Think = None) -> str:
     """Render a conversation. Raises TemplateFailed where the template is broken or makes too much."""
     try:
         with time_limit(RENDER_SECONDS):
             template = _compile(source)
             merged = _collate(turns)
             if _mentions(source, _USES_MESSAGES):
-                return template.render(_messages_data(merged))
-            return _render_legacy(template, merged)
+                return template.render(_messages_data(merged, think))
+            return _render_legacy(template, merged, think)
     except TimeIsUp:
         raise TemplateFailed(f"the template took longer than {RENDER_SECONDS:g} s") from None
     except TemplateError as error:
@@ -101,18 +103,18 @@ def _collate(turns: Sequence[Turn]) -> list[Turn]:
     merged: list[Turn] = []
     for turn in turns:
         if merged and turn.role == merged[-1].role != "tool":
-            merged[-1] = Turn(turn.role, f"{merged[-1].content}\n\n{turn.content}")
+            merged[-1] = msgspec.structs.replace(merged[-1], content=f"{merged[-1].content}\n\n{turn.content}")
         else:
             merged.append(turn)
     return merged
 
 
-def _messages_data(turns: Sequence[Turn]) -> dict[str, object]:
+def _messages_data(turns: Sequence[Turn], think: Think) -> dict[str, object]:
     messages = [
         {
             "Role": turn.role,
             "Content": turn.content,
-            "Thinking": "",
+            "Thinking": turn.thinking,
             "Images": None,
             "ToolCalls": None,
             "ToolName": "",
@@ -121,10 +123,10 @@ def _messages_data(turns: Sequence[Turn]) -> dict[str, object]:
         for turn in turns
     ]
     system = "\n\n".join(turn.content for turn in turns if turn.role == "system")
-    return {**_data(system, "", ""), "Messages": messages}
+    return {**_data(system, "", "", think), "Messages": messages}
 
 
-def _data(system: str, prompt: str, response: str) -> dict[str, object]:
+def _data(system: str, prompt: str, response: str, think: Think) -> dict[str, object]:
     return {
         "System": system,
         "Prompt": prompt,
@@ -132,19 +134,19 @@ def _data(system: str, prompt: str, response: str) -> dict[str, object]:
         "Suffix": "",
         "Messages": None,
         "Tools": None,
-        "Think": False,
-        "ThinkLevel": "",
-        "IsThinkSet": False,
+        "Think": bool(think),
+        "ThinkLevel": think if isinstance(think, str) else "",
+        "IsThinkSet": think is not None,
     }
 
 
-def _render_legacy(template: Template, turns: Sequence[Turn]) -> str:
+def _render_legacy(template: Template, turns: Sequence[Turn], think: Think) -> str:
     """Render turn by turn; the last one ends where the answer goes, so that the model continues there."""
     parts: list[str] = []
     system = prompt = response = ""
     for turn in turns:
         if (turn.role == "system" and (prompt or response)) or (turn.role == "user" and response):
-            parts.append(template.render(_data(system, prompt, response)))
+            parts.append(template.render(_data(system, prompt, response, think)))
             system = prompt = response = ""
         if turn.role == "system":
             system = turn.content
@@ -152,15 +154,15 @@ def _render_legacy(template: Template, turns: Sequence[Turn]) -> str:
             prompt = turn.content
         elif turn.role == "assistant":
             response = turn.content
-    parts.append(_open_ended(template, system, prompt, response))
+    parts.append(_open_ended(template, system, prompt, response, think))
     return "".join(parts)
 
 
-def _open_ended(template: Template, system: str, prompt: str, response: str) -> str:
+def _open_ended(template: Template, system: str, prompt: str, response: str, think: Think) -> str:
     """Render up to the place of the answer and put there what is already said of it."""
     if not response and _mentions(template.source, _ASKS_RESPONSE):
-        return template.render(_data(system, prompt, ""))  # a branch that asks for an answer is not taken
-    text = template.render(_data(system, prompt, _CUT))
+        return template.render(_data(system, prompt, "", think))  # a branch that asks for an answer is not taken
+    text = template.render(_data(system, prompt, _CUT, think))
     before, cut, _ = text.partition(_CUT)
     return before + response if cut else text
 

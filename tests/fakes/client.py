@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from corral.runtime.errors import NotSupported
 from corral.runtime.snapshot import EMPTY, Snapshot
 from corral.runtime.verbs import (
     Caller,
@@ -62,6 +63,8 @@ def loaded(name: str, **changes: object) -> LoadedModel:
 class FakeClient:
     """Answers with `words`; where `gate` is set each word waits for one `release()`.
 
+    A model that can think says `thoughts` before, unless it is not to.
+
     `asked` holds every request in order, `closed` counts streams that were closed before their end. Of
     `drafted` tokens guessed ahead all but one were right.
     """
@@ -69,6 +72,7 @@ class FakeClient:
     models: dict[str, ModelSummary] = field(default_factory=dict)
     memory: dict[str, LoadedModel] = field(default_factory=dict)
     words: Sequence[str] = ("t0 ", "t1 ", "t2 ")
+    thoughts: Sequence[str] = ()
     gate: asyncio.Semaphore | None = None
     fail_with: Exception | None = None
     fail_after: int = 0
@@ -81,6 +85,10 @@ class FakeClient:
     blobs: dict[str, bytes] = field(default_factory=dict)
     closed: int = 0
     drafted: int = 0
+
+    def can_think(self, name: str) -> None:
+        """Make a model on disk one that thinks."""
+        self.models[name] = replace(self.models[name], capabilities=("completion", "thinking"))
 
     @classmethod
     def with_models(cls, *names: str) -> FakeClient:
@@ -130,8 +138,12 @@ class FakeClient:
         return tuple(self.memory.values())
 
     async def _answer(self, request: ChatRequest | GenerateRequest, empty: bool) -> AsyncGenerator[Chunk, None]:
+        found = self.models.get(ModelName.parse(request.model).short)
+        if found is not None and request.think and "thinking" not in found.capabilities:
+            raise NotSupported(f'"{request.model}" does not support thinking')
         self.asked.append(request)
-        name = self._find(request.model).name
+        found = self._find(request.model)
+        name = found.name
         if empty:
             unloads = request.keep_alive_s == 0
             if unloads:
@@ -145,6 +157,11 @@ class FakeClient:
         try:
             for told in self.progress if request.progress else ():
                 yield Chunk(progress=told)
+            thoughts = self.thoughts if "thinking" in found.capabilities and request.think is not False else ()
+            for thought in thoughts:
+                if self.gate is not None:
+                    await self.gate.acquire()
+                yield Chunk(thinking=thought)
             for number, word in enumerate(self.words):
                 if self.gate is not None:
                     await self.gate.acquire()
@@ -160,10 +177,11 @@ class FakeClient:
                 prompt_tokens=12,
                 cached_tokens=4,
                 prompt_ns=100_000_000,
-                output_tokens=len(self.words),
+                output_tokens=len(thoughts) + len(self.words),
                 output_ns=1_000_000_000,
                 drafted=self.drafted,
                 accepted=max(0, self.drafted - 1),
+                thinking_tokens=len(thoughts),
             )
             context = (1, 2, 3) if isinstance(request, GenerateRequest) and not request.raw else ()
             yield Chunk(done_reason=DoneReason.STOP, stats=stats, context=context, warnings=self.warnings)

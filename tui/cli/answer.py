@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import TextIO
 
 from corral.runtime.verbs import Chunk, Stats
@@ -15,6 +15,7 @@ from corral.tui.control_chars import visible
 
 _MARGIN = 5
 _NARROWEST = 10
+_GREY, _BOLD, _PLAIN = "\x1b[38;5;245m", "\x1b[1m", "\x1b[0m"
 
 
 class Wrapper:
@@ -77,18 +78,61 @@ class Printer:
         self._stream.flush()
 
 
+class Thoughts:
+    """Prints what a model thinks before it answers, between two lines that say so and in grey (spec d.3)."""
+
+    def __init__(self, stream: TextIO, *, wrap: bool) -> None:
+        self._stream = stream
+        self._tty = stream.isatty()
+        self._printer = Printer(stream, wrap=wrap)
+        self._last = ""
+
+    def write(self, text: str) -> None:
+        """Print a piece."""
+        if not self._last:
+            self._mark("Thinking...\n")
+            self._stream.write(_GREY if self._tty else "")
+        self._last = text[-1]
+        self._printer.write(text)
+
+    def close(self) -> None:
+        """Say that the thoughts are over, where there were any."""
+        if self._last:
+            self._stream.write("" if self._last == "\n" else "\n")
+            self._mark("...done thinking.\n\n")
+            self._last = ""
+
+    def abandon(self) -> None:
+        """Take the grey away where the answer ends among its thoughts."""
+        if self._last and self._tty:
+            self._stream.write(_PLAIN)
+            self._stream.flush()
+
+    def _mark(self, text: str) -> None:
+        self._stream.write(f"{_GREY}{_BOLD}{text}{_PLAIN}" if self._tty else text)
+
+
 async def print_answer(
-    chunks: AsyncGenerator[Chunk, None], *, wrap: bool, take: Callable[[str], None] | None = None
+    chunks: AsyncGenerator[Chunk, None],
+    *,
+    wrap: bool,
+    take: Callable[[Chunk], None] | None = None,
+    hides_thinking: bool = False,
 ) -> Stats:
-    """Print an answer as it comes, with a spinner on stderr until it does; `take` gets every piece of text."""
-    printer = Printer(sys.stdout, wrap=wrap)
+    """Print an answer as it comes, with a spinner on stderr until it does; `take` gets every piece with text."""
+    printer, thoughts = Printer(sys.stdout, wrap=wrap), Thoughts(sys.stdout, wrap=wrap)
     stats = Stats()
-    async with aclosing(chunks), waiting(sys.stderr) as spinner:
+    async with aclosing(chunks), waiting(sys.stderr) as spinner, AsyncExitStack() as stack:
+        stack.callback(thoughts.abandon)
         async for chunk in chunks:
+            if take is not None and (chunk.text or chunk.thinking):
+                take(chunk)
+            if chunk.thinking and not hides_thinking:
+                spinner.clear()
+                thoughts.write(chunk.thinking)
             if chunk.text:
                 spinner.clear()
-                if take is not None:
-                    take(chunk.text)
+                thoughts.close()
                 printer.write(chunk.text)
             if chunk.done_reason is not None:
                 stats = chunk.stats

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corral.runtime.errors import RunError
-from corral.runtime.verbs import ChatRequest, Message, ModelDetails
+from corral.runtime.verbs import ChatRequest, Chunk, Message, ModelDetails
 from corral.store.errors import StoreError
 from corral.tui.cli.answer import Printer, print_answer, summary
 from corral.tui.cli.entry import Assembler, EntryKind
 from corral.tui.cli.line_input import PROMPT, Interrupted, LineInput, keys_held
 from corral.tui.cli.session import Cli, Session
+from corral.tui.cli.thinking import think_of
 from corral.tui.control_chars import visible
 
 EXIT_HINT = "Use Ctrl + d or /bye to exit."
@@ -28,6 +29,8 @@ class Conversation:
     keep_alive_s: float | None = None
     wrap: bool = True
     verbose: bool = False
+    think: bool | str | None = None
+    hides_thinking: bool = False
     system: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
@@ -40,6 +43,8 @@ class Conversation:
         request = ChatRequest(model, options=dict(self.options), keep_alive_s=self.keep_alive_s)
         self.session.run(print_answer(self.session.client.chat(request), wrap=False))
         self.model, self.brought = model, details.messages
+        if "thinking" not in details.capabilities:
+            self.think = self.think and None
         self.clear()
         return details
 
@@ -57,18 +62,21 @@ class Conversation:
     def ask(self, text: str) -> None:
         """Send a message and print the answer. Ctrl-C ends the answer and keeps what there is of it."""
         self.messages.append(Message("user", text))
-        pieces: list[str] = []
-        request = ChatRequest(self.model, tuple(self.messages), dict(self.options), self.keep_alive_s)
+        pieces: list[Chunk] = []
+        request = ChatRequest(self.model, tuple(self.messages), dict(self.options), self.keep_alive_s, think=self.think)
         stats, failure = None, ""
         try:
             chunks = self.session.client.chat(request)
-            stats = self.session.run(print_answer(chunks, wrap=self.wrap, take=pieces.append))
+            stats = self.session.run(
+                print_answer(chunks, wrap=self.wrap, take=pieces.append, hides_thinking=self.hides_thinking)
+            )
         except KeyboardInterrupt:
             pass
         except (RunError, StoreError) as error:
             failure = f"Error: {visible(str(error))}"
-        if pieces:
-            self.messages.append(Message("assistant", "".join(pieces)))
+        text = "".join(piece.text for piece in pieces)
+        if text:
+            self.messages.append(Message("assistant", text, "".join(piece.thinking for piece in pieces)))
         else:
             self.messages.pop()
         print("\n" if pieces else "", flush=True)
@@ -83,6 +91,8 @@ def converse(
 ) -> int:
     """Talk until Ctrl-D or /bye; returns the exit code."""
     talk = Conversation(session, details.name, keep_alive_s, not flags.nowordwrap, flags.verbose)
+    talk.hides_thinking = flags.hidethinking
+    talk.think = think_of(flags.think, details)
     echo(talk.load(details.name), wrap=talk.wrap)
     editor = cli.environ.get("CORRAL_EDITOR") or cli.environ.get("OLLAMA_EDITOR", "")
     lines = LineInput(cli.home / ".ollama" / "history", history=not cli.settings.no_history, editor=editor)

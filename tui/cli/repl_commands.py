@@ -17,6 +17,7 @@ from corral.tui.cli import repl_texts
 from corral.tui.cli.list_models import describe as list_table
 from corral.tui.cli.repl import Conversation
 from corral.tui.cli.show import describe, part_of
+from corral.tui.cli.thinking import THINK_WORDS, think_of
 from corral.tui.control_chars import visible
 
 _INVALID_NAME = "invalid model name"
@@ -89,18 +90,32 @@ def _set(talk: Conversation, history: Switch, words: list[str]) -> None:
         case "verbose" | "quiet":
             talk.verbose = words[0] == "verbose"
             print(f"Set '{words[0]}' mode.")
+        case "think":
+            _set_think(talk, words[1:])
         case "nothink":
+            talk.think = False
             print("Set 'nothink' mode.")
         case "noformat":
             print("Disabled format.")
-        case "think" | "format":
-            print(f"error: /set {words[0]} is not supported")
+        case "format":
+            print("error: /set format is not supported")
         case "parameter":
             _set_parameter(talk, words[1:])
         case "system":
             _tell(repl_texts.SET)
         case _:
             print(f"Unknown command '/set {visible(words[0])}'. Type /? for help")
+
+
+def _set_think(talk: Conversation, words: list[str]) -> None:
+    level = words[0] if words else ""
+    if level and level not in THINK_WORDS:
+        print("error: the level must be high, medium, low, or max")
+        return
+    details = talk.session.run(talk.session.client.show(talk.model))
+    talk.think = think_of(level or "true", details)
+    if talk.think is not None:
+        print(f"Set 'think' mode to '{level}'." if level else "Set 'think' mode.")
 
 
 def _set_parameter(talk: Conversation, words: list[str]) -> None:

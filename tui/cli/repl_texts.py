@@ -25,6 +25,8 @@ SET = """Available Commands:
   /set nowordwrap        Disable wordwrap
   /set verbose           Show LLM stats
   /set quiet             Disable LLM stats
+  /set think [level]     Have the model think first
+  /set nothink           Have it answer at once
 """
 
 SHOW = """Available Commands:

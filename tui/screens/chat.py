@@ -344,6 +344,10 @@ class ChatScreen(WorkbenchScreen):
         said = (f"{turn.role}: {turn.text}" for turn in self.chats.current.turns if turn.text)
         self.workbench.copy_to_clipboard("\n\n".join(said))
 
+    def action_thoughts(self) -> None:
+        """Open what models thought before their answers, or fold it to a line each."""
+        self.query_one(Transcript).toggle_thoughts()
+
     def action_rail(self) -> None:
         """Show the side where it is hidden, hide it where it is shown."""
         self.toggle_class("-drawer")

@@ -17,6 +17,7 @@ from corral.tui.chats import Turn
 from corral.tui.text import clean_line
 from corral.tui.widgets.markdown import render, settled_length
 from corral.tui.widgets.repaint import PartialRepaint
+from corral.tui.widgets.thoughts import thoughts
 
 __all__ = ["LiveAnswer", "heading", "live_line", "stats_so_far", "warning_line"]
 
@@ -73,8 +74,8 @@ def heading(turn: Turn) -> Content:
 class LiveTail(PartialRepaint, Static):
     """The block that still grows. Rows that stay as they are are not painted again."""
 
-    def __init__(self) -> None:
-        super().__init__(Content(""))
+    def __init__(self, classes: str = "") -> None:
+        super().__init__(Content(""), classes=classes)
         self._rows: list[Content] = []
         self._rows_width = 0
 
@@ -101,13 +102,16 @@ class LiveAnswer(Vertical):
     DEFAULT_CSS = """
     LiveAnswer { height: auto; margin-bottom: 1; }
     LiveAnswer Static { height: auto; }
+    LiveAnswer .live-thoughts { display: none; }
     LiveAnswer .live-warnings { color: $warning; display: none; }
     LiveAnswer .live-figures { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, *, opens_thoughts: bool = False) -> None:
         super().__init__()
         self.turn = turn
+        self._opens_thoughts = opens_thoughts
+        self._thought_shown = Content("")
         self._taken = 0
         self._whole = ""
         self._tail = ""
@@ -117,8 +121,9 @@ class LiveAnswer(Vertical):
     def compose(self) -> ComposeResult:
         """Yield the parts."""
         yield Static(heading(self.turn))
+        yield LiveTail(classes="live-thoughts")
         yield Static(Content(""), classes="live-whole")
-        yield LiveTail()
+        yield LiveTail(classes="live-tail")
         yield Static(Content(""), classes="live-warnings")
         yield Static(Content(live_line(None)), classes="live-figures")
 
@@ -129,6 +134,7 @@ class LiveAnswer(Vertical):
 
     def grow(self) -> None:
         """Draw what has come in since the last time."""
+        self._think()
         new = self.turn.text[self._taken :]
         if not new or not self.is_mounted:
             return
@@ -141,7 +147,23 @@ class LiveAnswer(Vertical):
             whole = self.query_one(".live-whole", Static)
             whole.display = True
             whole.update(render(self._whole) + "\n")
-        self.query_one(LiveTail).show(render(self._tail, is_growing=True))
+        self.query_one(".live-tail", LiveTail).show(render(self._tail, is_growing=True))
+
+    def open_thoughts(self, *, is_open: bool) -> None:
+        """Show all that is thought, or one line of it."""
+        self._opens_thoughts = is_open
+        self._think()
+
+    def _think(self) -> None:
+        """Draw what is thought; once the answer has begun it stays as it is."""
+        if not self.turn.thinking or not self.is_mounted:
+            return
+        drawn = thoughts(self.turn, self.content_size.width, is_open=self._opens_thoughts)
+        if not drawn.is_same(self._thought_shown):
+            self._thought_shown = drawn
+            tail = self.query_one(".live-thoughts", LiveTail)
+            tail.display = True
+            tail.show(drawn)
 
     def note(self, request: RequestView | None) -> None:
         """Show the figures so far."""

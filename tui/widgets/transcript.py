@@ -15,6 +15,7 @@ from corral.tui.text import clean, clean_line
 from corral.tui.widgets.live_answer import LiveAnswer, heading, warning_line
 from corral.tui.widgets.markdown import render
 from corral.tui.widgets.repaint import PartialRepaint
+from corral.tui.widgets.thoughts import thoughts
 
 __all__ = ["Transcript", "figures_line"]
 
@@ -43,10 +44,12 @@ def figures_line(stats: Stats) -> str:
     return _SEPARATOR.join(parts)
 
 
-def frozen(turn: Turn) -> Content:
+def frozen(turn: Turn, *, opens_thoughts: bool = False) -> Content:
     """Draw a finished turn."""
     body = Content(clean(turn.text)) if turn.role == "user" else render(turn.text)
     lines = [heading(turn)]
+    if turn.thinking:
+        lines.append(thoughts(turn, 0, is_open=opens_thoughts))
     if body.plain:
         lines.append(body)
     if turn.state is TurnState.STOPPED:
@@ -58,6 +61,19 @@ def frozen(turn: Turn) -> Content:
     if turn.role != "user" and turn.stats.total_ns:
         lines.append(Content.styled(figures_line(turn.stats), "dim"))
     return Content("\n").join(lines)
+
+
+class Said(Static):
+    """A finished turn."""
+
+    def __init__(self, turn: Turn, *, opens_thoughts: bool) -> None:
+        super().__init__(frozen(turn, opens_thoughts=opens_thoughts), classes="message")
+        self._turn = turn
+
+    def open_thoughts(self, *, is_open: bool) -> None:
+        """Show all that was thought, or one line of it."""
+        if self._turn.thinking:
+            self.update(frozen(self._turn, opens_thoughts=is_open))
 
 
 class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
@@ -80,6 +96,7 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
         self._shown: list[Turn] = []
         self._title = Content("")
         self._note = ""
+        self._opens_thoughts = False
 
     def compose(self) -> ComposeResult:
         """Yield what an empty chat says, and the messages.
@@ -138,6 +155,15 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
             self.messages.mount(self._widget(live.turn), after=live)
             live.remove()
 
+    def toggle_thoughts(self) -> None:
+        """Open what was thought before every answer, or fold it to a line each."""
+        self._opens_thoughts = not self._opens_thoughts
+        with self.app.batch_update():
+            for said in self.messages.query_children(Said):
+                said.open_thoughts(is_open=self._opens_thoughts)
+            if self.live is not None:
+                self.live.open_thoughts(is_open=self._opens_thoughts)
+
     def entitle(self, title: Content) -> None:
         """Write into the upper edge of the frame."""
         if not self._title.is_same(title):
@@ -178,8 +204,7 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
         """How many lines lie below what is in view."""
         return max(round(self.max_scroll_y - self.scroll_y), 0) if self.max_scroll_y > 0 else 0
 
-    @staticmethod
-    def _widget(turn: Turn) -> Static | LiveAnswer:
+    def _widget(self, turn: Turn) -> Said | LiveAnswer:
         if turn.state is TurnState.LIVE:
-            return LiveAnswer(turn)
-        return Static(frozen(turn), classes="message")
+            return LiveAnswer(turn, opens_thoughts=self._opens_thoughts)
+        return Said(turn, opens_thoughts=self._opens_thoughts)

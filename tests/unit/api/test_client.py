@@ -39,6 +39,19 @@ async def client(served: Served) -> AsyncGenerator[HttpClient, None]:
     await client.close()
 
 
+async def test_thoughts(client: HttpClient, served: Served) -> None:
+    served.fake.can_think(MODEL)
+    served.fake.thoughts = ("a ", "b")
+    request = ChatRequest(MODEL, (Message("assistant", "x", "y"), *HI), think="low")
+    chunks = [chunk async for chunk in client.chat(request)]
+    assert [(chunk.thinking, chunk.text) for chunk in chunks[:3]] == [("a ", ""), ("b", ""), ("", "t0 ")]
+    assert chunks[-1].stats.thinking_tokens == 2
+    assert [chunk.thinking async for chunk in client.generate(GenerateRequest(MODEL, "p"))][:3] == ["a ", "b", ""]
+    asked = served.fake.asked[0]
+    assert isinstance(asked, ChatRequest)
+    assert (asked.messages, asked.think) == (request.messages, "low")
+
+
 def test_it_is_a_client() -> None:
     client: Client = HttpClient("http://localhost:1")
     assert client.latest() is EMPTY

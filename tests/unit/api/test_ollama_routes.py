@@ -133,6 +133,40 @@ def test_what_reaches_the_workbench(served: Served) -> None:
     assert (chat.messages, chat.keep_alive_s, chat.options) == ((Message("user", "hi"),), FOREVER, {})
 
 
+def test_thoughts_come_apart_from_the_answer(serve: Serve) -> None:
+    fake = ServedFake.with_models(MODEL)
+    fake.can_think(MODEL)
+    fake.thoughts = ("a ", "b")
+    served = serve(fake)
+    assert served.request("GET", "/api/tags").json()["models"][0]["capabilities"] == ["completion", "thinking"]
+    *parts, last = served.lines("/api/chat", {"model": MODEL, "messages": HI})
+    assert [part["message"] for part in parts] == [
+        *({"role": "assistant", "content": "", "thinking": text} for text in ("a ", "b")),
+        *({"role": "assistant", "content": text} for text in ("t0 ", "t1 ", "t2 ")),
+    ]
+    assert (last["message"], last["thinking_count"]) == ({"role": "assistant", "content": ""}, 2)
+    *parts, last = served.lines("/api/generate", {"model": MODEL, "prompt": "p", "think": "low"})
+    assert [(part["response"], part.get("thinking")) for part in parts[:3]] == [("", "a "), ("", "b"), ("t0 ", None)]
+    whole = served.post("/api/generate", {"model": MODEL, "prompt": "p", "think": True, "stream": False}).json()
+    assert (whole["thinking"], whole["response"]) == ("a b", "t0 t1 t2 ")
+    whole = served.post("/api/chat", {"model": MODEL, "messages": HI, "think": False, "stream": False}).json()
+    assert whole["message"] == {"role": "assistant", "content": "t0 t1 t2 "}
+    assert "thinking_count" not in whole
+    assert [one.think for one in fake.asked if isinstance(one, ChatRequest | GenerateRequest)] == [
+        *(None, "low", True, False)
+    ]
+
+
+def test_old_thoughts_come_along(served: Served) -> None:
+    old = {"role": "assistant", "content": "a", "thinking": "b"}
+    served.lines("/api/chat", {"model": MODEL, "messages": [old, *HI], "think": ""})
+    served.post("/api/chat", {"model": MODEL, "keep_alive": 0, "think": True})
+    chat, unload = served.fake.asked
+    assert isinstance(chat, ChatRequest)
+    assert isinstance(unload, ChatRequest)
+    assert (chat.messages[0], chat.think, unload.think) == (Message("assistant", "a", "b"), None, None)
+
+
 @pytest.mark.parametrize("value", ["json", {"type": "object", "properties": {"b": {}, "a": {}}}, "", None])
 def test_formats_reach_the_workbench(served: Served, value: object) -> None:
     served.lines("/api/generate", {"model": MODEL, "prompt": "p", "format": value})

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from corral.api.openai.chat import Completion
 from corral.runtime.errors import QueueFull, RunnerDied
-from corral.runtime.verbs import ChatRequest, Message
+from corral.runtime.verbs import ChatRequest, Chunk, Logprob, Message
 from tests.fakes.served import MODEL, Serve, Served, ServedFake
 
 CHAT = "/v1/chat/completions"
@@ -39,6 +40,7 @@ def test_whole_answer(served: Served) -> None:
         "completion_tokens": 3,
         "total_tokens": 15,
         "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }
 
 
@@ -66,6 +68,60 @@ def test_stream(served: Served) -> None:
     assert finish["choices"] == [{"index": 0, "delta": {}, "finish_reason": "stop"}]
     assert (usage["choices"], usage["usage"]["total_tokens"]) == ([], 15)
     assert "usage" not in finish
+
+
+def test_thoughts_are_reasoning(serve: Serve) -> None:
+    fake = ServedFake.with_models(MODEL)
+    fake.can_think(MODEL)
+    fake.thoughts = ("a ", "b")
+    served = serve(fake)
+    whole = served.post(CHAT, HI).json()
+    assert whole["choices"][0]["message"] == {"role": "assistant", "content": "t0 t1 t2 ", "reasoning": "a b"}
+    assert whole["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
+    *said, _finish, _end = events(served.post(CHAT, HI | {"stream": True, "logprobs": True}).text)
+    assert [one["choices"][0]["delta"] for one in said] == [
+        {"role": "assistant", "content": "", "reasoning": "a "},
+        {"content": "", "reasoning": "b"},
+        *({"content": text} for text in ("t0 ", "t1 ", "t2 ")),
+    ]
+    assert ["logprobs" in one["choices"][0] for one in said] == [False, False, True, True, True]
+
+
+def test_thoughts_and_text_in_one_piece_are_told_one_after_the_other() -> None:
+    logprobs = (Logprob("a", -1.0, b"a"),)
+    both = Chunk(thinking="a", text="b", logprobs=logprobs)
+    first, second = Completion("id", MODEL, 0).events(both, usage=False)
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": "", "reasoning": "a"}
+    assert second["choices"][0]["delta"] == {"content": "b"}
+    assert [len(one["choices"][0].get("logprobs", {}).get("content", ())) for one in (first, second)] == [0, 1]
+    (alone,) = Completion("id", MODEL, 0).events(Chunk(thinking="a", logprobs=logprobs), usage=False)
+    assert len(alone["choices"][0]["logprobs"]["content"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "think"),
+    [
+        ({}, None),
+        ({"think": False}, False),
+        ({"think": ""}, None),
+        ({"think": "low", "reasoning_effort": "high"}, "high"),
+        ({"reasoning_effort": "none"}, False),
+        ({"reasoning_effort": "minimal"}, "low"),
+        ({"reasoning": {"effort": "xhigh"}, "reasoning_effort": "none"}, "max"),
+    ],
+)
+def test_how_hard_to_think(serve: Serve, fields: dict[str, Any], think: object) -> None:
+    fake = ServedFake.with_models(MODEL)
+    fake.can_think(MODEL)
+    served = serve(fake)
+    served.post(CHAT, HI | fields)
+    assert asked(served).think == think
+
+
+def test_old_thoughts_come_along(served: Served) -> None:
+    old = {"role": "assistant", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
+    served.post(CHAT, {"model": MODEL, "messages": [old | {"reasoning": "r"}, *HI["messages"]]})
+    assert asked(served).messages[:2] == (Message("assistant", "a", "r"), Message("assistant", "b"))
 
 
 def test_a_stream_without_usage_and_without_words(serve: Serve) -> None:

@@ -45,6 +45,7 @@ class Answer:
     """What came back for one request."""
 
     text: str = ""
+    thinking: str = ""
     tokens: int = 0
     started: Started | None = None
     refused: Refused | None = None
@@ -103,9 +104,10 @@ class RunnerProcess:
 
     def submit(self, request_id: int, prompt: str | list[Turn], **fields: object) -> Answer:
         """Send a request; text is a raw prompt, turns are a chat."""
-        go_template = fields.pop("go_template", None)
+        go_template, think = fields.pop("go_template", None), fields.pop("think", None)
         assert go_template is None or isinstance(go_template, str)
-        asked = RawPrompt(prompt) if isinstance(prompt, str) else ChatPrompt(prompt, go_template)
+        assert think is None or isinstance(think, bool | str)
+        asked = RawPrompt(prompt) if isinstance(prompt, str) else ChatPrompt(prompt, go_template, think)
         given: dict[str, object] = {"sampling": GREEDY, "num_ctx": 512, "num_predict": 24, **fields}
         answer = self.answers[request_id] = Answer()
         self.send(Submit(id=request_id, prompt=asked, **given))  # type: ignore[arg-type]
@@ -171,6 +173,8 @@ class RunnerProcess:
         for progress in step.progress:
             self.answers[progress.id].prompt_done.append(progress.done)
         for piece in step.pieces:
+            assert not (piece.thinking and self.answers[piece.id].text)
+            self.answers[piece.id].thinking += piece.thinking
             self.answers[piece.id].text += piece.text
             self.answers[piece.id].logprobs += piece.logprobs
             self.answers[piece.id].tokens += piece.tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from corral.runtime.errors import BadRequest, InvalidOption, PromptTooLong, RequestCanceled, RunnerDied
+from corral.runtime.errors import BadRequest, InvalidOption, NotSupported, PromptTooLong, RequestCanceled, RunnerDied
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import ModelState, RequestState
 from corral.runtime.verbs import (
@@ -106,6 +107,43 @@ async def test_stop_strings_end_an_answer_and_are_cut(workbench: Workbench) -> N
     text, last = await answer(workbench, raw)
     assert text.endswith("7, ")
     assert last.done_reason is DoneReason.STOP
+
+
+SHOTS = """Q: What is two plus two?
+A: <think>I add two and two.</think>four
+Q: What is two plus one?
+A: <think>I add two and one.</think>three
+Q: What is one plus one?
+A: <think>I add one and one.</think>two
+Q: What is three plus one?
+A:{{ if false }}{{ range .Messages }}<think>{{ .Thinking }}</think>{{ end }}{{ end }}"""
+
+
+async def test_a_model_whose_template_knows_of_thoughts_thinks(workbench: Workbench) -> None:
+    await run(workbench.create(CreateRequest("thinker", base=STARTER_MODEL, template=SHOTS)))
+    capabilities = {one.name: one.capabilities for one in await workbench.list_models()}
+    assert capabilities == {STARTER_MODEL: ("completion",), "thinker:latest": ("completion", "thinking")}
+    assert (await workbench.show("thinker")).capabilities == ("completion", "thinking")
+    options = {"temperature": 0, "num_predict": 60, "stop": ["\n"]}
+    chat = ChatRequest("thinker", (Message("user", "go"),), options)
+    chunks = [chunk async for chunk in workbench.chat(chat)]
+    thinking = "".join(chunk.thinking for chunk in chunks)
+    assert thinking.startswith("I add")
+    assert "<" not in thinking
+    stats = chunks[-1].stats
+    assert 0 < stats.thinking_tokens < stats.output_tokens
+    text, _ = await answer(workbench, GenerateRequest("thinker", "go", options=options, think=False))
+    assert "<think>" in text
+    schema = {"type": "object", "properties": {"a": {"enum": ["x"]}}, "required": ["a"]}
+    bound = [
+        chunk
+        async for chunk in workbench.chat(replace(chat, format=schema, options={**options, "stop": []}, think="low"))
+    ]
+    assert "".join(chunk.thinking for chunk in bound) == thinking
+    assert json.loads("".join(chunk.text for chunk in bound)) == {"a": "x"}
+    for request in (question(), GenerateRequest(STARTER_MODEL, "go")):
+        with pytest.raises(NotSupported, match=f'^"{STARTER_MODEL}" does not support thinking$'):
+            await answer(workbench, replace(request, think=True))
 
 
 async def test_load_and_unload_without_a_prompt(workbench: Workbench) -> None:

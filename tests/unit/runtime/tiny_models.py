@@ -30,11 +30,12 @@ def write_tiny(
     seed: int = 7,
     sharpness: float = 1.0,
     words: Sequence[str] = WORDS,
+    marks: Sequence[str] = (),
 ) -> Path:
     """Write a model of `kind`: "full", "sliding", "recurrent", "hybrid", "experts": a mixture of them, or "ranker".
 
     "experts" has one head of 32 values, which the blocks of a quantized cache divide; the others have two of 16. A
-    higher `sharpness` makes a model surer of its words.
+    higher `sharpness` makes a model surer of its words; `marks` are control tokens at the vocabulary's end.
     """
     arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba", "hybrid": "jamba"}
     arch |= {"experts": "llama", "ranker": "qwen3"}
@@ -43,7 +44,7 @@ def write_tiny(
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_layer_norm_rms_eps(1e-5)
-    num_tokens = _add_vocabulary(writer, words)
+    num_tokens = _add_vocabulary(writer, words, marks)
     if kind == "ranker":
         writer.add_pooling_type(gguf.PoolingType.RANK)
         writer.add_classifier_output_labels(["yes", "no"])
@@ -70,13 +71,13 @@ def write_tiny(
     return path
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter, words: Sequence[str]) -> int:
+def _add_vocabulary(writer: gguf.GGUFWriter, words: Sequence[str], marks: Sequence[str]) -> int:
     specials = ["<unk>", "<s>", "</s>"]
-    tokens = specials + [f"<0x{byte:02X}>" for byte in range(256)] + list(words)
-    types = [2, 3, 3] + [6] * 256 + [1] * len(words)
+    tokens = specials + [f"<0x{byte:02X}>" for byte in range(256)] + list(words) + list(marks)
+    types = [2, 3, 3] + [6] * 256 + [1] * len(words) + [3] * len(marks)
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * (3 + 256) + [-float(i + 1) for i in range(len(words))])
+    writer.add_token_scores([0.0] * (3 + 256) + [-float(i + 1) for i in range(len(words) + len(marks))])
     writer.add_token_types(types)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.runtime.verbs import Stats
-from corral.tui.cli.answer import Printer, Wrapper, summary
+from corral.tui.cli.answer import Printer, Thoughts, Wrapper, summary
 
 
 class Terminal(io.StringIO):
@@ -52,6 +52,22 @@ def test_a_pipe_gets_what_the_model_said() -> None:
     pipe = io.StringIO()
     Printer(pipe, wrap=True).write("a\x1b[1mb\r")
     assert pipe.getvalue() == "a\x1b[1mb\r"
+
+
+def test_thoughts_on_a_terminal_stand_between_two_lines_in_grey() -> None:
+    terminal = Terminal()
+    thoughts = Thoughts(terminal, wrap=False)
+    for piece in ("a\x1b", "]b\n"):
+        thoughts.write(piece)
+    thoughts.close()
+    thoughts.abandon()
+    grey, bold, plain = "\x1b[38;5;245m", "\x1b[1m", "\x1b[0m"
+    assert terminal.getvalue() == (
+        f"{grey}{bold}Thinking...\n{plain}{grey}a␛]b\n{grey}{bold}...done thinking.\n\n{plain}"
+    )
+    thoughts.write("more")
+    thoughts.abandon()
+    assert terminal.getvalue().endswith(f"more{plain}")
 
 
 def test_the_eight_figures() -> None:

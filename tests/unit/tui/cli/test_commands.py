@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from corral.runtime.errors import RemoteFailed, RunnerDied
-from corral.runtime.verbs import EmbedRequest, ModelSummary
+from corral.runtime.verbs import EmbedRequest, GenerateRequest, ModelSummary
 from corral.store.errors import NoSpace
 from corral.tui.cli.list_models import describe as list_table
 from corral.tui.cli.ps import describe as ps_table
@@ -240,7 +240,6 @@ def test_run_lets_a_server_fetch_a_plain_name(corral: Driver, capsys: pytest.Cap
     ("flag", "text"),
     [
         ("--format=json", "--format is not supported"),
-        ("--think", "thinking is not supported, use --think=false"),
         ("--think=loud", 'invalid value for --think: "loud" (must be true, false, high, medium, low, or max)'),
         ("--dimensions=many", 'invalid value for --dimensions: "many" (must be a number)'),
         ("--truncate=perhaps", 'invalid value for --truncate: "perhaps" (must be true or false)'),
@@ -274,7 +273,33 @@ def test_run_says_what_a_ranking_model_is_for(corral: Driver, capsys: pytest.Cap
     assert not corral.fake.asked
 
 
-def test_run_without_thinking_is_taken(corral: Driver) -> None:
+@pytest.mark.parametrize(
+    ("flags", "think", "out"),
+    [
+        ([], None, "Thinking...\na b\n...done thinking.\n\nt0 t1 t2 \n\n"),
+        (["--think"], True, "Thinking...\na b\n...done thinking.\n\nt0 t1 t2 \n\n"),
+        (["--think=low", "--hidethinking"], "low", "t0 t1 t2 \n\n"),
+        (["--think=false"], False, "t0 t1 t2 \n\n"),
+    ],
+)
+def test_run_shows_what_is_thought(
+    corral: Driver, capsys: pytest.CaptureFixture[str], flags: list[str], think: object, out: str
+) -> None:
+    corral.fake.can_think("smollm2:135m")
+    corral.fake.thoughts = ("a ", "b")
+    assert corral("run", *flags, "smollm2:135m", "hi") == 0
+    assert capsys.readouterr() == (out, "")
+    request = corral.fake.asked[-1]
+    assert isinstance(request, GenerateRequest)
+    assert request.think == think
+
+
+def test_run_warns_of_a_model_that_cannot_think(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    assert corral("run", "--think=high", "smollm2:135m", "hi") == 0
+    assert capsys.readouterr() == (
+        "t0 t1 t2 \n\n",
+        'warning: model "smollm2:135m" does not support thinking output\n',
+    )
     assert corral("run", "--think=false", "smollm2:135m", "hi") == 0
 
 

@@ -25,9 +25,11 @@ def talk(corral: Driver, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     """Types lines, then Ctrl-D; returns what was printed on both streams."""
     monkeypatch.delenv("VISUAL", raising=False)
 
-    def type_in(*lines: str, model: str = "smollm2:135m", end: str = "\x04") -> str:
+    def type_in(
+        *lines: str, model: str = "smollm2:135m", end: str = "\x04", think: str = "", hides: bool = False
+    ) -> str:
         cli = Cli.from_environment({"HOME": str(corral.home), **corral.environ}, corral.connect)
-        flags = argparse.Namespace(nowordwrap=False, verbose=False)
+        flags = argparse.Namespace(nowordwrap=False, verbose=False, think=think, hidethinking=hides)
         session = FakeSession(corral.fake)
         details = session.run(corral.fake.show(model))
         with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
@@ -84,6 +86,8 @@ def test_goodbye(corral: Driver, talk: Talk, word: str) -> None:
         ("/set wordwrap", "Set 'wordwrap' mode."),
         ("/set nowordwrap", "Set 'nowordwrap' mode."),
         ("/set nothink", "Set 'nothink' mode."),
+        ("/set think", 'warning: model "smollm2:135m" does not support thinking output'),
+        ("/set think much", "error: the level must be high, medium, low, or max"),
         ("/set noformat", "Disabled format."),
         ("/set format json", "error: /set format is not supported"),
         ("/set foo", "Unknown command '/set foo'. Type /? for help"),
@@ -184,6 +188,24 @@ def test_ctrl_c_on_an_empty_line_tells_how_to_leave(talk: Talk) -> None:
 def test_ctrl_c_throws_the_line_away(corral: Driver, talk: Talk) -> None:
     assert talk(end='"""begun\rand\x03\x04') == ""
     assert not chats(corral)
+
+
+def test_what_is_thought_is_shown_and_sent_along(corral: Driver, talk: Talk) -> None:
+    corral.fake.can_think("smollm2:135m")
+    corral.fake.thoughts = ("a ", "b")
+    text = talk("hi", "/set nothink", "ho", "/set think", "/set think low", "ha", think="high")
+    shown = "Thinking...\na b\n...done thinking.\n\nt0 t1 t2 \n\n"
+    assert text == (f"{shown}Set 'nothink' mode.\nt0 t1 t2 \n\nSet 'think' mode.\nSet 'think' mode to 'low'.\n{shown}")
+    assert [one.think for one in chats(corral)] == ["high", False, "low"]
+    assert chats(corral)[-1].messages[1] == Message("assistant", "t0 t1 t2 ", "a b")
+    assert talk("hi", hides=True) == "t0 t1 t2 \n\n"
+
+
+def test_a_model_that_cannot_think_is_not_asked_to_after_a_load(corral: Driver, talk: Talk) -> None:
+    corral.fake.models["other:latest"] = corral.fake.models["smollm2:135m"]
+    corral.fake.can_think("smollm2:135m")
+    talk("hi", "/load other", "ho", think="true")
+    assert [one.think for one in chats(corral)] == [True, None]
 
 
 def history_of(home: Path) -> list[str]:
