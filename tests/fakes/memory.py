@@ -41,11 +41,13 @@ class FakeMemory:
     """What the loop uses of a `Context`, for each way of remembering: "full", "whole window", "cut window",
     "recurrent", "hybrid".
 
-    It does what llama.cpp may do at worst: a window loses its old cells as soon as it may, and a step that is broken
-    off leaves part of what it computed. What llama.cpp would do wrong without a word fails here.
+    It does what llama.cpp may do at worst: a window loses its old cells as soon as it may (`forgets` is how often), and
+    a step that is broken off leaves part of what it computed. What llama.cpp would do wrong without a word fails here.
     """
 
-    def __init__(self, kind: str, num_cells: int, num_sequences: int, num_spare: int, chance: Random) -> None:
+    def __init__(
+        self, kind: str, num_cells: int, num_sequences: int, num_spare: int, chance: Random, forgets: float = 0.1
+    ) -> None:
         self.window = WINDOW if "window" in kind else 0
         self._attends = kind != "recurrent"
         self.copies_whole = kind in {"recurrent", "hybrid"}
@@ -61,6 +63,7 @@ class FakeMemory:
         self.used = 0
         self.next_outcome = Decoded.OK
         self._chance = chance
+        self._forgets = forgets
         self._cells: list[list[Cell]] = [[] for _ in range(self.num_slots)]
         self._states: list[tuple[int, int]] = [(0, _NOTHING)] * self.num_slots
         self._oldest = [0] * self.num_slots
@@ -95,9 +98,13 @@ class FakeMemory:
             self._states[self._chance.randrange(self.num_slots)] = (0, _NOTHING)
         if self.kind is MemoryKind.SLIDING:
             for slot, cells in enumerate(self._cells):
-                if self._chance.random() < 0.1:
-                    self._oldest[slot] = max(self._oldest[slot], len(cells) - self.window + 1)
+                if self._chance.random() < self._forgets:
+                    self.lose(slot, len(cells) - self.window + 1)
         return outcome
+
+    def lose(self, slot: int, count: int) -> None:
+        """Have a window's first `count` cells taken by others."""
+        self._oldest[slot] = max(self._oldest[slot], count)
 
     def forget(self, slot: int) -> None:
         self._cut(slot, 0)
