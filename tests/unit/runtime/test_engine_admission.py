@@ -11,6 +11,7 @@ from corral.runtime.engine.admission import Slots
 from corral.runtime.engine.chain import Sampler
 from corral.runtime.engine.context import Batch, Context
 from corral.runtime.engine.sequence import Request, Sequence
+from corral.runtime.engine.shift import shift, tokens_to_drop
 from tests.fakes.memory import WINDOW, FakeMemory
 
 CHAT = list(range(100, 180))
@@ -85,3 +86,13 @@ def test_nobody_waits_for_a_paused_leader() -> None:
     assert desk.slots.admit(request, [leader])[2] is None
     leader.paused = False
     assert desk.slots.admit(request, [leader])[2] is leader
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "hybrid"])
+def test_a_full_window_whose_memory_was_lost_is_shifted_all_the_same(kind: str) -> None:
+    desk = Desk(kind)
+    sequence = desk.admit(CHAT)
+    drop = tokens_to_drop(sequence)
+    shift(sequence, cast(Context, desk.memory), shared=False)
+    assert (len(sequence.tokens), sequence.computed) == (len(CHAT) - drop, 0)
+    assert desk.memory.holds(sequence.slot, [])
