@@ -24,7 +24,7 @@ import pytest
 from corral.api.server import Service
 from corral.runtime.settings import Settings
 from tests.conftest import STARTER_MODEL, store_with_starter
-from tests.unit.runtime.tiny_models import write_tiny
+from tests.unit.runtime.tiny_models import WORDS, write_tiny
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(3600)]
 
@@ -33,6 +33,8 @@ TOKENS_EACH = 100
 DISTINCT = 50
 AT_ONCE = 16
 WALKING_AWAY = 0.1
+MOST_TURNED = 0.005
+CUT_OFF = "\N{REPLACEMENT CHARACTER}"  # what a last character is that did not come to its end
 BEGINNINGS = ("the fox ran and saw a dog and the cat " * 3, "a dog and a cat saw the fox " * 4, "the cat ")
 
 
@@ -83,12 +85,27 @@ async def asked(client: aiohttp.ClientSession, body: dict[str, Any]) -> AsyncIte
         yield chunks()
 
 
+def spoken(tokens: list[int]) -> str:
+    """What the tiny model's tokens say."""
+    bytes_of = (word.replace("▁", " ").encode() for word in WORDS)
+    pieces = dict(enumerate([b"<unk>", b"<s>", b"</s>", *(bytes([byte]) for byte in range(256)), *bytes_of]))
+    return b"".join(pieces[token] for token in tokens).decode(errors="replace")
+
+
+def is_turned(tokens: list[int], known: list[int]) -> bool:
+    """Say whether rounding turned a draw: a draw that falls on the border of two tokens takes the neighbour."""
+    at = next((at for at, (one, other) in enumerate(zip(tokens, known, strict=False)) if one != other), None)
+    return at is not None and abs(tokens[at] - known[at]) == 1
+
+
 async def whole(client: aiohttp.ClientSession, body: dict[str, Any]) -> Known:
     text, last = "", {}
     async with asked(client, body) as chunks:
         async for last in chunks:
             text += last["response"]
     assert last["done"], last
+    drawn = spoken(last["context"][last["prompt_eval_count"] :])
+    assert text.rstrip(CUT_OFF) == drawn.rstrip(CUT_OFF), "the text streamed is not that of the tokens drawn"
     return Known(body, text, last["context"], last["eval_count"])
 
 
@@ -108,8 +125,8 @@ async def learn(client: aiohttp.ClientSession, chance: random.Random) -> list[Kn
     pytest.fail(f"only {len(known)} answers did not end by themselves")
 
 
-async def walk_away(client: aiohttp.ClientSession, one: Known, after: int) -> int:
-    """Read so many chunks and hang up; returns how many came."""
+async def walk_away(client: aiohttp.ClientSession, one: Known, after: int) -> tuple[int, bool]:
+    """Read so many chunks and hang up; returns how many came, and whether they are a beginning of what is known."""
     text, read = "", 0
     async with asked(client, one.body) as chunks:
         async for chunk in chunks:
@@ -117,8 +134,7 @@ async def walk_away(client: aiohttp.ClientSession, one: Known, after: int) -> in
             read += 1
             if read >= after:
                 break
-    assert one.text.startswith(text), "the beginning of the answer is another"
-    return read
+    return read, one.text.startswith(text)
 
 
 async def test_no_streamed_token_is_lost_doubled_or_reordered(client: aiohttp.ClientSession) -> None:
@@ -133,18 +149,26 @@ async def test_no_streamed_token_is_lost_doubled_or_reordered(client: aiohttp.Cl
             one = chance.choice(known)
             seen["requests"] += 1
             if chance.random() < WALKING_AWAY:
-                seen["tokens"] += await walk_away(client, one, chance.randint(1, one.count))
+                read, is_known = await walk_away(client, one, chance.randint(1, one.count))
+                seen["tokens"] += read
                 seen["away"] += 1
+                seen["turned"] += not is_known
                 continue
             answer = await whole(client, one.body)
-            assert answer.tokens == one.tokens, "the answer's tokens are others"
-            assert answer.text == one.text, "the answer's text is another"
-            assert answer.count == one.count
+            if answer.tokens != one.tokens:
+                assert is_turned(answer.tokens, one.tokens), "the answer's tokens are others"
+                seen["turned"] += 1
+            else:
+                assert (answer.text, answer.count) == (one.text, one.count)
             seen["tokens"] += answer.count
 
     async with asyncio.TaskGroup() as visitors:
         for _ in range(AT_ONCE):
             visitors.create_task(visit())
     elapsed = time.monotonic() - began
-    print(f"{seen['tokens']:,} tokens of {seen['requests']:,} requests, {seen['away']:,} given up, {elapsed:.0f} s")
+    print(
+        f"{seen['tokens']:,} tokens of {seen['requests']:,} requests, {seen['away']:,} given up, "
+        f"{seen['turned']} turned, {elapsed:.0f} s"
+    )
+    assert seen["turned"] <= MOST_TURNED * seen["requests"]
     assert seen["away"] > seen["requests"] * WALKING_AWAY / 2
