@@ -33,17 +33,18 @@ would make a cached prompt answer otherwise than a fresh one."""
 class Slots:
     """Which llama.cpp sequence serves whom, and which are kept; belongs to the loop's thread.
 
-    Where any beginning can be shared (`Context.copies`), running sequences stand in the tree with what they share or
-    could share: they are settled so far. Of the other kinds of memory only kept sequences stand in it.
+    Where any beginning can be copied (`Context.copies`), running sequences stand in the tree with what they share or
+    could share: they are settled so far. Of the other kinds of memory only kept sequences stand in it. Cells count
+    once for all who share them only where they are sure to stay shared (`Context.shares`).
     """
 
     def __init__(self, context: Context, most_running: int, shelf: Shelf | None = None) -> None:
         self._context = context
         self._shelf = shelf
-        self._most_running = most_running
+        self._most_running = min(most_running, context.num_slots)
         self._free = list(range(context.num_slots - 1, -1, -1))
         self._kept: dict[int, None] = {}  # least recently used first
-        self.tree = PrefixTree(shares=context.copies)
+        self.tree = PrefixTree(shares=context.shares)
         self.cells = Cells(context.num_cells, self.tree)
 
     @property
@@ -60,12 +61,11 @@ class Slots:
         """Say whether a request can start: everything that is only kept counts as free."""
         if len(running) >= self._most_running:
             return False
-        shifting = sum(one.request.cells for one in running if one.request.may_shift)
-        if request.may_shift and shifting + request.cells > self.cells.total:
-            return False  # after shifts they would share no more
-        slots = [sequence.slot for sequence in running if sequence.slot in self.tree]
-        needed = request.cells - self._shared_with(slots, request)
-        return self.tree.cells_of(slots) + self.cells.reserved + needed <= self.cells.total
+        apart = [one.request.cells for one in running if one.request.may_shift]  # after a shift they share nothing
+        slots = [one.slot for one in running if not one.request.may_shift]
+        promised = sum(apart) + self.tree.cells_of(slots) + self.cells.reserved_by(slots)
+        needed = request.cells - (0 if request.may_shift else self._shared_with(slots, request))
+        return promised + needed <= self.cells.total
 
     def admit(self, request: Request, running: list[Sequence]) -> tuple[int, int, Sequence | None, int]:
         """Give a request its slot; ask `can_admit` before.
@@ -80,7 +80,7 @@ class Slots:
         self._fetch(usable, running)
         length, source = self._source(usable)
         slot, held = self._begin(request, length, source)
-        if leader is None or shared - held <= _WORTH_WAITING:
+        if leader is None or leader.paused or shared - held <= _WORTH_WAITING:
             return slot, held, None, 0
         if self._context.copies_whole:
             leader.stop_at(shared)
@@ -139,13 +139,16 @@ class Slots:
     def unsettle(self, sequence: Sequence, length: int, moved: int) -> bool:
         """Take a sequence out of the tree behind its first `length` tokens; what it computed there is to change.
 
-        Returns whether others share what it holds from `moved` on.
+        Returns whether its cells from `moved` on are to move but may be shared: then there is room for its own, and
+        it is out of the tree as a whole.
         """
-        shared = self.tree.shared_beyond(sequence.slot, moved)
+        # The tree does not know which checkpoints share cells with a sequence whose memory is copied as a whole.
+        shared = self._context.copies_whole or self.tree.shared_beyond(sequence.slot, moved)
+        shared = shared and self._context.can_shift
+        length = 0 if shared else length
         if self.tree.length(sequence.slot) > length:
             self._hold(sequence.slot, sequence.request, length)
-        while self.cells.free < 0 and self.evict_one():
-            pass
+            self._give_way()
         return shared
 
     def restart(self, sequence: Sequence) -> None:
@@ -153,6 +156,14 @@ class Slots:
         sequence.restart()
         self.tree.remove(sequence.slot)
         self._hold(sequence.slot, sequence.request, 0)
+
+    def distrust(self, running: list[Sequence]) -> None:
+        """Give up everything that is computed: a step that failed may have spoilt any of it."""
+        for slot in self.kept:
+            self._release(slot)
+        for sequence in running:
+            self._context.forget(sequence.slot)
+            self.restart(sequence)
 
     def evict_one(self, besides: int | None = None) -> bool:
         """Give up the least recently used sequence that is only kept; False where there is none."""
@@ -187,6 +198,7 @@ class Slots:
             return
         slot = self._free.pop()
         if self._context.restore(slot, computed.state) and self._context.covers(slot, len(computed.tokens)):
+            self._share_known(slot, computed.tokens, 0)
             self._keep(slot, computed.tokens)
         else:
             self._context.forget(slot)
@@ -206,7 +218,7 @@ class Slots:
 
     def _shared_with(self, slots: list[int], request: Request) -> int:
         """Return how much of a prompt's beginning these slots hold, in cells that can be shared."""
-        if not self._context.copies:
+        if not self._context.shares:
             return 0
         length, node = self.tree.match(request.tokens[: len(request.tokens) - _COMPUTED_TAIL])
         return max((length for slot in slots if slot in node.slots), default=0)
@@ -226,8 +238,9 @@ class Slots:
 
     def _source(self, prompt: list[int]) -> tuple[int, int | None]:
         """Return how much of a prompt can be taken from a sequence in the tree, and from which."""
-        length, slots = self._holders(prompt)
-        if not length:
+        length, holders = self._holders(prompt)
+        slots = {slot for slot in holders if self._context.reaches(slot, length)}
+        if not length or not slots:
             return 0, None
         recent = [slot for slot in self._kept if slot in slots]
         whole = [slot for slot in recent if self.tree.length(slot) == length]
@@ -258,6 +271,8 @@ class Slots:
             return slot, held
         if source not in self._kept or (self._context.copies_whole and not whole):
             return self._empty_slot(request), 0
+        if not self._context.copies and not whole and length < _WORTH_KEEPING:
+            return self._empty_slot(request), 0  # and the other's tokens stay
         return self._take_over(request, length, source)
 
     def _take_over(self, request: Request, length: int, source: int) -> tuple[int, int]:
@@ -297,11 +312,15 @@ class Slots:
         if not self._context.copies or length <= settled:
             return
         tokens = sequence.tokens[:length]
-        held, node = self.tree.match(tokens)
-        if held > settled:
-            self._context.adopt(next(iter(node.slots)), sequence.slot, held)
+        self._share_known(sequence.slot, tokens, settled)
         self.tree.put(sequence.slot, tokens)
         self.cells.reserve(sequence.slot, sequence.request.cells - length)
+
+    def _share_known(self, slot: int, tokens: list[int], settled: int) -> None:
+        """Have a sequence with cells of its own behind `settled` tokens share those that the tree has already."""
+        held, node = self.tree.match(tokens)
+        if self._context.shares and held > settled:
+            self._context.adopt(next(iter(node.slots)), slot, held)
 
     def _make_room(self, count: int, besides: int | None = None) -> bool:
         """Evict until a slot and `count` cells are free; False where `besides` alone is in the way."""

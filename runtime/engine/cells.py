@@ -6,6 +6,8 @@ stands in the prefix tree, where cells that several sequences share count once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from corral.runtime.engine.prefix import PrefixTree
 
 
@@ -26,6 +28,10 @@ class Cells:
     def reserved(self) -> int:
         """Return how many cells running sequences may use beyond what they hold in the tree."""
         return sum(self._reserved.values())
+
+    def reserved_by(self, slots: Iterable[int]) -> int:
+        """Return how many of them some slots have."""
+        return sum(self._reserved.get(slot, 0) for slot in slots)
 
     def reserve(self, slot: int, count: int) -> None:
         """Let a slot come to use `count` cells beyond what it holds in the tree, instead of what it might before."""

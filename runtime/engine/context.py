@@ -98,6 +98,9 @@ class Context:
         )
         self.copies = self.kind is MemoryKind.FULL or whole_window
         self.copies_whole = self.kind is MemoryKind.RECURRENT
+        # A window's old cells are taken by whoever finds them first, in a cache of full size too: what a sequence
+        # shared may have to be computed again.
+        self.shares = self.kind is MemoryKind.FULL
         spare = SPARE_SEQUENCES if self.copies else 0
         if self.copies_whole:
             spare = _affordable_states(model)
@@ -125,7 +128,12 @@ class Context:
         c.llama_set_abort_callback(self.pointer, self._abort_callback, ctypes.cast(self._abort_flag, ctypes.c_void_p))
 
     def abort(self) -> None:
-        """Make the decode that runs, or the next one, end early; may be called from any thread."""
+        """Make the decode that runs, or the next one, end early; may be called from any thread.
+
+        One of a recurrent memory goes on: it moves the states of other sequences too, who would lose them unseen.
+        """
+        if self.copies_whole:
+            return
         self._log.muted = True
         self._abort_flag[0] = b"x"
 
@@ -175,12 +183,17 @@ class Context:
 
     def covers(self, slot: int, length: int) -> bool:
         """Say whether a sequence ends at `length` with all that the token after it may look at."""
-        if c.llama_memory_seq_pos_max(self._memory, slot) != length - 1:
-            return False
+        return c.llama_memory_seq_pos_max(self._memory, slot) == length - 1 and self.reaches(slot, length)
+
+    def reaches(self, slot: int, length: int) -> bool:
+        """Say whether a sequence of at least `length` tokens has all that the one behind them may look at.
+
+        That is the window with the token itself in it (llama.cpp: `is_masked_swa`).
+        """
         if self.kind is MemoryKind.RECURRENT or length == 0:
             return True
         oldest = int(c.llama_memory_seq_pos_min(self._memory, slot))
-        return oldest <= max(0, length - self.window) if self.window else oldest == 0
+        return oldest <= max(0, length - self.window + 1) if self.window else oldest == 0
 
     def shift(self, slot: int, start: int, count: int) -> bool:
         """Drop `count` tokens from `start` on and move what follows there; False where that cannot be done.
@@ -223,7 +236,7 @@ class Context:
     def adopt(self, source: int, target: int, length: int) -> None:
         """Let a sequence share another's first `length` cells instead of cells of its own with the same tokens.
 
-        Only where `copies` says that any beginning can be shared.
+        Only where `shares` says that shared cells stay.
         """
         c.llama_memory_seq_rm(self._memory, target, 0, length)
         c.llama_memory_seq_cp(self._memory, source, target, 0, length)
@@ -231,7 +244,7 @@ class Context:
     def copy(self, source: int, target: int, length: int) -> bool:
         """Let an empty sequence share another's first `length` cells; False, and it empty, where that is not exact.
 
-        `copies` says that any beginning can be shared, `copies_whole` that a sequence can as a whole.
+        `copies` says that any beginning can be copied, `copies_whole` that a sequence can as a whole.
         """
         c.llama_memory_seq_cp(self._memory, source, target, 0, length)
         if self.covers(target, length):

@@ -73,7 +73,6 @@ class Loop:
         self._waiting: deque[Request] = deque()
         self._running: list[Sequence] = []
         self._prompting: frozenset[int] = frozenset()
-        self._abortable = True
 
     def run(self) -> None:
         """Serve until `stop`; without work it sleeps in the queue."""
@@ -99,7 +98,7 @@ class Loop:
 
     def cancel_soon(self, request_id: int) -> None:
         """Break off the step in progress if it computes this request's prompt; call after queueing its `Cancel`."""
-        if request_id in self._prompting and self._abortable:
+        if request_id in self._prompting:
             self._context.abort()
 
     def _has_work(self) -> bool:
@@ -166,8 +165,6 @@ class Loop:
         self._prompting = frozenset(
             s.request.id for s, want, count in zip(self._running, wanted, counts, strict=True) if want > 1 and count
         )
-        # A recurrent state that was broken off is lost, and those of all who shared the batch with it.
-        self._abortable = not self._context.copies_whole or len(self._running) == 1
         began = time.monotonic_ns()
         outcome = self._decode()
         self._prompting = frozenset()
@@ -252,6 +249,8 @@ class Loop:
         keep = sequence.request.keep
         shared = self._slots.unsettle(sequence, keep, keep + tokens_to_drop(sequence))
         shift(sequence, self._context, shared=shared)
+        if not sequence.computed:
+            self._slots.restart(sequence)
 
     def _end(self, sequence: Sequence) -> None:
         """Take a sequence out of the running; what it computed stays as cache."""
@@ -264,6 +263,9 @@ class Loop:
         """Bring the cache back to what was known computed after a step that did not come through."""
         if outcome is not Decoded.ABORTED:
             self._refuse(outcome, counts)
+        if outcome is Decoded.FAILED and self._context.copies_whole:
+            self._slots.distrust(self._running)
+            return
         for sequence in self._running:
             if sequence.computed and not self._context.cut(sequence.slot, sequence.computed):
                 self._slots.restart(sequence)

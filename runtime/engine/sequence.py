@@ -101,7 +101,7 @@ class Sequence:
         self.request = request
         self.slot = slot
         self.sampler = request.sampler
-        self.tokens = request.tokens
+        self.tokens = list(request.tokens)  # what the request may come to need is told by its prompt alone
         self.prompt_tokens = len(request.tokens)
         self.computed = 0
         self.cached = 0
@@ -168,9 +168,9 @@ class Sequence:
         self.computed -= count
         self.shifted = True
 
-    def restart(self) -> None:
-        """Have everything computed again."""
-        self.computed = 0
+    def restart(self, length: int = 0) -> None:
+        """Have everything behind the first `length` tokens computed again."""
+        self.computed = length
         self.shifted = False
 
     def is_full(self) -> bool:

@@ -94,9 +94,10 @@ class Shelf:
         return computed
 
     def drop(self, number: int) -> None:
-        """Forget a sequence and delete its file."""
+        """Forget a sequence and delete its file; one that goes on from it may have taken its place already."""
         self._tree.remove(number)
-        self._paths.pop(number).unlink(missing_ok=True)
+        if path := self._paths.pop(number, None):
+            path.unlink(missing_ok=True)
 
     def put_soon(self, computed: Computed) -> None:
         """Write a sequence in the background; not at all where others wait already."""

@@ -25,21 +25,20 @@ def tokens_to_keep(num_keep: int, num_prompt: int, num_ctx: int, *, begins: bool
 
 def tokens_to_drop(sequence: Sequence) -> int:
     """Return how many tokens behind the kept ones a full sequence loses: half of them."""
-    return (sequence.computed - sequence.request.keep) // 2
+    return (len(sequence.tokens) - 1 - sequence.request.keep) // 2
 
 
 def shift(sequence: Sequence, context: Context, *, shared: bool) -> None:
     """Drop half of what a full sequence may lose.
 
-    `shared` says that another one shares cells that would move: they must not, so they become this sequence's own
-    first. Where the memory cannot move its cells, what is left is computed again.
+    `shared` says that another one may share cells that would move: they must not, so they become this sequence's own
+    first. Where the memory cannot move its cells, what is left behind the kept tokens is computed again.
     """
     keep, count = sequence.request.keep, tokens_to_drop(sequence)
-    moved = context.can_shift
+    moved = context.can_shift and sequence.computed > keep + count  # its memory may have been lost meanwhile
     if moved and shared:
         moved = context.own(sequence.slot)
     moved = moved and context.shift(sequence.slot, keep, count)
     sequence.lose(keep, count)
     if not moved:
-        context.forget(sequence.slot)
-        sequence.restart()
+        sequence.restart(keep if context.cut(sequence.slot, keep) else 0)

@@ -66,6 +66,16 @@ def test_a_longer_one_takes_the_place_of_its_beginning(tmp_path: Path) -> None:
     assert not one.put(Computed([1, 2, 3, 4], STATE))
 
 
+def test_one_whose_place_is_taken_can_still_be_dropped(tmp_path: Path) -> None:
+    one = shelf(tmp_path)
+    one.put(Computed([1, 2, 3], STATE))
+    _, number = one.match([1, 2, 3])
+    one.put(Computed([1, 2, 3, 4, 5], STATE))
+    assert one.match([1, 2, 3, 4])[0] == 4
+    one.drop(number)
+    assert one.match([1, 2, 3, 4])[0] == 4
+
+
 @pytest.mark.parametrize("harm", ["flip", "cut", "empty", "gone", "other"])
 def test_what_is_damaged_is_thrown_away(tmp_path: Path, harm: str) -> None:
     one = shelf(tmp_path)

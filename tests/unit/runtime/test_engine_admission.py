@@ -1,0 +1,98 @@
+"""Which computed sequence a prompt goes on from, on a fake memory."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import cast
+
+import pytest
+
+from corral.runtime.engine.admission import Slots
+from corral.runtime.engine.chain import Sampler
+from corral.runtime.engine.context import Batch, Context
+from corral.runtime.engine.sequence import Request, Sequence
+from corral.runtime.engine.shift import shift, tokens_to_drop
+from tests.fakes.memory import WINDOW, FakeMemory
+
+CHAT = list(range(100, 180))
+
+
+class NoSampler(Sampler):
+    def __init__(self) -> None:
+        """There is no chain."""
+
+
+class Desk:
+    """Slots of a memory that can be told to run requests to their end."""
+
+    def __init__(self, kind: str) -> None:
+        self.memory = FakeMemory(kind, 512, 2, 2, Random(0), forgets=0)
+        self.slots = Slots(cast(Context, self.memory), 2)
+
+    def admit(self, tokens: list[int]) -> Sequence:
+        """Start a request."""
+        request = Request(1, tokens, NoSampler(), 256, 8, (), want_context=False, dropped=0)
+        assert self.slots.can_admit(request, [])
+        slot, held, _, _ = self.slots.admit(request, [])
+        sequence = Sequence(request, slot, 0)
+        sequence.computed = sequence.cached = held
+        return sequence
+
+    def serve(self, tokens: list[int]) -> Sequence:
+        """Compute a whole prompt and keep it; returns who ran it."""
+        sequence = self.admit(tokens)
+        batch = Batch(len(tokens))
+        batch.add(sequence.slot, tokens[sequence.computed :], sequence.computed, output=True)
+        self.memory.decode(batch)
+        sequence.computed = len(tokens)
+        self.slots.finish(sequence)
+        return sequence
+
+
+@pytest.mark.parametrize("kind", ["full", "whole window", "cut window", "recurrent", "hybrid"])
+def test_a_chat_goes_on_where_it_ended(kind: str) -> None:
+    desk = Desk(kind)
+    desk.serve(CHAT)
+    assert desk.admit([*CHAT, 1, 2, 3]).cached == len(CHAT)
+
+
+def test_a_chat_goes_on_when_its_window_is_all_that_is_left() -> None:
+    desk = Desk("cut window")
+    slot = desk.serve(CHAT).slot
+    desk.memory.lose(slot, len(CHAT) - WINDOW + 1)
+    assert desk.admit([*CHAT, 1, 2, 3]).cached == len(CHAT)
+
+
+def test_a_source_that_lost_its_window_is_not_chosen_where_another_has_it() -> None:
+    desk = Desk("whole window")
+    desk.serve([*CHAT, 1, 2, 3])
+    newer = desk.serve([*CHAT, 4, 5, 6])
+    desk.memory.lose(newer.slot, len(CHAT) - 5)
+    assert desk.admit([*CHAT, 7, 8, 9]).cached == len(CHAT)
+
+
+def test_a_chat_is_not_cut_for_a_few_common_tokens() -> None:
+    desk = Desk("cut window")
+    desk.serve(CHAT)
+    desk.serve([*CHAT[:5], 1, 2, 3])
+    assert desk.admit([*CHAT, 1, 2, 3]).cached == len(CHAT)
+
+
+def test_nobody_waits_for_a_paused_leader() -> None:
+    desk = Desk("full")
+    leader = desk.admit(CHAT)
+    leader.paused = True
+    request = Request(2, [*CHAT, 1, 2, 3], NoSampler(), 256, 8, (), want_context=False, dropped=0)
+    assert desk.slots.admit(request, [leader])[2] is None
+    leader.paused = False
+    assert desk.slots.admit(request, [leader])[2] is leader
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "hybrid"])
+def test_a_full_window_whose_memory_was_lost_is_shifted_all_the_same(kind: str) -> None:
+    desk = Desk(kind)
+    sequence = desk.admit(CHAT)
+    drop = tokens_to_drop(sequence)
+    shift(sequence, cast(Context, desk.memory), shared=False)
+    assert (len(sequence.tokens), sequence.computed) == (len(CHAT) - drop, 0)
+    assert desk.memory.holds(sequence.slot, [])
