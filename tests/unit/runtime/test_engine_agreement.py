@@ -16,8 +16,10 @@ import pytest
 from corral.runtime.engine import admission
 from corral.runtime.engine import context as engine_context
 from corral.runtime.engine.context import Batch, Context, Decoded
+from corral.runtime.engine.devices import Devices
 from corral.runtime.engine.llama import MemoryKind, Model, start_backend
 from corral.runtime.engine.llamalog import EngineLog
+from corral.runtime.engine.params import ModelParams
 from corral.runtime.engine.protocol import Load
 from corral.runtime.engine.sequence import Sequence
 from tests.fakes.memory import FakeMemory
@@ -142,7 +144,7 @@ def real_walk(folder: Path, log: EngineLog, kind: str, whole: bool | None, seed:
         flash_attention=False,
         whole_window=whole,
     )
-    model = Model(load, log, lambda _fraction: True)
+    model = Model(load.path, ModelParams(load, Devices()).struct, log, lambda _fraction: True)
     context = SeenContext(model, load, log)
     walk = Walk(model, context, context, Random(seed))
     reference = Reference(

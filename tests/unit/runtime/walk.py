@@ -56,7 +56,7 @@ class DrawnBudget(PromptBudget):
     def __init__(self, chance: Random) -> None:
         self._chance = chance
 
-    def tokens(self, generating: int) -> int:
+    def tokens(self, generating: int, *, young: bool = False) -> int:
         return self._chance.choice((2, 3, 5, 9, 20, 60))
 
     def observe(self, prompt_tokens: int, generating: int, elapsed_ns: int) -> None:
@@ -77,7 +77,7 @@ class Walk:
         )
         self._context = context
         commands: queue.Queue[Command] = queue.Queue()
-        self.loop = Loop(model, context, commands, self._receive, NUM_SEQUENCES, cast(Shelf, self.shelf))
+        self.loop = Loop(model, context, commands, self._receive, NUM_SEQUENCES, None, cast(Shelf, self.shelf))
         self.loop._budget = DrawnBudget(chance)
         self.slots = self.loop._slots
         self._texts = [[1, *chance.choices(LETTERS, k=NUM_CTX)] for _ in range(3)]
