@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable
 from typing import Final
 
 from corral.runtime.engine.cells import Cells
 from corral.runtime.engine.context import Context
+from corral.runtime.engine.parked import Parked, affordable_bytes
 from corral.runtime.engine.prefix import PrefixTree, common_length
 from corral.runtime.engine.sequence import Request, Sequence
 from corral.runtime.engine.shelf import Computed, Shelf
@@ -16,10 +18,10 @@ _WORTH_WAITING: Final = 32
 """Tokens a prompt must still share with one being computed to wait for it instead of computing them again."""
 
 _WORTH_KEEPING: Final = 64
-"""Tokens that a checkpoint, or a sequence on disk, must save computing."""
+"""Tokens that a checkpoint, or a sequence that is no longer in the cache, must save computing."""
 
-_WORTH_WRITING: Final = 512
-"""Tokens of a sequence that goes to disk when its cells are needed."""
+_KEPT_CELLS: Final = 256
+"""Cells of sequences that nobody runs, where each costs every token: llama.cpp looks at cells in blocks of so many."""
 
 _BEFORE_THE_END: Final = 16
 """How far before a prompt's end its checkpoint lies: a chat's next turn may part from it in the last few tokens."""
@@ -41,6 +43,7 @@ class Slots:
     def __init__(self, context: Context, most_running: int, shelf: Shelf | None = None) -> None:
         self._context = context
         self._shelf = shelf
+        self._parked = Parked(affordable_bytes(), shelf, whole=not context.shares)
         self._most_running = min(most_running, context.num_slots)
         self._free = list(range(context.num_slots - 1, -1, -1))
         self._kept: dict[int, None] = {}  # least recently used first
@@ -80,6 +83,7 @@ class Slots:
         self._fetch(usable, running)
         length, source = self._source(usable)
         slot, held = self._begin(request, length, source)
+        self._thin_out([slot, *(one.slot for one in running)])
         if leader is None or leader.paused or shared - held <= _WORTH_WAITING:
             return slot, held, None, 0
         if self._context.copies_whole:
@@ -166,20 +170,23 @@ class Slots:
             self.restart(sequence)
 
     def evict_one(self, besides: int | None = None) -> bool:
-        """Give up the least recently used sequence that is only kept; False where there is none."""
+        """Move the least recently used sequence that is only kept out of the cache; False where there is none."""
         slot = next((slot for slot in self._kept if slot != besides), None)
         if slot is None:
             return False
-        self._shelve(slot)
+        self._park(slot)
         self._release(slot)
         return True
 
     def put_away(self, until_s: float) -> None:
-        """Write kept sequences to disk, the last used first, until that time of the monotonic clock."""
-        for slot in reversed(self._kept):
-            if self._shelf is None or time.monotonic() > until_s:
+        """Write to disk what is computed, the last used first, until that time of the monotonic clock."""
+        if self._shelf is None:
+            return
+        kept = (self._computed(slot) for slot in reversed(self._kept))
+        for computed in itertools.chain(kept, self._parked.newest_first()):
+            if time.monotonic() > until_s:
                 break
-            if computed := self._computed(slot, _WORTH_KEEPING):
+            if computed is not None:
                 self._shelf.put(computed)
 
     def clear(self, sequence: Sequence) -> None:
@@ -187,11 +194,9 @@ class Slots:
         self._release(sequence.slot)
 
     def _fetch(self, prompt: list[int], running: list[Sequence]) -> None:
-        """Bring back from disk a sequence that has clearly more of a prompt's beginning than any in memory."""
-        if self._shelf is None:
-            return
-        length, number = self._shelf.match(prompt)
-        if length < self._holders(prompt)[0] + _WORTH_KEEPING or (computed := self._shelf.take(number)) is None:
+        """Bring back a sequence that has clearly more of a prompt's beginning than any in the cache."""
+        length, number = self._parked.match(prompt)
+        if length < self._holders(prompt)[0] + _WORTH_KEEPING or (computed := self._parked.take(number)) is None:
             return
         kept = self.tree.cells - self.tree.cells_of([one.slot for one in running if one.slot in self.tree])
         if len(computed.tokens) > self.cells.free + kept or not self._make_room(len(computed.tokens)):
@@ -203,17 +208,25 @@ class Slots:
         else:
             self._context.forget(slot)
             self._free.append(slot)
-            self._shelf.drop(number)
+            self._parked.drop(number)
 
-    def _shelve(self, slot: int) -> None:
-        """Write a kept sequence that is to go to disk, if that is wanted and worth it."""
-        if self._shelf is not None and (computed := self._computed(slot, _WORTH_WRITING)):
-            self._shelf.put_soon(computed)
+    def _thin_out(self, running: list[int]) -> None:
+        """Move kept sequences out of the cache where they slow down those that run."""
+        while self._context.looks_at_all and self._kept:
+            in_use = self.tree.cells_of([slot for slot in running if slot in self.tree])
+            if self.tree.cells - in_use <= _KEPT_CELLS:
+                break
+            self.evict_one()
 
-    def _computed(self, slot: int, least: int) -> Computed | None:
-        """Return a kept sequence of at least so many tokens with its state."""
+    def _park(self, slot: int) -> None:
+        """Put a kept sequence that is to go into main memory, if it is worth it."""
+        if computed := self._computed(slot):
+            self._parked.put(computed)
+
+    def _computed(self, slot: int) -> Computed | None:
+        """Return a kept sequence with its state; None where it is too short to be worth it."""
         tokens = self.tree.tokens(slot)
-        state = self._context.state(slot) if len(tokens) >= least else None
+        state = self._context.state(slot) if len(tokens) >= _WORTH_KEEPING else None
         return None if state is None else Computed(tokens, state)
 
     def _shared_with(self, slots: list[int], request: Request) -> int:
@@ -278,7 +291,7 @@ class Slots:
     def _take_over(self, request: Request, length: int, source: int) -> tuple[int, int]:
         """Run a request on a kept sequence, cut to its first `length` tokens."""
         if length < self.tree.length(source):
-            self._shelve(source)
+            self._park(source)
         del self._kept[source]
         self.tree.remove(source)
         held = length if self._context.cut(source, length) else 0

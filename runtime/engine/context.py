@@ -123,6 +123,9 @@ class Context:
         self._abort_callback = _flag_reader()
         self._set_abort_callback()
         self.llama_ns = 0
+        # Attention on a processor looks at every cell that is in use. What a window has left behind does not come back
+        # with a sequence that was moved out, so those stay.
+        self.looks_at_all = self.shares and log.offloaded_layers == 0
 
     def _set_abort_callback(self) -> None:
         c.llama_set_abort_callback(self.pointer, self._abort_callback, ctypes.cast(self._abort_flag, ctypes.c_void_p))

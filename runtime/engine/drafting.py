@@ -34,6 +34,10 @@ _FADE: Final = 0.95
 _SHORTEST_REST: Final = 16
 _LONGEST_REST: Final = 512
 
+_LONGEST_STEP_NS: Final = 100e6
+_STRETCH: Final = 2.5
+"""A step with guesses may take so many times as long as one without, or so long."""
+
 _MARGIN: Final = 1.1
 """How much faster a step must come out to be worth what cannot be known of it."""
 
@@ -196,6 +200,11 @@ class StepCosts:
         if not self._made % _STEPS_REMEMBERED:
             self._forget()
 
+    @property
+    def largest(self) -> int:
+        """Return the largest size known."""
+        return self._sizes[-1] if self._sizes else 0
+
     def of(self, size: int) -> float:
         """Return what a step of `size` tokens takes in nanoseconds; 0 where no step is known."""
         if size in self._known:
@@ -231,7 +240,7 @@ def choose(
 
     `guesses` are how many tokens each has and how likely each of them is right after those before it; `depth_ns` is
     what guessing one token more for all of them costs. A token that comes later is needed less often; the likeliest
-    are taken for as long as that makes more tokens per time.
+    are taken for as long as that makes more tokens per time, and nobody waits much longer for a token of theirs.
     """
     alone = costs.of(plain)
     lengths = [0] * len(guesses)
@@ -247,10 +256,14 @@ def choose(
     )
     best, taken, depth = _MARGIN * plain / alone, 0, 0
     expected = float(plain)
+    longest = max(_LONGEST_STEP_NS, _STRETCH * alone)
     for count, (chance, _index, place) in enumerate(likeliest[: max(0, most)], 1):
         expected += chance
         depth = max(depth, place)
-        rate = expected / (costs.of(plain + count) + depth * depth_ns)
+        takes = costs.of(plain + count) + depth * depth_ns
+        if takes > longest:
+            break
+        rate = expected / takes
         if rate > best:
             best, taken = rate, count
     for _chance, index, _place in likeliest[:taken]:

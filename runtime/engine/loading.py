@@ -68,7 +68,7 @@ def open_shelf(load: Load, context: Context) -> Shelf | None:
     path = Path(load.path)
     weights = path.name if path.name.startswith(_NAMED_BY_DIGEST) else f"{path.name} {path.stat().st_mtime_ns}"
     settings = f"{llama_cpp.__version__} {load.kv_type} {context.copies} {load.flash_attention}"
-    return Shelf(Path(load.shelf), load.shelf_bytes, weights, settings, whole=not context.copies)
+    return Shelf(Path(load.shelf), load.shelf_bytes, weights, settings, whole=not context.shares)
 
 
 def _progress(send: Callable[[FromRunner], None]) -> Callable[[float], bool]:

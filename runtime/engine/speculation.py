@@ -11,6 +11,9 @@ from corral.runtime.engine.drafting import StepCosts, choose
 from corral.runtime.engine.llama import MemoryKind
 from corral.runtime.engine.sequence import Sequence
 
+_STRIDE: Final = 8
+"""How many tokens larger than any before a step with guesses may be: what it costs is an estimate."""
+
 _MANY: Final = 32
 """Prompt tokens in a step from which on it says what one of them costs."""
 
@@ -94,7 +97,9 @@ class Speculation:
                 room -= lengths[index]
             else:
                 weighed.append((index, most, chance))
-        chosen = choose(plain, [(most, chance) for _index, most, chance in weighed], self._costs, room, depth_ns)
+        untried = max(plain, self._costs.largest) + _STRIDE - plain
+        guesses = [(most, chance) for _index, most, chance in weighed]
+        chosen = choose(plain, guesses, self._costs, min(room, untried), depth_ns)
         for (index, _most, _chance), length in zip(weighed, chosen, strict=True):
             lengths[index] = length
         return lengths

@@ -53,6 +53,7 @@ class FakeMemory:
         self.copies_whole = kind in {"recurrent", "hybrid"}
         self.shares = kind == "full"
         self.copies = kind in {"full", "whole window"}
+        self.looks_at_all = kind == "full"
         self.kind = (
             MemoryKind.RECURRENT if self.copies_whole else MemoryKind.SLIDING if self.window else MemoryKind.FULL
         )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from corral.runtime.engine import admission
+from corral.runtime.engine import admission, parked
 from corral.runtime.engine import context as engine_context
 from corral.runtime.engine.context import Batch, Context, Decoded
 from corral.runtime.engine.devices import Devices
@@ -30,10 +30,15 @@ from tests.unit.runtime.walk import END, NUM_CELLS, NUM_CTX, NUM_SEQUENCES, Walk
 @pytest.fixture
 def small_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make what is worth waiting for, keeping and writing as small as the memory of a walk."""
-    for name, tokens in (("WAITING", 4), ("KEEPING", 6), ("WRITING", 12)):
+    for name, tokens in (("WAITING", 4), ("KEEPING", 6)):
         monkeypatch.setattr(admission, f"_WORTH_{name}", tokens)
+    monkeypatch.setattr(parked, "_WORTH_WRITING", 12)
+    monkeypatch.setattr(admission, "_KEPT_CELLS", 30)
+    monkeypatch.setattr(admission, "affordable_bytes", lambda: PARKED_BYTES)
     monkeypatch.setattr(admission, "_BEFORE_THE_END", 3)
 
+
+PARKED_BYTES = 20_000
 
 KINDS = ["full", "whole window", "cut window", "recurrent", "hybrid"]
 FAKE_WALKS, FAKE_STEPS = 8, 500

@@ -10,7 +10,6 @@ from corral.runtime.engine.protocol import Finished, Loaded
 from corral.runtime.engine.shelf import SUFFIX, Computed, Shelf, forget_models
 from tests.unit.runtime.runner_process import Answer, RunnerProcess
 from tests.unit.runtime.tiny_models import write_tiny
-from tests.waiting import block_until
 
 STORY = "the fox ran and saw a dog and the cat "
 MEMORIES = [("full", None), ("sliding", True), ("sliding", False), ("recurrent", None), ("hybrid", None)]
@@ -182,11 +181,10 @@ def test_a_chat_goes_on_where_an_earlier_runner_left_it(
     assert resumed.context == computed.context
 
 
-def test_what_is_pushed_out_of_memory_comes_back(loaded: Callable[..., RunnerProcess], tmp_path: Path) -> None:
-    runner = loaded("full", num_ctx=1024, num_cells=1024, num_sequences=1)
+def test_what_is_pushed_out_of_the_cache_comes_back(loaded: Callable[..., RunnerProcess]) -> None:
+    runner = loaded("full", num_ctx=1024, num_cells=1024, num_sequences=1, shelf="")
     prompts = [f"{word} {STORY * 16}" for word in ("one", "two")]
     spoken = [end_of(runner.ask(i, prompt, num_ctx=1024)) for i, prompt in enumerate(prompts)]
     assert all(end.cached_tokens < 10 for end in spoken)
-    block_until(lambda: bool(files(tmp_path / "shelf")))
     again = end_of(runner.ask(5, prompts[0], num_ctx=1024))
     assert again.cached_tokens == again.prompt_tokens - 2
