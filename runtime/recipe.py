@@ -160,8 +160,8 @@ async def create_from_modelfile(
         yield Progress("gathering model components")
     digests: dict[Path, str] = {}
     for path in paths:
-        known = await _known_blob(client, path)
-        digests[path] = known or await asyncio.to_thread(_digest, path, store)
+        digest = await _known_blob(client, path)
+        digests[path] = await asyncio.to_thread(_digest, path, store) if digest is None else digest
         if not await client.has_blob(digests[path]):
             async for progress in _upload(client, path, digests[path], path.stat().st_size):
                 yield progress

@@ -48,6 +48,25 @@ def test_an_adapter_changes_the_logits_as_numpy_says(tmp_path: Path) -> None:
     assert likeliest(tiny, [Adapter(lora, scale=0.0)]) == base
 
 
+def test_what_a_model_has_read_with_an_adapter_is_kept_for_that_adapter(tmp_path: Path) -> None:
+    tiny = write_tiny(tmp_path / "tiny.gguf", "full")
+    lora = Adapter(str(write_lora(tmp_path / "lora.gguf", CHANGES, ALPHA)))
+    shelf = str(tmp_path / "shelf")
+
+    def cached(adapters: list[Adapter]) -> int:
+        with RunnerProcess() as runner:
+            loaded = runner.load(tiny, adapters=adapters, shelf=shelf, shelf_bytes=1 << 24)
+            assert not isinstance(loaded, LoadRefused), loaded
+            started = runner.ask(1, PROMPT * 20, num_predict=4).started
+            assert started is not None
+            return started.cached_tokens
+
+    assert cached([lora]) == 0
+    assert cached([]) == 0
+    assert cached([Adapter(lora.path, scale=0.5)]) == 0
+    assert cached([lora]) > 100
+
+
 def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
     tiny = write_tiny(tmp_path / "tiny.gguf", "full")
     other = write_lora(tmp_path / "lora.gguf", {"blk.7.attn_v.weight": pair(1)}, ALPHA)
