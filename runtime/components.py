@@ -44,8 +44,10 @@ def read_components(blobs: BlobStore, request: CreateRequest) -> Components:
     if len(adapters) > 1:
         raise BadRequest("only one adapter is currently supported")
     drafts = _read(blobs, request.draft_files)
-    if len(drafts) > 1 or len(request.imatrix) > 1:
-        raise BadRequest("a draft model and an importance matrix are one GGUF file each")
+    if len(drafts) > 1:
+        raise BadRequest("a draft model is made from exactly one GGUF file")
+    if len(request.imatrix) > 1:
+        raise BadRequest("an importance matrix is exactly one GGUF file")
     _read(blobs, request.imatrix)
     components = Components(
         weights=tuple(one for one in files if not is_adapter(one[1]) and not is_projector(one[1])),

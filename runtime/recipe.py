@@ -16,6 +16,7 @@ from corral.runtime.components import is_adapter
 from corral.runtime.errors import InvalidParameter
 from corral.runtime.model_files import gguf_files
 from corral.runtime.options import parse_parameters
+from corral.runtime.quantize import quantization_of
 from corral.runtime.verbs import Caller, Client, CreateRequest, Message, Progress
 from corral.store.blobs import BlobStore
 from corral.store.errors import InvalidName, ModelfileError, StoreError
@@ -154,6 +155,8 @@ async def create_from_modelfile(
         ModelfileError: with the line at fault.
         StoreError, RunError: as the verbs.
     """
+    if quantize:
+        quantization_of(quantize)  # before gigabytes are sent
     recipe = await asyncio.to_thread(request_from_modelfile, name, modelfile, folder)
     paths = recipe.paths if imatrix is None else (*recipe.paths, imatrix)
     if paths:

@@ -77,8 +77,7 @@ def export_model(blobs: BlobStore, name: ModelName, target: Path, on_bytes: OnBy
                 _put(tar, f"{_BLOBS}{digest.hex}", io.BytesIO(data))
                 for layer in _layers(manifest):
                     with blobs.path(layer.digest).open("rb") as blob:
-                        _put(tar, f"{_BLOBS}{layer.digest.hex}", blob)
-                    on_bytes(file.tell())
+                        _put(tar, f"{_BLOBS}{layer.digest.hex}", blob, on_bytes)
             temp.chmod(0o644)
             temp.replace(target)
         except BaseException:
@@ -238,12 +237,26 @@ def _json(data: bytes) -> dict[str, object]:
     return read
 
 
-def _put(tar: tarfile.TarFile, name: str, content: BinaryIO) -> None:
+class _Told:
+    """A file whose reader is told of: `on_bytes` gets how many bytes the tar file has by then."""
+
+    def __init__(self, content: BinaryIO, tar: tarfile.TarFile, on_bytes: OnBytes) -> None:
+        self._content = content
+        self._before = tar.offset
+        self._on_bytes = on_bytes
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._content.read(size)
+        self._on_bytes(self._before + self._content.tell())
+        return data
+
+
+def _put(tar: tarfile.TarFile, name: str, content: BinaryIO, on_bytes: OnBytes | None = None) -> None:
     entry = tarfile.TarInfo(name)
     entry.size = content.seek(0, os.SEEK_END)
     entry.mode = 0o644
     content.seek(0)
-    tar.addfile(entry, content)
+    tar.addfile(entry, _Told(content, tar, on_bytes) if on_bytes else content)
 
 
 def _layers(manifest: Manifest) -> tuple[Layer, ...]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 from corral.store.errors import SourceError
 from corral.store.manifests import MediaType
 from corral.store.names import ModelName
+from corral.store.progress import Progress
+from corral.tui.cli.local_job import run_job
 from tests.unit.store.handmade import Gguf
 from tests.unit.store.stocked import Stocked
 from tests.unit.tui.cli.driving import Driver
@@ -70,6 +76,28 @@ def test_a_repair_that_fails_leaves_everything_as_it_was(
     assert corral("verify", "two", "--repair") == 1
     assert "two:latest: pull model manifest: file does not exist" in capsys.readouterr().out
     assert (store.files(), path.read_bytes()) == before
+
+
+def test_a_job_that_is_stopped_ends_and_cleans_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr("corral.tui.cli.local_job.follow", stop_at_once)
+
+    def work(tell: Callable[[int], None]) -> None:
+        try:
+            while True:
+                tell(1)
+        finally:
+            ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job("working", 2, work)
+    assert ended.is_set()
+
+
+async def stop_at_once(steps: AsyncGenerator[Progress, None], _: TextIO) -> None:
+    async with aclosing(steps):
+        await anext(steps)
+        raise KeyboardInterrupt
 
 
 def test_export_and_import(corral: Driver, store: Stocked, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
