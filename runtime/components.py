@@ -38,11 +38,11 @@ def read_components(blobs: BlobStore, request: CreateRequest) -> Components:
     """
     files = _read(blobs, request.files)
     adapters = _read(blobs, request.adapters)
-    if any(not is_adapter(header) for _, header in adapters):
-        raise BadRequest("the adapter is no LoRA adapter in GGUF format: its general.type is not 'adapter'")
     adapters += [one for one in files if is_adapter(one[1])]
     if len(adapters) > 1:
         raise BadRequest("only one adapter is currently supported")
+    if any(not is_adapter(header) for _, header in adapters):
+        raise BadRequest("the adapter is no LoRA adapter in GGUF format: its general.type is not 'adapter'")
     drafts = _read(blobs, request.draft_files)
     if len(drafts) > 1:
         raise BadRequest("a draft model is made from exactly one GGUF file")

@@ -78,6 +78,27 @@ def test_a_repair_that_fails_leaves_everything_as_it_was(
     assert (store.files(), path.read_bytes()) == before
 
 
+def test_a_repair_pulls_what_is_damaged(
+    corral: Driver, store: Stocked, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = damage(store, "two")
+    asked: list[str] = []
+
+    async def pull(model: str) -> AsyncGenerator[Progress, None]:
+        asked.append(model)
+        assert not path.exists()  # or a pull would take it for whole
+        yield Progress("pulling manifest")
+        store.blobs.put_bytes(b"a licence")
+        yield Progress("success")
+
+    monkeypatch.setattr(corral.fake, "pull", pull)
+    before = store.files()
+    assert corral("verify", "--repair") == 0
+    assert asked == ["two:latest"]
+    assert "two:latest: repaired\n" in capsys.readouterr().out
+    assert (store.files(), path.read_bytes()) == (before, b"a licence")
+
+
 def test_a_job_that_is_stopped_ends_and_cleans_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
     monkeypatch.setattr("corral.tui.cli.local_job.follow", stop_at_once)
