@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from tests.unit.runtime.tiny_models import WIDTH, Tensor, write_lora, write_tiny
 
 
 @pytest.fixture
-def client(live_server: LiveServer) -> ollama.Client:
-    return ollama.Client(live_server.base_url)
+def client(live_server: LiveServer) -> Iterator[ollama.Client]:
+    with ollama.Client(host=live_server.base_url, trust_env=False) as client:
+        yield client
 
 
 def ones(*shape: int) -> Tensor:
