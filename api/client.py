@@ -148,8 +148,16 @@ class HttpClient:
             "license": list(request.licenses),
             "parameters": dict(request.parameters),
             "messages": [_message(one) for one in request.messages],
+            "adapters": dict(request.adapters),
+            "quantize": request.quantize,
+            "imatrix": dict(request.imatrix),
+            "renderer": request.renderer,
+            "parser": request.parser,
+            "requires": request.requires,
         }
-        given = {name: value for name, value in body.items() if value not in (None, [], {})}
+        # An empty template or system message takes the base's away.
+        kept = ("template", "system")
+        given = {name: value for name, value in body.items() if value or (name in kept and value is not None)}
         async with aclosing(self._job("/api/create", given, request.model)) as steps:
             async for step in steps:
                 yield step

@@ -82,6 +82,7 @@ _STATUS: Mapping[type[Exception], int] = {
     store.NoSpace: 500,
     store.StoreReadOnly: 500,
     store.SourceError: 500,
+    store.ArchiveError: 400,
     store.StoreError: 500,
     run.BadRequest: 400,
     run.InvalidFormat: 500,  # Ollama's own status for it (spec a.7)
@@ -92,6 +93,7 @@ _STATUS: Mapping[type[Exception], int] = {
     run.TemplateFailed: 400,
     run.QueueFull: 503,
     run.LoadFailed: 500,
+    run.QuantizeFailed: 500,
     run.RunnerDied: 500,
     run.RequestCanceled: 499,
     run.ServerUnreachable: 502,

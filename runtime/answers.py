@@ -136,7 +136,7 @@ class Answers:
     async def _answer(self, job: _Job) -> AsyncGenerator[Chunk, None]:
         scheduler = self._dispatch.scheduler
         if job.prompt is None and job.keep_alive_s == 0:
-            await scheduler.unload(job.model.weights.hex)
+            await scheduler.unload(job.model.runner_key)
             yield Chunk(done_reason=DoneReason.UNLOAD)
             return
         began = self._clock()

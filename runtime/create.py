@@ -6,20 +6,23 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from msgspec import structs
 
+from corral.runtime.components import Components, read_components
 from corral.runtime.errors import BadRequest, TemplateFailed
 from corral.runtime.library import Library
 from corral.runtime.options import parse_options
+from corral.runtime.quantize import Weights, check_source, in_order, quantization_of, rewrite
 from corral.runtime.verbs import CreateRequest, Progress
-from corral.store.blobs import BlobStore
+from corral.store.blobs import Blob, BlobStore
 from corral.store.catalog import Catalog
-from corral.store.errors import BlobNotFound, NotGguf, StoreError
+from corral.store.errors import StoreError
 from corral.store.gguf import GgufHeader, read_header
 from corral.store.manifests import Layer, Manifest, ManifestStore, MediaType, ModelConfig
+from corral.store.modelfile import is_version
 from corral.store.names import Digest, ModelName
 from corral.store.plans import prune_after_replace
 
@@ -39,6 +42,16 @@ class _Parts:
 
     def plus(self, layer: Layer) -> _Parts:
         return replace(self, layers=(*self.layers, layer))
+
+    def configured(self, **fields: object) -> _Parts:
+        return replace(self, config=structs.replace(self.config, **fields))
+
+    def on(self, weights: Layer, header: GgufHeader) -> _Parts:
+        """The same model on other weights."""
+        parts = self.without(MediaType.MODEL).configured(
+            model_type=header.parameter_size, file_type=header.quantization
+        )
+        return replace(parts, layers=(weights, *parts.layers))
 
 
 class Creator:
@@ -62,15 +75,27 @@ class Creator:
         """
         name = ModelName.parse(request.model)
         _check(request)
+        if not request.base and not request.files:
+            raise BadRequest("neither 'from' or 'files' was specified")
+        if request.files:
+            yield Progress("parsing GGUF")
+        components = await asyncio.to_thread(self._components, request)
         if request.base:
             parts = await self._from_model(request.base)
-        elif request.files:
-            yield Progress("parsing GGUF")
-            parts = await asyncio.to_thread(self._from_files, request.files)
+            weights = await asyncio.to_thread(self._weights, parts)
         else:
-            raise BadRequest("neither 'from' or 'files' was specified")
+            weights = in_order(components.weights)
+            parts = _bare(weights)
         before = {one.digest for one in parts.layers}
-        parts = await asyncio.to_thread(self._dress, parts, request)
+        if request.quantize or len(weights.parts) > 1:
+            async with aclosing(self._rewritten(weights, request)) as steps:
+                async for step in steps:
+                    if isinstance(step, Progress):
+                        yield step
+                    else:
+                        header = await asyncio.to_thread(read_header, self._blobs.path(step.digest))
+                        parts = parts.on(Layer(MediaType.MODEL, step.digest, step.size), header)
+        parts = await asyncio.to_thread(self._dress, parts, components, request)
         for layer in parts.layers:
             word = "using existing" if layer.digest in before else "creating new"
             yield Progress(f"{word} layer {layer.digest}")
@@ -84,39 +109,49 @@ class Creator:
         layers = tuple(replace(one, from_=model.shown) for one in stored.manifest.layers)
         return _Parts(stored.config, layers, model.parameters)
 
-    def _from_files(self, files: Mapping[str, str]) -> _Parts:
-        digest, header = self._gguf(files)
-        config = ModelConfig(
-            model_format="gguf",
-            model_family=header.architecture,
-            model_families=(header.architecture,),
-            model_type=header.parameter_size,
-            file_type=header.quantization,
-        )
-        return _Parts(config, (Layer(MediaType.MODEL, digest, self._blobs.size(digest)),), {})
+    def _components(self, request: CreateRequest) -> Components:
+        components = read_components(self._blobs, request)
+        if request.base and components.weights:
+            raise BadRequest("a model has its weights from 'from' or from 'files', not from both")
+        return components
 
-    def _gguf(self, files: Mapping[str, str]) -> tuple[Digest, GgufHeader]:
-        """Look at the one file of a model."""
-        if len(files) != 1:
-            raise BadRequest("a model is made from exactly one GGUF file")
-        ((key, digest_text),) = files.items()
-        if Path(key).is_absolute() or ".." in Path(key).parts:
-            raise BadRequest("file path must be relative")
-        digest = Digest.parse(digest_text)
-        if not self._blobs.has(digest):
-            raise BlobNotFound(f"blob {digest} is not in the store; upload it first")
-        try:
-            return digest, read_header(self._blobs.path(digest))
-        except NotGguf as error:
-            raise BadRequest(f"supplied file was not in GGUF format: {error}") from None
+    def _weights(self, parts: _Parts) -> Weights:
+        digests = [layer.digest for layer in parts.layers if layer.media_type == MediaType.MODEL]
+        return in_order([(digest, read_header(self._blobs.path(digest))) for digest in digests])
 
-    def _dress(self, parts: _Parts, request: CreateRequest) -> _Parts:
+    def _rewritten(self, weights: Weights, request: CreateRequest) -> AsyncGenerator[Progress | Blob, None]:
+        """Quantize, put together, or both at once; what is in the type asked for already is kept as it is."""
+        if not request.quantize:
+            return rewrite(self._blobs, weights, f"merging {len(weights.parts)} files")
+        wanted, kind = quantization_of(request.quantize), check_source(weights)
+        if wanted == kind:
+            return _as_it_is() if len(weights.parts) == 1 else rewrite(self._blobs, weights, "merging files")
+        imatrix = next((Digest.parse(digest) for digest in request.imatrix.values()), None)
+        return rewrite(self._blobs, weights, f"quantizing {kind} model to {wanted}", wanted, imatrix)
+
+    def _dress(self, parts: _Parts, components: Components, request: CreateRequest) -> _Parts:
         """Put on what the request says: replaced, merged or appended as spec a.18 has it."""
-        if request.draft_files:
-            digest, header = self._gguf(request.draft_files)
+        if components.adapters:
+            parts = parts.without(MediaType.ADAPTER)
+        for digest, header in components.adapters:
+            if header.architecture != parts.config.model_family:
+                raise BadRequest(
+                    f"the adapter is made for {header.architecture} models, this is a {parts.config.model_family} model"
+                )
+            parts = parts.plus(Layer(MediaType.ADAPTER, digest, header.file_size))
+        if components.projectors:
+            parts = parts.without(MediaType.PROJECTOR)
+        for digest, header in components.projectors:
+            families = dict.fromkeys((*(parts.config.model_families or ()), header.architecture))
+            parts = parts.configured(model_families=tuple(families))
+            parts = parts.plus(Layer(MediaType.PROJECTOR, digest, header.file_size))
+        if components.draft is not None:
+            digest, header = components.draft
             draft = {"model_format": "gguf", "architecture": header.architecture}
-            parts = replace(parts.without(MediaType.DRAFT), config=structs.replace(parts.config, draft=draft))
-            parts = parts.plus(Layer(MediaType.DRAFT, digest, self._blobs.size(digest)))
+            parts = parts.without(MediaType.DRAFT).configured(draft=draft)
+            parts = parts.plus(Layer(MediaType.DRAFT, digest, header.file_size))
+        said = {"renderer": request.renderer, "parser": request.parser, "requires": request.requires.removeprefix("v")}
+        parts = parts.configured(**{name: value for name, value in said.items() if value})
         if request.template is not None:
             parts = parts.without(MediaType.TEMPLATE, MediaType.PROMPT)
             if request.template:
@@ -165,9 +200,34 @@ class Creator:
             prune_after_replace(self._blobs.paths, old)
 
 
+def _bare(weights: Weights) -> _Parts:
+    """A model of nothing but weights."""
+    header = weights.header
+    config = ModelConfig(
+        model_format="gguf",
+        model_family=header.architecture,
+        model_families=(header.architecture,),
+        model_type=header.parameter_size,
+        file_type=header.quantization,
+    )
+    return _Parts(config, tuple(Layer(MediaType.MODEL, digest, one.file_size) for digest, one in weights.parts), {})
+
+
+async def _as_it_is() -> AsyncGenerator[Progress | Blob, None]:
+    """Nothing to rewrite."""
+    return
+    yield
+
+
 def _check(request: CreateRequest) -> None:
     """Refuse what cannot be made before anything is written."""
     parse_options(request.parameters)
+    if request.quantize:
+        quantization_of(request.quantize)
+    elif request.imatrix:
+        raise BadRequest("an importance matrix is of use only where the model is quantized")
+    if request.requires and not is_version(request.requires):
+        raise BadRequest("requires must be a valid semver (e.g. 0.14.0)")
     if any(one.role not in _ROLES for one in request.messages):
         raise BadRequest('message role must be one of "system", "user", or "assistant"')
     if request.template:

@@ -68,11 +68,12 @@ class Dispatch:
             self.free_memory(),
             embedding="completion" not in model.capabilities,
             draft=model.draft,
+            adapters=model.adapters,
         )
         explicit = frozenset(
             name for name, value in given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads
         )
-        return Wanted(model.shown, model.weights.hex, load, explicit)
+        return Wanted(model.shown, model.runner_key, load, explicit)
 
 
 class Row:

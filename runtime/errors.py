@@ -90,3 +90,7 @@ class RemoteFailed(RunError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class QuantizeFailed(RunError):
+    """The quantizer could not write a model, or what it wrote is not whole."""

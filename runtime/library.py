@@ -35,7 +35,8 @@ POOLED_TO_RANK = 4
 class ModelOnDisk:
     """A model with all its small parts read. `template` is None where the model's own Jinja template is to be used.
 
-    `draft` is the file of the small model that guesses what this one will say.
+    `draft` is the file of the small model that guesses what this one will say, `adapters` are the LoRA files on the
+    weights, `projectors` those that make images into what the model reads.
     """
 
     name: ModelName
@@ -54,6 +55,13 @@ class ModelOnDisk:
     licenses: tuple[str, ...]
     capabilities: tuple[str, ...]
     draft: Path | None = None
+    adapters: tuple[Path, ...] = ()
+    projectors: tuple[Path, ...] = ()
+
+    @property
+    def runner_key(self) -> str:
+        """What two models must have in common to share a runner and what it has computed: weights and adapters."""
+        return "+".join((self.weights.hex, *(path.name for path in self.adapters)))
 
 
 class Library:
@@ -116,7 +124,12 @@ class Library:
             licenses=tuple(self._text(layer) for layer in stored.layers(MediaType.LICENSE)),
             capabilities=capabilities(header, template),
             draft=self._blobs.path(drafts[-1].digest) if drafts else None,
+            adapters=self._files(stored, MediaType.ADAPTER),
+            projectors=self._files(stored, MediaType.PROJECTOR),
         )
+
+    def _files(self, stored: StoredModel, kind: MediaType) -> tuple[Path, ...]:
+        return tuple(self._blobs.path(layer.digest) for layer in stored.layers(kind))
 
     def _header(self, digest: Digest) -> GgufHeader:
         header = self._headers.get(digest)
@@ -228,13 +241,18 @@ def parameter_lines(parameters: Mapping[str, object]) -> tuple[tuple[str, str], 
             continue
         for one in value if isinstance(value, (list, tuple)) else (value,):
             lines.append(
-                (name, str(one).lower() if isinstance(one, bool) else f"{one:g}" if _is_float(one) else str(one))
+                (
+                    name,
+                    str(one).lower() if isinstance(one, bool) else _float(one) if isinstance(one, float) else str(one),
+                )
             )
     return tuple(lines)
 
 
-def _is_float(value: object) -> bool:
-    return isinstance(value, float)
+def _float(value: float) -> str:
+    """The shortest text that is read back as this very number."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def model_info(header: GgufHeader) -> dict[str, object]:
@@ -253,13 +271,19 @@ def model_info(header: GgufHeader) -> dict[str, object]:
 
 def modelfile_of(model: ModelOnDisk) -> str:
     """The Modelfile that would make this model again (spec f.4)."""
-    commands = [Command("from", (str(model.path),))]
+    files = [Command("from", (str(model.path),))]
+    files += [Command("adapter", (str(path),)) for path in model.adapters]
+    files += [Command("from", (str(path),)) for path in model.projectors]
+    commands: list[Command] = []
     if model.draft is not None:
         commands.append(Command("draft", (str(model.draft),)))
     if model.template is not None:
         commands.append(Command("template", (model.template,)))
     if model.system:
         commands.append(Command("system", (model.system,)))
+    for name in ("renderer", "parser", "requires"):
+        if value := getattr(model.config, name):
+            commands.append(Command(name, (value,)))
     commands += [Command("parameter", pair) for pair in parameter_lines(model.parameters)]
     commands += [Command("license", (text,)) for text in model.licenses]
     commands += [Command("message", (turn.role, turn.content)) for turn in model.history]
@@ -268,4 +292,4 @@ def modelfile_of(model: ModelOnDisk) -> str:
         "# To build a new Modelfile based on this, replace FROM with:\n"
         f"# FROM {model.shown}\n\n"
     )
-    return head + render(in_order(commands))
+    return head + render((*files, *in_order(commands)))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from corral.runtime.engine.protocol import Load, Placement
+from corral.runtime.engine.protocol import Adapter, Load, Placement
 from corral.runtime.load_options import flash_attention, kv_types, override, split_mode, tensor_split
 from corral.runtime.memory import cache_bytes_per_token, choose_cells
 from corral.runtime.options import Options
@@ -22,6 +22,7 @@ def load_message(
     *,
     embedding: bool,
     draft: Path | None = None,
+    adapters: Sequence[Path] = (),
 ) -> Load:
     """Say how a model is loaded; `metadata` is its GGUF header's, `free_bytes` what memory there is for the cache."""
     types = kv_types(options.kv_cache_type or settings.kv_cache_type)
@@ -46,6 +47,7 @@ def load_message(
         kv_type_v="" if types.values == types.keys else types.values,
         embedding=embedding,
         draft_path=str(draft or ""),
+        adapters=[Adapter(str(one)) for one in adapters],
         shelf=str(settings.prompt_cache) if settings.prompt_cache and settings.prompt_cache_bytes else "",
         shelf_bytes=settings.prompt_cache_bytes,
         placement=Placement(

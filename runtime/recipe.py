@@ -6,82 +6,110 @@ The command line and the editor do this on their side of a client, so it works w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from corral.runtime.components import is_adapter
 from corral.runtime.errors import InvalidParameter
+from corral.runtime.model_files import gguf_files
 from corral.runtime.options import parse_parameters
+from corral.runtime.quantize import quantization_of
 from corral.runtime.verbs import Caller, Client, CreateRequest, Message, Progress
-from corral.store.errors import InvalidName, ModelfileError, NotGguf, StoreError
+from corral.store.blobs import BlobStore
+from corral.store.errors import InvalidName, ModelfileError, StoreError
 from corral.store.gguf import read_header
 from corral.store.modelfile import Command, Modelfile
 from corral.store.names import Digest, ModelName
+from corral.store.paths import StorePaths
 
 CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A Modelfile as a request. `weights` is the GGUF file it is made from; None where it names a model.
+    """A Modelfile as a request, and the GGUF files that belong to it.
 
-    `draft` is that of the model that guesses for it, None where it has none of its own.
+    `files` are the weights, all parts of them where they are split, and projectors; none where it names a model.
     """
 
     request: CreateRequest
-    weights: Path | None
+    files: tuple[Path, ...] = ()
+    adapter: Path | None = None
     draft: Path | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files, each once."""
+        more = [path for path in (self.adapter, self.draft) if path is not None]
+        return tuple(dict.fromkeys((*self.files, *more)))
 
 
 def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Recipe:
     """Translate a Modelfile. Paths are read relative to `folder`; one that does not exist is a model's name.
 
     What the server would refuse is refused here already where it can be seen: a file of gigabytes that is no model
-    need not be sent first, and its line can be named. Blocks its thread for a look at that file's header.
+    need not be sent first, and its line can be named. Blocks its thread for a look at the files' headers.
 
     Raises:
         InvalidName: `name` is none.
         ModelfileError: with the line at fault.
     """
     ModelName.parse(name)
-    request = CreateRequest(model=name)
-    lines: list[tuple[str, str]] = []
-    weights: Path | None = None
-    draft: Path | None = None
+    recipe = Recipe(put_on(CreateRequest(model=name), modelfile))
     for command in modelfile.commands:
         match command.name:
             case "from":
-                if request.base is not None or weights is not None:
-                    raise ModelfileError("only one FROM is supported", command.line)
-                weights = _gguf(command, folder)
-                if weights is None:
-                    _check_name(command)
-                    request = replace(request, base=command.value)
+                found = gguf_files(command, folder)
+                if found:
+                    recipe = replace(recipe, files=tuple(dict.fromkeys((*recipe.files, *found))))
+                    continue
+                _check_name(command)
+                if recipe.request.base is not None:
+                    raise ModelfileError("only one FROM can name a model", command.line)
+                recipe = replace(recipe, request=replace(recipe.request, base=command.value))
+            case "adapter":
+                recipe = replace(recipe, adapter=_one(command, folder))
+                if recipe.adapter is not None and not is_adapter(read_header(recipe.adapter)):
+                    raise ModelfileError(f"{command.value} is no LoRA adapter in the GGUF format", command.line)
             case "draft":
-                if draft is not None:
+                if recipe.draft is not None:
                     raise ModelfileError("only one DRAFT is supported", command.line)
-                draft = _gguf(command, folder)
-                if draft is None:
-                    raise ModelfileError(f"{command.value} is no file", command.line)
+                recipe = replace(recipe, draft=_one(command, folder))
+    if recipe.request.base is None and not recipe.files:
+        raise ModelfileError("no FROM line")
+    return recipe
+
+
+def put_on(request: CreateRequest, modelfile: Modelfile) -> CreateRequest:
+    """Add all a Modelfile says but where its files come from.
+
+    Raises:
+        ModelfileError: with the line of a parameter that is none.
+    """
+    lines: list[tuple[str, str]] = []
+    for command in modelfile.commands:
+        match command.name:
             case "template":
                 request = replace(request, template=command.value)
             case "system":
                 request = replace(request, system=command.value)
+            case "renderer":
+                request = replace(request, renderer=command.value)
+            case "parser":
+                request = replace(request, parser=command.value)
+            case "requires":
+                request = replace(request, requires=command.value)
             case "license":
                 request = replace(request, licenses=(*request.licenses, command.value))
             case "message":
-                message = Message(command.key, command.value)
-                request = replace(request, messages=(*request.messages, message))
+                request = replace(request, messages=(*request.messages, Message(command.key, command.value)))
             case "parameter":
                 lines.append((command.key, command.value))
                 _check_parameter(command)
-            case _:
-                raise ModelfileError(f"{command.name.upper()} is not supported", command.line)
-    if request.base is None and weights is None:
-        raise ModelfileError("no FROM line")
-    return Recipe(replace(request, parameters=parse_parameters(lines)), weights, draft)
+    return replace(request, parameters=parse_parameters(lines))
 
 
 def _check_parameter(command: Command) -> None:
@@ -91,26 +119,13 @@ def _check_parameter(command: Command) -> None:
         raise ModelfileError(str(error), command.line) from None
 
 
-def _gguf(command: Command, folder: Path) -> Path | None:
-    """The GGUF file a line means, or None where there is no such path."""
-    path = (folder / Path(command.value).expanduser()).absolute()
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return None
-    if stat.S_ISDIR(mode):
-        found = sorted(path.glob("*.gguf"))
-        if len(found) != 1:
-            raise ModelfileError(f"{len(found)} GGUF files in {command.value}: name one", command.line)
-        path = found[0]
-    elif not stat.S_ISREG(mode):
-        raise ModelfileError(f"{command.value} is not a regular file", command.line)
-    try:
-        read_header(path)
-    except (NotGguf, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ModelfileError(f"{command.value}: {reason}", command.line) from None
-    return path
+def _one(command: Command, folder: Path) -> Path:
+    """The one file a line means."""
+    found = gguf_files(command, folder)
+    if len(found) != 1:
+        reason = f"{len(found)} files" if found else "no file"
+        raise ModelfileError(f"{command.value} is {reason}", command.line)
+    return found[0]
 
 
 def _check_name(command: Command) -> None:
@@ -121,31 +136,58 @@ def _check_name(command: Command) -> None:
 
 
 async def create_from_modelfile(
-    client: Client, name: str, modelfile: Modelfile, folder: Path, *, caller: Caller | None = None
+    client: Client,
+    name: str,
+    modelfile: Modelfile,
+    folder: Path,
+    *,
+    caller: Caller | None = None,
+    quantize: str = "",
+    imatrix: Path | None = None,
+    store: Path | None = None,
 ) -> AsyncGenerator[Progress, None]:
     """Make a model from a Modelfile: hash and upload its files where it has some, then create.
+
+    `store` is the model folder the client most likely works on, if it is on this machine: where the file system can
+    share a file's blocks, files go there without a copy.
 
     Raises:
         ModelfileError: with the line at fault.
         StoreError, RunError: as the verbs.
     """
+    if quantize:
+        quantization_of(quantize)  # before gigabytes are sent
     recipe = await asyncio.to_thread(request_from_modelfile, name, modelfile, folder)
-    request = replace(recipe.request, caller=caller)
-    if recipe.weights is not None or recipe.draft is not None:
+    paths = recipe.paths if imatrix is None else (*recipe.paths, imatrix)
+    if paths:
         yield Progress("gathering model components")
     digests: dict[Path, str] = {}
-    for path in (recipe.weights, recipe.draft):
-        if path is not None:
-            digests[path] = await _known_blob(client, path) or str(await asyncio.to_thread(_hash, path))
-            if not await client.has_blob(digests[path]):
-                async for progress in _upload(client, path, digests[path], path.stat().st_size):
-                    yield progress
-    if recipe.weights is not None:
-        request = replace(request, files={recipe.weights.name: digests[recipe.weights]})
-    if recipe.draft is not None:
-        request = replace(request, draft_files={recipe.draft.name: digests[recipe.draft]})
-    async for progress in client.create(request):
-        yield progress
+    for path in paths:
+        digest = await _known_blob(client, path)
+        digests[path] = await asyncio.to_thread(_digest, path, store) if digest is None else digest
+        if not await client.has_blob(digests[path]):
+            async for progress in _upload(client, path, digests[path], path.stat().st_size):
+                yield progress
+
+    def named(*files: Path | None) -> dict[str, str]:
+        # Two files of one name in different folders must not become one.
+        return {
+            f"{number}/{path.name}" if number else path.name: digests[path]
+            for number, path in enumerate(path for path in files if path is not None)
+        }
+
+    request = replace(
+        recipe.request,
+        caller=caller,
+        files=named(*recipe.files),
+        adapters=named(recipe.adapter),
+        draft_files=named(recipe.draft),
+        imatrix=named(imatrix),
+        quantize=quantize,
+    )
+    async with contextlib.aclosing(client.create(request)) as steps:
+        async for progress in steps:
+            yield progress
 
 
 async def _known_blob(client: Client, path: Path) -> str | None:
@@ -157,10 +199,15 @@ async def _known_blob(client: Client, path: Path) -> str | None:
     return digest if await client.has_blob(digest) else None
 
 
-def _hash(path: Path) -> Digest:
+def _digest(path: Path, store: Path | None) -> str:
+    if store is not None and store.is_dir():
+        with contextlib.suppress(StoreError):  # the client's store may be another: then the file is sent
+            shared = BlobStore(StorePaths(store)).share(path)
+            if shared is not None:
+                return str(shared.digest)
     try:
         with path.open("rb") as file:
-            return Digest(hashlib.file_digest(file, "sha256").hexdigest())
+            return str(Digest(hashlib.file_digest(file, "sha256").hexdigest()))
     except OSError as error:
         raise ModelfileError(f"{path.name}: {error.strerror}") from None
 

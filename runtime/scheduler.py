@@ -1,7 +1,8 @@
 """Which runners exist: loads on demand, shares what is loaded, keeps it alive, makes room, refuses.
 
-Owned by the service loop; nothing here knows llama.cpp or HTTP. A model is keyed by the digest of its weights, so two
-names of one file share a runner. A loaded model serves any request whose context is not larger than its own.
+Owned by the service loop; nothing here knows llama.cpp or HTTP. A model is keyed by the digests of its weights
+and adapters, so two names of one file share a runner. A loaded model serves any request whose context is not larger
+than its own.
 """
 
 from __future__ import annotations

@@ -330,6 +330,10 @@ class CreateRequest:
 
     `draft_files`, of the same form, has the small model that guesses what this one will say; it replaces the base's.
 
+    `files` may hold the parts of a split model and projectors beside the weights, or beside a base nothing but
+    projectors. `adapters` is one LoRA file, `quantize` the type the weights are rewritten in, "" for none, and
+    `imatrix` the one file that says which columns matter for that.
+
     `parameters` are merged over the base's, `messages` and `template`/`system` replace, `licenses` are appended.
     """
 
@@ -343,6 +347,12 @@ class CreateRequest:
     messages: tuple[Message, ...] = ()
     caller: Caller | None = None
     draft_files: Mapping[str, str] = field(default_factory=dict)
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    quantize: str = ""
+    imatrix: Mapping[str, str] = field(default_factory=dict)
+    renderer: str = ""
+    parser: str = ""
+    requires: str = ""
 
 
 @dataclass(frozen=True, slots=True)

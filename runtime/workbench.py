@@ -306,7 +306,7 @@ class Workbench:
 
     async def unload(self, model: str) -> None:
         """See `verbs.Client`."""
-        await self._scheduler.unload((await self._library.open(model)).weights.hex)
+        await self._scheduler.unload((await self._library.open(model)).runner_key)
 
     async def loaded(self) -> Sequence[LoadedModel]:
         """See `verbs.Client`."""

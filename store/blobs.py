@@ -88,8 +88,8 @@ class BlobWriter:
             return False
         return True
 
-    def rehash(self, on_bytes: Callable[[int], None] | None) -> None:
-        """Hash what a clone brought in: the bytes that will be the blob, not those of a file that may change."""
+    def rehash(self, on_bytes: Callable[[int], None] | None = None) -> None:
+        """Hash what a clone, or another process, put into the staged file: the bytes that will be the blob."""
         self._hash = hashlib.sha256()
         self._size = 0
         self._file.seek(0)
@@ -209,21 +209,30 @@ class BlobStore:
             SourceError: no regular file, unreadable, or changed while it was read.
             NoSpace, StoreReadOnly, StoreError: the store cannot take it.
         """
-        try:
-            # Without O_NONBLOCK, opening a named pipe waits for its writer for ever.
-            handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        except OSError as error:
-            raise SourceError(f"cannot read the file: {os.strerror(error.errno or 0)}") from error
-        try:
-            info = os.fstat(handle)
-            if not stat.S_ISREG(info.st_mode):
-                raise SourceError("not a regular file")
-            known = self._already_here(handle, info.st_size, on_bytes)
+        with _opened(path) as handle:
+            size = os.fstat(handle).st_size
+            known = self._already_here(handle, size, on_bytes)
             if known is not None:
                 return known
-            return self._copy_in(handle, info.st_size, on_bytes)
-        finally:
-            os.close(handle)
+            return self._copy_in(handle, size, on_bytes)
+
+    def share(self, path: Path, on_bytes: Callable[[int], None] | None = None) -> Blob | None:
+        """Get the content of a local file in where that takes no space: by sharing its blocks until somebody writes.
+
+        Returns:
+            None where the file system cannot, and nothing is left behind then.
+
+        Raises:
+            SourceError, StoreError: as `adopt`.
+        """
+        with _opened(path) as handle, self.writer() as writer:
+            size = os.fstat(handle).st_size
+            if not writer.clone(handle):
+                return None
+            writer.rehash(on_bytes)
+            if writer.size != size:
+                raise SourceError("the file changed while it was read")
+            return writer.commit()
 
     def _already_here(self, handle: int, size: int, on_bytes: Callable[[int], None] | None) -> Blob | None:
         """Hash before copying when a blob of that very size is here: it is probably this one."""
@@ -263,6 +272,22 @@ class BlobStore:
             if writer.size != size:
                 raise SourceError("the file changed while it was read")
             return writer.commit()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A regular file, open for reading. Raises SourceError."""
+    try:
+        # Without O_NONBLOCK, opening a named pipe waits for its writer for ever.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise SourceError(f"cannot read the file: {os.strerror(error.errno or 0)}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise SourceError("not a regular file")
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _chunks(handle: int) -> Iterator[tuple[bytes, int]]:

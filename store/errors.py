@@ -72,3 +72,7 @@ class StoreReadOnly(StoreError):
 
 class SourceError(StoreError):
     """A place models come from failed, or what it sent was not a model."""
+
+
+class ArchiveError(StoreError):
+    """A file a model was to be read from is no such file, or holds what it may not."""

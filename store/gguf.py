@@ -293,7 +293,7 @@ def _read(cursor: _Cursor, kept: int) -> GgufHeader:
             raise NotGguf("not a GGUF file: a metadata key is empty or there twice")
         metadata[key] = _value(cursor, kept)
     architecture = metadata.get("general.architecture")
-    if not isinstance(architecture, str) or not architecture:
+    if (not isinstance(architecture, str) or not architecture) and not _belongs_to_another(metadata):
         raise NotGguf("this GGUF file names no architecture, so it holds no model")
     if tensor_count > min(_MOST_TENSORS, cursor.left // _LEAST_TENSOR_BYTES):
         raise NotGguf(f"not a GGUF file: {tensor_count} tensors")
@@ -302,6 +302,11 @@ def _read(cursor: _Cursor, kept: int) -> GgufHeader:
     data_offset = -(-cursor.position // alignment) * alignment
     tensors = _place(infos, alignment, data_offset, cursor.size)
     return GgufHeader(version, MappingProxyType(metadata), tensors, alignment, data_offset, cursor.size)
+
+
+def _belongs_to_another(metadata: Mapping[str, GgufValue]) -> bool:
+    """Whether a file need not name an architecture: a later part of a split model, or an importance matrix."""
+    return metadata.get("split.no", 0) not in (0, False) or metadata.get("general.type") == "imatrix"
 
 
 def _value(cursor: _Cursor, kept: int) -> GgufValue:

@@ -176,9 +176,14 @@ def _unquote(text: str) -> str | None:
     return text
 
 
+def is_version(text: str) -> bool:
+    """Whether REQUIRES can mean something: a semantic version, as `0.14.0` or `v0.14`."""
+    return _SEMVER.match(text) is not None
+
+
 def _check(modelfile: Modelfile) -> None:
     for command in modelfile.all("requires"):
-        if not _SEMVER.match(command.value):
+        if not is_version(command.value):
             raise ModelfileError("requires must be a valid semver (e.g. 0.14.0)", command.line)
     for command in modelfile.all("draft"):
         if any(command.value == other.value for other in modelfile.all("from")):

@@ -5,10 +5,9 @@ Nothing that changes an answer is passed over in silence; values that ask for no
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from corral.api.errors import RequestRefused
 from corral.api.ollama.schemas import ChatBody, CreateBody, GenerateBody, InferenceBody
+from corral.runtime.components import is_relative
 from corral.runtime.errors import InvalidFormat
 from corral.runtime.formats import parse_format
 from corral.runtime.verbs import Client
@@ -105,13 +104,14 @@ def think_refusal(think: object) -> RequestRefused | None:
 def check_create(body: CreateBody) -> None:
     """Refuse a create that names nothing to make a model of, or what cannot be made (spec a.18)."""
     check_name(body.model, RequestRefused("invalid model name"))
-    for path, digest in (*body.files.items(), *body.draft_files.items()):
-        if not path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
-            raise RequestRefused("file path must be relative")
-        Digest.parse(digest)
-    unserved = ("adapters", "quantize", "quantization", "renderer", "parser", "requires", "remote_host")
-    for name in unserved:
-        if getattr(body, name):
-            raise RequestRefused(f"{name} is not supported by this server yet")
-    if not body.base and not body.files:
+    for files in (body.files, body.draft_files, body.adapters, body.imatrix):
+        for path, digest in files.items():
+            if not is_relative(path):
+                raise RequestRefused("file path must be relative")
+            Digest.parse(digest)
+    if body.remote_host:
+        raise RequestRefused("remote_host is not supported by this server yet")
+    if body.path and not body.modelfile:
+        raise RequestRefused("the server opens no path that a client names: send the text as 'modelfile'")
+    if not body.base and not body.files and not body.modelfile:
         raise RequestRefused("neither 'from' or 'files' was specified")

@@ -12,6 +12,7 @@ from corral.api.errors import RequestRefused
 from corral.api.keys import caller, workbench
 from corral.api.ollama.checks import check_create
 from corral.api.ollama.generate import NDJSON
+from corral.api.ollama.legacy import from_modelfile
 from corral.api.ollama.replies import line, progress_object
 from corral.api.ollama.schemas import CreateBody, PullBody
 from corral.api.reply import json_reply
@@ -37,6 +38,12 @@ async def create(request: web.Request) -> web.StreamResponse:
         base=body.base or None,
         files=body.files,
         draft_files=body.draft_files,
+        adapters=body.adapters,
+        quantize=body.quantize or body.quantization,
+        imatrix=body.imatrix,
+        renderer=body.renderer,
+        parser=body.parser,
+        requires=body.requires,
         template=body.template,
         system=body.system,
         licenses=tuple(body.license),
@@ -44,6 +51,8 @@ async def create(request: web.Request) -> web.StreamResponse:
         messages=tuple(message.to_message() for message in body.messages),
         caller=caller(request, body.model),
     )
+    if body.modelfile:
+        verb = from_modelfile(verb, body.modelfile)
     return await _report(request, workbench(request).create(verb), stream=body.stream)
 
 

@@ -110,7 +110,11 @@ class PullBody(NamedModel):
 
 
 class CreateBody(NamedModel):
-    """`POST /api/create`. What is listed last is not made yet, and refused where it is asked for."""
+    """`POST /api/create`.
+
+    `imatrix` is ours: the file that says which columns matter when weights are quantized. `modelfile` is what clients
+    sent up to Ollama 0.5.4, `path` where they had it from.
+    """
 
     go_name: ClassVar[str] = "CreateRequest"
     stream: bool = True
@@ -122,14 +126,16 @@ class CreateBody(NamedModel):
     license: list[str] = Field(default_factory=list)
     parameters: dict[str, Any] = Field(default_factory=dict)
     messages: list[WireMessage] = Field(default_factory=list)
-
-    adapters: dict[str, Any] = Field(default_factory=dict)
+    adapters: dict[str, str] = Field(default_factory=dict)
+    imatrix: dict[str, str] = Field(default_factory=dict)
     quantize: str = ""
     quantization: str = ""
     renderer: str = ""
     parser: str = ""
     requires: str = ""
     remote_host: str = ""
+    modelfile: str = ""
+    path: str = ""
 
     @field_validator("license", mode="before")
     @classmethod

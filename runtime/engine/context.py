@@ -273,6 +273,7 @@ def _new_context(model: Model, load: Load, num_slots: int, whole_window: bool, l
     pointer = c.llama_init_from_model(model.pointer, params)
     if not pointer:
         raise LoadError(log.last_errors() or "llama.cpp could not reserve the context")
+    model.put_adapters_on(pointer)
     return pointer
 
 

@@ -79,6 +79,33 @@ class Model:
         self.first_token = max(0, int(c.llama_vocab_bos(vocab)))
         self.pooling = self._number("pooling_type", c.LLAMA_POOLING_TYPE_UNSPECIFIED)
         self.ranks = self.pooling == c.LLAMA_POOLING_TYPE_RANK
+        self._adapters: list[Any] = []
+        self._scales: list[float] = []
+
+    def add_adapter(self, path: str, scale: float, log: EngineLog) -> None:
+        """Read a LoRA adapter that all contexts made from now on compute with.
+
+        llama.cpp wants adapters read before the first context is made, and frees them with the model. Raises LoadError.
+        """
+        if not os.path.isfile(path):
+            raise LoadError(f"adapter file {path} does not exist")
+        pointer = c.llama_adapter_lora_init(self.pointer, os.fsencode(path))
+        if not pointer:
+            raise LoadError(f"the adapter does not fit the model: {log.last_errors() or 'llama.cpp refused it'}")
+        if c.llama_adapter_get_alora_n_invocation_tokens(pointer) > 0:
+            raise LoadError("adapters that wait for a word to be activated (aLoRA) are not supported")
+        self._adapters.append(pointer)
+        self._scales.append(scale)
+
+    def put_adapters_on(self, context: Any) -> None:
+        """Have a context compute with the adapters. Raises LoadError."""
+        count = len(self._adapters)
+        if not count:
+            return
+        pointers = (c.llama_adapter_lora_p_ctypes * count)(*self._adapters)
+        scales = (ctypes.c_float * count)(*self._scales)
+        if c.llama_set_adapters_lora(context, pointers, count, scales) != 0:
+            raise LoadError("llama.cpp could not put the adapter on the model")
 
     @property
     def memory_kind(self) -> MemoryKind:

@@ -34,6 +34,8 @@ def load_model(
     free_before = devices.free_bytes()
     params = ModelParams(load, devices)
     model = Model(load.path, params.struct, log, _progress(send))
+    for adapter in load.adapters:
+        model.add_adapter(adapter.path, adapter.scale, log)
     context = PooledContext(model, load, log) if load.embedding else Context(model, load, log)
     gpu_layers = log.offloaded_layers
     draft_model: DraftModel | None = None
@@ -65,10 +67,15 @@ def open_shelf(load: Load, context: Context) -> Shelf | None:
     """Return where this model's sequences are kept on disk, None where they are not."""
     if not load.shelf:
         return None
-    path = Path(load.path)
-    weights = path.name if path.name.startswith(_NAMED_BY_DIGEST) else f"{path.name} {path.stat().st_mtime_ns}"
     settings = f"{llama_cpp.__version__} {load.kv_type} {context.copies} {load.flash_attention}"
+    for adapter in load.adapters:
+        settings += f" {_identity(Path(adapter.path))} {adapter.scale}"
+    weights = _identity(Path(load.path))
     return Shelf(Path(load.shelf), load.shelf_bytes, weights, settings, whole=not context.shares)
+
+
+def _identity(path: Path) -> str:
+    return path.name if path.name.startswith(_NAMED_BY_DIGEST) else f"{path.name} {path.stat().st_mtime_ns}"
 
 
 def _progress(send: Callable[[FromRunner], None]) -> Callable[[float], bool]:

@@ -38,6 +38,7 @@ class PooledContext:
         self.pointer = c.llama_init_from_model(model.pointer, params)
         if not self.pointer:
             raise LoadError(log.last_errors() or "llama.cpp could not reserve the context")
+        model.put_adapters_on(self.pointer)
         self._memory = c.llama_get_memory(self.pointer)
         width = c.llama_model_n_cls_out if model.ranks else c.llama_model_n_embd_out
         self._width = int(width(model.pointer))

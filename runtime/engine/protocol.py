@@ -97,6 +97,13 @@ class Placement(msgspec.Struct, frozen=True):
     needs_bytes: int = 0
 
 
+class Adapter(msgspec.Struct, frozen=True):
+    """A LoRA adapter to put on a model: a GGUF file, and what its change is multiplied by."""
+
+    path: str
+    scale: float = 1.0
+
+
 class Load(msgspec.Struct, frozen=True, tag="load"):
     """Load a model; the first message a runner gets.
 
@@ -107,7 +114,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     sliding-window model keep what its window has left behind (more memory, more prompts reused); None weighs it.
     `embedding` is for a model that only embeds or ranks: nothing is reserved for generating. `draft_path` is a small
     model that guesses what this one will say. In the folder `shelf` sequences are kept on disk when they leave memory,
-    `shelf_bytes` at most; "" keeps none.
+    `shelf_bytes` at most; "" keeps none. `adapters` change what the weights compute.
     """
 
     path: str
@@ -130,6 +137,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     kv_type_v: str = ""
     placement: Placement = Placement()
     draft_path: str = ""
+    adapters: list[Adapter] = []
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):

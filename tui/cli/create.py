@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from corral.tui.cli.errors import CommandError
 from corral.tui.cli.progress import follow
@@ -19,20 +20,40 @@ _HERE = b"FROM ."
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Where the Modelfile is."""
+    parser.add_argument(
+        "-q", "--quantize", metavar="TYPE", default="", help="Quantize the weights to this type, as q4_K_M"
+    )
+    parser.add_argument(
+        "--imatrix", metavar="FILE", default="", help="An importance matrix to quantize with, in GGUF form"
+    )
     parser.add_argument("-f", "--file", metavar="FILE", default="", help='Name of the Modelfile (default "Modelfile")')
 
 
 def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     """Read the Modelfile, send what it names, and make the model."""
     from corral.runtime.recipe import create_from_modelfile, request_from_modelfile
+    from corral.runtime.settings import is_loopback
     from corral.store.modelfile import parse
 
     path = Path(flags.file or "Modelfile").expanduser()
     folder = path.parent.absolute()
     modelfile = parse(read(path, required=bool(flags.file)))
     request_from_modelfile(arguments[0], modelfile, folder)  # a mistake is told before anything is started
+    imatrix = Path(flags.imatrix).expanduser().absolute() if flags.imatrix else None
+    if imatrix is not None and not imatrix.is_file():
+        raise CommandError(f"{flags.imatrix} is not a regular file")
+    near = is_loopback(urlsplit(cli.settings.base_url).hostname or "")
     with cli.session() as session:
-        session.run(follow(create_from_modelfile(session.client, arguments[0], modelfile, folder), sys.stderr))
+        steps = create_from_modelfile(
+            session.client,
+            arguments[0],
+            modelfile,
+            folder,
+            quantize=flags.quantize,
+            imatrix=imatrix,
+            store=cli.settings.models if session.own or near else None,
+        )
+        session.run(follow(steps, sys.stderr))
     return 0
 
 

@@ -73,6 +73,9 @@ COMMANDS = (
     Command("ps", "ps", "ps [PREFIX]", "List running models", 0, 1),
     Command("cp", "cp", "cp SOURCE DESTINATION", "Copy a model", 2, 2),
     Command("rm", "rm", "rm MODEL [MODEL...]", "Remove models", 1, -1),
+    Command("verify", "verify", "verify [MODEL...]", "Check models on disk for damage", 0, -1),
+    Command("export", "export", "export MODEL FILE", "Write a model to one file", 2, 2, ("MODELS",)),
+    Command("import", "import_model", "import FILE [MODEL]", "Read a model from such a file", 1, 2, ("MODELS",)),
     Command("help", "help", "help [COMMAND]", "Help about a command", 0, 1, ()),
 )
 

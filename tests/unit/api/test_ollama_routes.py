@@ -366,6 +366,41 @@ def test_create(served: Served) -> None:
     assert asked.draft_files == {"small.gguf": digest}
 
 
+def test_create_with_all_that_belongs_to_weights(served: Served) -> None:
+    digest = "sha256:" + "a" * 64
+    body = {
+        "model": "mine",
+        "files": {"m.gguf": digest},
+        "adapters": {"a.gguf": digest},
+        "quantize": "q4_K_M",
+        "imatrix": {"i.gguf": digest},
+        "renderer": "qwen3-coder",
+        "parser": "qwen3-coder",
+        "requires": "0.14.0",
+    }
+    assert served.lines("/api/create", body)[-1] == {"status": "success"}
+    (asked,) = served.fake.asked
+    assert isinstance(asked, CreateRequest)
+    assert (asked.adapters, asked.imatrix, asked.quantize) == ({"a.gguf": digest}, {"i.gguf": digest}, "q4_K_M")
+    assert (asked.renderer, asked.parser, asked.requires) == ("qwen3-coder", "qwen3-coder", "0.14.0")
+
+
+def test_create_as_old_clients_ask_for_it(served: Served) -> None:
+    digest = "sha256:" + "a" * 64
+    text = f"FROM @{digest}\nADAPTER /root/.ollama/models/blobs/sha256-{'a' * 64}\nSYSTEM brief\nPARAMETER seed 1\n"
+    body = {"name": "mine", "modelfile": text, "path": "Modelfile", "quantization": "Q8_0"}
+    assert served.lines("/api/create", body)[-1] == {"status": "success"}
+    (asked,) = served.fake.asked
+    assert isinstance(asked, CreateRequest)
+    assert (asked.model, asked.base, asked.system, asked.parameters) == ("mine", None, "brief", {"seed": 1})
+    assert (list(asked.files.values()), list(asked.adapters.values())) == ([digest], [digest])
+    assert asked.quantize == "Q8_0"
+    served.lines("/api/create", {"name": "mine", "modelfile": "FROM llama3.2\nMESSAGE user hi"})
+    last = served.fake.asked[-1]
+    assert isinstance(last, CreateRequest)
+    assert (last.base, last.messages) == ("llama3.2", (Message("user", "hi"),))
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
@@ -375,8 +410,19 @@ def test_create(served: Served) -> None:
         ({"files": {"x": "sha256:../x"}}, "invalid digest format"),
         ({"from": "x", "draft_files": {"../x": "sha256:" + "a" * 64}}, "file path must be relative"),
         ({"files": {"x": ""}}, "invalid digest format"),
-        ({"from": "x", "adapters": {"a": "b"}}, "adapters is not supported by this server yet"),
-        ({"from": "x", "quantize": "q4_K_M"}, "quantize is not supported by this server yet"),
+        ({"from": "x", "adapters": {"a": "b"}}, "invalid digest format"),
+        ({"from": "x", "adapters": {"../a": "sha256:" + "a" * 64}}, "file path must be relative"),
+        ({"from": "x", "remote_host": "https://x"}, "remote_host is not supported by this server yet"),
+        ({"path": "/etc/passwd"}, "the server opens no path that a client names: send the text as 'modelfile'"),
+        ({"modelfile": "SYSTEM x"}, "no FROM line"),
+        (
+            {"modelfile": "# ours\nFROM /etc/passwd"},
+            "(line 2): insecure path: /etc/passwd; upload the file and name it @sha256:...",
+        ),
+        (
+            {"modelfile": "FROM x\nADAPTER ./a.gguf"},
+            "(line 2): insecure path: ./a.gguf; upload the file and name it @sha256:...",
+        ),
     ],
 )
 def test_create_refuses(served: Served, fields: dict[str, Any], text: str) -> None:

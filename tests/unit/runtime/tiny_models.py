@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import gguf
@@ -31,15 +31,18 @@ def write_tiny(
     sharpness: float = 1.0,
     words: Sequence[str] = WORDS,
     marks: Sequence[str] = (),
+    split: int = 0,
+    added: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a model of `kind`: "full", "sliding", "recurrent", "hybrid", "experts": a mixture of them, or "ranker".
 
     "experts" has one head of 32 values, which the blocks of a quantized cache divide; the others have two of 16. A
-    higher `sharpness` makes a model surer of its words; `marks` are control tokens at the vocabulary's end.
+    higher `sharpness` makes a model surer of its words; `marks` are control tokens at the vocabulary's end. With `split`
+    that many tensors go into each of several files. What is `added` goes on top of the tensors of these names.
     """
     arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba", "hybrid": "jamba"}
     arch |= {"experts": "llama", "ranker": "qwen3"}
-    writer = gguf.GGUFWriter(path, arch[kind])
+    writer = gguf.GGUFWriter(path, arch[kind], split_max_tensors=split)
     writer.add_context_length(CTX)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
@@ -63,12 +66,48 @@ def write_tiny(
         tensors["cls.output.weight"] = _matrix(random, 2, WIDTH)
     tensors["output.weight"] = sharpness * _matrix(random, num_tokens, WIDTH)
     for name, tensor in tensors.items():
-        writer.add_tensor(name, tensor)
+        writer.add_tensor(name, tensor + (added or {}).get(name, np.float32(0)))
+    _write(writer)
+    return path
+
+
+def write_lora(path: Path, changes: Mapping[str, tuple[Tensor, Tensor]], alpha: float, arch: str = "llama") -> Path:
+    """Write an adapter that adds `alpha / rank * b @ a` to each named tensor, of its pair (a, b)."""
+    writer = gguf.GGUFWriter(path, arch)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", alpha)
+    for name, (a, b) in changes.items():
+        writer.add_tensor(f"{name}.lora_a", a)
+        writer.add_tensor(f"{name}.lora_b", b)
+    _write(writer)
+    return path
+
+
+def write_projector(path: Path) -> Path:
+    """Write what says it is a projector; it has nothing of one."""
+    writer = gguf.GGUFWriter(path, "clip")
+    writer.add_tensor("v.x", _ones(4))
+    _write(writer)
+    return path
+
+
+def write_importance(path: Path, columns: Mapping[str, Tensor], count: float) -> Path:
+    """Write an importance matrix: the sums over `count` texts of each tensor's columns."""
+    writer = gguf.GGUFWriter(path, "")
+    writer.add_type("imatrix")
+    for name, sums in columns.items():
+        writer.add_tensor(f"{name}.in_sum2", sums.reshape(1, -1))
+        writer.add_tensor(f"{name}.counts", np.full((1, 1), count, np.float32))
+    _write(writer)
+    return path
+
+
+def _write(writer: gguf.GGUFWriter) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
 
 
 def _add_vocabulary(writer: gguf.GGUFWriter, words: Sequence[str], marks: Sequence[str]) -> int:

@@ -186,6 +186,24 @@ def test_a_clone_is_hashed_itself(store: Stocked, source: Path, monkeypatch: pyt
     assert store.blobs.adopt(source) == blob
 
 
+def test_a_file_is_shared_where_that_takes_no_space(
+    store: Stocked, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clone(self: BlobWriter, handle: int) -> bool:
+        staged = self.staged()
+        staged.write_bytes(os.pread(handle, 1 << 30, 0))
+        return True
+
+    monkeypatch.setattr(BlobWriter, "clone", lambda self, handle: False)
+    assert store.blobs.share(source) is None
+    assert store.files() == set()
+    monkeypatch.setattr(BlobWriter, "clone", clone)
+    blob = store.blobs.share(source)
+    assert blob is not None
+    assert blob.digest.hex == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert store.files() == {f"blobs/sha256-{blob.digest.hex}"}
+
+
 def test_a_file_that_changes_meanwhile_is_refused(store: Stocked, source: Path) -> None:
     def shorten(_: int) -> None:
         os.truncate(source, 10)

@@ -49,6 +49,24 @@ def test_a_draft_model_is_sent_along(corral: Driver, tmp_path: Path) -> None:
     assert corral.fake.blobs[str(Digest.parse(digest))] == small
 
 
+def test_type_and_importance_matrix_are_sent(
+    corral: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.gguf").write_bytes(bytes(Gguf()))
+    (tmp_path / "imatrix.gguf").write_bytes(b"whatever it is, the server says")
+    (tmp_path / "Modelfile").write_text(
+        "FROM ./model.gguf\nRENDERER qwen3-coder\nPARSER qwen3-coder\nREQUIRES 0.14.0\n"
+    )
+    words = ("create", "mine", "-f", str(tmp_path / "Modelfile"), "-q", "q4_K_M")
+    assert corral(*words, "--imatrix", str(tmp_path / "imatrix.gguf")) == 0
+    request = request_of(corral)
+    assert (request.quantize, list(request.imatrix)) == ("q4_K_M", ["imatrix.gguf"])
+    assert (request.renderer, request.parser, request.requires) == ("qwen3-coder", "qwen3-coder", "0.14.0")
+    capsys.readouterr()
+    assert corral(*words, "--imatrix", str(tmp_path / "nope")) == 1
+    assert capsys.readouterr().err == f"Error: {tmp_path / 'nope'} is not a regular file\n"
+
+
 def test_without_a_modelfile_the_folder_is_the_model(
     corral: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
