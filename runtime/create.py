@@ -1,4 +1,4 @@
-"""Making models: from another model or from GGUF files, with their template, system, parameters and messages."""
+"""Making models: from another, from GGUF or safetensors, with their template, system, parameters and messages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from msgspec import structs
 
+from corral.runtime.conversion import Conversion
 from corral.runtime.errors import BadRequest, TemplateFailed
 from corral.runtime.library import Library
 from corral.runtime.options import parse_options
@@ -58,12 +59,22 @@ class Creator:
 
         Raises:
             BadRequest: the request contradicts itself, or a file is no GGUF.
+            ConversionError: the files are no model that can be converted.
             StoreError: a base or a blob is missing, or the disk is full.
         """
         name = ModelName.parse(request.model)
         _check(request)
         if request.base:
             parts = await self._from_model(request.base)
+        elif Conversion.is_for(request.files):
+            digests = await asyncio.to_thread(self._digests, request.files)
+            conversion = Conversion(self._blobs, digests, name.model)
+            async with contextlib.aclosing(conversion.steps()) as steps:
+                async for step in steps:
+                    yield step
+            assert conversion.made is not None
+            blob, header = conversion.made
+            parts = self._from_gguf(blob.digest, header)
         elif request.files:
             yield Progress("parsing GGUF")
             parts = await asyncio.to_thread(self._from_files, request.files)
@@ -85,7 +96,9 @@ class Creator:
         return _Parts(stored.config, layers, model.parameters)
 
     def _from_files(self, files: Mapping[str, str]) -> _Parts:
-        digest, header = self._gguf(files)
+        return self._from_gguf(*self._gguf(files))
+
+    def _from_gguf(self, digest: Digest, header: GgufHeader) -> _Parts:
         config = ModelConfig(
             model_format="gguf",
             model_family=header.architecture,
@@ -99,16 +112,22 @@ class Creator:
         """Look at the one file of a model."""
         if len(files) != 1:
             raise BadRequest("a model is made from exactly one GGUF file")
-        ((key, digest_text),) = files.items()
-        if Path(key).is_absolute() or ".." in Path(key).parts:
-            raise BadRequest("file path must be relative")
-        digest = Digest.parse(digest_text)
-        if not self._blobs.has(digest):
-            raise BlobNotFound(f"blob {digest} is not in the store; upload it first")
+        (digest,) = self._digests(files).values()
         try:
             return digest, read_header(self._blobs.path(digest))
         except NotGguf as error:
             raise BadRequest(f"supplied file was not in GGUF format: {error}") from None
+
+    def _digests(self, files: Mapping[str, str]) -> dict[str, Digest]:
+        """The blobs of uploaded files, each seen to be there."""
+        found = {}
+        for key, text in files.items():
+            if Path(key).is_absolute() or ".." in Path(key).parts:
+                raise BadRequest("file path must be relative")
+            digest = found[key] = Digest.parse(text)
+            if not self._blobs.has(digest):
+                raise BlobNotFound(f"blob {digest} is not in the store; upload it first")
+        return found
 
     def _dress(self, parts: _Parts, request: CreateRequest) -> _Parts:
         """Put on what the request says: replaced, merged or appended as spec a.18 has it."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from corral.runtime.errors import InvalidParameter
 from corral.runtime.options import parse_parameters
 from corral.runtime.verbs import Caller, Client, CreateRequest, Message, Progress
-from corral.store.errors import InvalidName, ModelfileError, NotGguf, StoreError
+from corral.store.errors import ConversionError, InvalidName, ModelfileError, NotGguf, StoreError
 from corral.store.gguf import read_header
 from corral.store.modelfile import Command, Modelfile
 from corral.store.names import Digest, ModelName
@@ -25,13 +25,14 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A Modelfile as a request. `weights` is the GGUF file it is made from; None where it names a model.
+    """A Modelfile as a request. `files` are what it is made from by the names they are sent under: a GGUF file, or a
+    folder of safetensors; none where it names a model.
 
-    `draft` is that of the model that guesses for it, None where it has none of its own.
+    `draft` is the file of the model that guesses for it, None where it has none of its own.
     """
 
     request: CreateRequest
-    weights: Path | None
+    files: Mapping[str, Path] = field(default_factory=dict)
     draft: Path | None = None
 
 
@@ -48,15 +49,17 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
     ModelName.parse(name)
     request = CreateRequest(model=name)
     lines: list[tuple[str, str]] = []
-    weights: Path | None = None
+    files: dict[str, Path] = {}
     draft: Path | None = None
     for command in modelfile.commands:
         match command.name:
             case "from":
-                if request.base is not None or weights is not None:
+                if request.base is not None or files:
                     raise ModelfileError("only one FROM is supported", command.line)
-                weights = _gguf(command, folder)
-                if weights is None:
+                files = _safetensors(command, folder)
+                if not files and (weights := _gguf(command, folder)) is not None:
+                    files = {weights.name: weights}
+                if not files:
                     _check_name(command)
                     request = replace(request, base=command.value)
             case "draft":
@@ -79,9 +82,9 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
                 _check_parameter(command)
             case _:
                 raise ModelfileError(f"{command.name.upper()} is not supported", command.line)
-    if request.base is None and weights is None:
+    if request.base is None and not files:
         raise ModelfileError("no FROM line")
-    return Recipe(replace(request, parameters=parse_parameters(lines)), weights, draft)
+    return Recipe(replace(request, parameters=parse_parameters(lines)), files, draft)
 
 
 def _check_parameter(command: Command) -> None:
@@ -89,6 +92,24 @@ def _check_parameter(command: Command) -> None:
         parse_parameters([(command.key, command.value)])
     except InvalidParameter as error:
         raise ModelfileError(str(error), command.line) from None
+
+
+def _safetensors(command: Command, folder: Path) -> dict[str, Path]:
+    """The files of the folder a line means, by their names in it; none where it has no safetensors."""
+    path = (folder / Path(command.value).expanduser()).absolute()
+    try:
+        if not path.is_dir() or not any(path.glob("*.safetensors")):
+            return {}
+    except (OSError, ValueError):
+        return {}
+    from corral.store.convert import check, files_of  # brings the gguf package, which little else needs
+
+    try:
+        files = files_of(path)
+        check(files)
+    except ConversionError as error:
+        raise ModelfileError(f"{command.value}: {error}", command.line) from None
+    return files
 
 
 def _gguf(command: Command, folder: Path) -> Path | None:
@@ -131,17 +152,17 @@ async def create_from_modelfile(
     """
     recipe = await asyncio.to_thread(request_from_modelfile, name, modelfile, folder)
     request = replace(recipe.request, caller=caller)
-    if recipe.weights is not None or recipe.draft is not None:
+    if recipe.files or recipe.draft is not None:
         yield Progress("gathering model components")
     digests: dict[Path, str] = {}
-    for path in (recipe.weights, recipe.draft):
+    for path in (*recipe.files.values(), recipe.draft):
         if path is not None:
             digests[path] = await _known_blob(client, path) or str(await asyncio.to_thread(_hash, path))
             if not await client.has_blob(digests[path]):
                 async for progress in _upload(client, path, digests[path], path.stat().st_size):
                     yield progress
-    if recipe.weights is not None:
-        request = replace(request, files={recipe.weights.name: digests[recipe.weights]})
+    if recipe.files:
+        request = replace(request, files={name: digests[path] for name, path in recipe.files.items()})
     if recipe.draft is not None:
         request = replace(request, draft_files={recipe.draft.name: digests[recipe.draft]})
     async for progress in client.create(request):

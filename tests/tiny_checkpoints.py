@@ -159,3 +159,57 @@ def _weights(family: str, rows: int) -> Tensors:
             tensors[f"{block}.mlp.down_proj.weight"] = matrix(WIDTH, FEED)
     # Numbers that BF16 has too, so that every kind of file says the same.
     return {name: (tensor.view(np.uint32) & 0xFFFF0000).view(np.float32) for name, tensor in tensors.items()}
+
+
+VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "fox", "ran", "a", "##n", "##s", "b"]
+
+
+def write_encoder(folder: Path, family: str) -> tuple[dict[str, Any], Tensors]:
+    """Write an encoder, "bert" or "nomic-bert"; returns its config and its weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(VOCAB) + "\n")
+    write_json(folder / "tokenizer_config.json", {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"})
+    random = np.random.default_rng(19)
+    tensors: Tensors = {}
+
+    def add(name: str, *shape: int, bias: bool = False) -> None:
+        middle = 1.0 if len(shape) == 1 else 0.0
+        tensors[f"{name}.weight"] = random.normal(middle, 0.2, shape).astype(np.float32)
+        if bias:
+            tensors[f"{name}.bias"] = random.normal(0, 0.2, shape[0]).astype(np.float32)
+
+    rows = len(VOCAB) + 4
+    add("embeddings.word_embeddings", rows, WIDTH)
+    add("embeddings.token_type_embeddings", 2, WIDTH)
+    if family == "nomic-bert":
+        config: dict[str, Any] = {"architectures": ["NomicBertModel"], "n_embd": WIDTH, "n_head": HEADS}
+        config |= {"n_layer": LAYERS, "n_inner": FEED, "n_positions": CTX, "layer_norm_epsilon": 1e-12}
+        config |= {"rotary_emb_base": 1000, "type_vocab_size": 2, "vocab_size": rows}
+        add("emb_ln", WIDTH, bias=True)
+        for layer in range(LAYERS):
+            block = f"encoder.layers.{layer}"
+            add(f"{block}.attn.Wqkv", 3 * WIDTH, WIDTH)
+            add(f"{block}.attn.out_proj", WIDTH, WIDTH)
+            for part, shape in (("fc11", (FEED, WIDTH)), ("fc12", (FEED, WIDTH)), ("fc2", (WIDTH, FEED))):
+                add(f"{block}.mlp.{part}", *shape)
+            add(f"{block}.norm1", WIDTH, bias=True)
+            add(f"{block}.norm2", WIDTH, bias=True)
+    else:
+        config = {"architectures": ["BertModel"], "hidden_size": WIDTH, "num_attention_heads": HEADS}
+        config |= {"num_hidden_layers": LAYERS, "intermediate_size": FEED, "max_position_embeddings": CTX}
+        config |= {"layer_norm_eps": 1e-12, "type_vocab_size": 2, "vocab_size": rows}
+        add("embeddings.position_embeddings", CTX, WIDTH)
+        add("embeddings.LayerNorm", WIDTH, bias=True)
+        add("pooler.dense", WIDTH, WIDTH, bias=True)
+        for layer in range(LAYERS):
+            block = f"encoder.layer.{layer}"
+            for part in ("query", "key", "value"):
+                add(f"{block}.attention.self.{part}", WIDTH, WIDTH, bias=True)
+            add(f"{block}.attention.output.dense", WIDTH, WIDTH, bias=True)
+            add(f"{block}.attention.output.LayerNorm", WIDTH, bias=True)
+            add(f"{block}.intermediate.dense", FEED, WIDTH, bias=True)
+            add(f"{block}.output.dense", WIDTH, FEED, bias=True)
+            add(f"{block}.output.LayerNorm", WIDTH, bias=True)
+    write_json(folder / "config.json", config)
+    write_safetensors(folder / "model.safetensors", tensors)
+    return config, tensors

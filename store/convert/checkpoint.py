@@ -207,11 +207,12 @@ def files_of(folder: Path) -> dict[str, Path]:
     """The files of a folder that a model is converted from, by their names in it (spec f.3).
 
     Raises:
-        ConversionError: the folder cannot be read, or a link in it leads elsewhere.
+        ConversionError: the folder cannot be read or has no weights, or a link in it leads elsewhere.
     """
     root = folder.resolve()
-    kinds = ("model*.safetensors", "*/model*.safetensors", "adapter_model.safetensors")
-    weights = next((some for kind in kinds if (some := _matching(folder, kind))), [])
+    weights = _matching(folder, "model*.safetensors") or _matching(folder, "adapter_model.safetensors")
+    if not weights:
+        raise ConversionError("no model*.safetensors in the folder: weights of other formats are not converted")
     others = _matching(folder, "*.json", "*/*.json", "chat_template.jinja", "tokenizer.model", "vocab.txt")
     found: dict[str, Path] = {}
     for path in (*weights, *others):

@@ -92,6 +92,15 @@ def convert(
     return Converted(family.arch_name, parameters, len(weights), size)
 
 
+def check(files: Mapping[str, Path]) -> None:
+    """Look at what can be seen without reading the weights: blocks its thread for their headers.
+
+    Raises:
+        UnsupportedArchitecture, ConversionError: as `convert` would.
+    """
+    _family(Checkpoint(files)).weights()
+
+
 def _family(checkpoint: Checkpoint) -> Family:
     named = checkpoint.config.items("architectures")
     architecture = str(named[0])[:100] if named else ""

@@ -100,6 +100,8 @@ def _header(handle: int, size: int, shown: str) -> tuple[dict[str, object], int]
         raise NotSafetensors(f"{shown} is not a safetensors file: it is too short")
     head = bytearray(8)
     _fill(handle, memoryview(head), shown)
+    if head == b"version ":
+        raise NotSafetensors(f"{shown} is a pointer of Git LFS; fetch the file it stands for")
     (length,) = struct.unpack("<Q", head)
     if length > size - 8:
         raise NotSafetensors(f"{shown} is cut off, or not a safetensors file")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.bench.conversion import conversion_figures
 from tests.bench.engine_load import load_figures
 from tests.bench.engine_loop import loop_figures
 from tests.bench.engine_prompts import chat_figures, first_token_figures, shared_prompt_figures
@@ -41,6 +42,7 @@ GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
     embedding_figures,
     load_figures,
     loop_figures,
+    conversion_figures,
 )
 
 
