@@ -44,7 +44,7 @@ def _bytes(tensor: NDArray[np.float32], kind: str) -> bytes:
 
 def write_sharded(folder: Path, tensors: Tensors, kind: str, shards: int) -> None:
     """Write tensors in several files with their index."""
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     names = list(tensors)
     for number in range(shards):
         file = f"model-{number + 1:05}-of-{shards:05}.safetensors"

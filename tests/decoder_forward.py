@@ -55,8 +55,8 @@ def next_logprobs(family: str, config: dict[str, Any], weights: dict[str, Any], 
     logits: Array = w.get("lm_head.weight", w["model.embed_tokens.weight"]) @ last
     if cap := config.get("final_logit_softcapping"):
         logits = np.tanh(logits / cap) * cap
-    top = logits.max()
-    return logits - top - math.log(np.exp(logits - top).sum())
+    shifted: Array = logits - logits.max()
+    return np.asarray(shifted - math.log(np.exp(shifted).sum()), np.float64)
 
 
 def _queries(w: dict[str, Array], name: str, h: Array, wide: int, narrow: int) -> list[Array]:
@@ -68,8 +68,10 @@ def _queries(w: dict[str, Array], name: str, h: Array, wide: int, narrow: int) -
 def _feed(w: dict[str, Array], block: str, h: Array, gemma: bool) -> Array:
     def act(x: Array) -> Array:
         if gemma:
-            return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-        return x / (1 + np.exp(-x))
+            bent: Array = x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        else:
+            bent = x / (1 + np.exp(-x))
+        return bent
 
     def gated(gate: Array, up: Array, down: Array, rows: Array) -> Array:
         bent: Array = act(rows @ gate.T) * (rows @ up.T)
@@ -83,8 +85,8 @@ def _feed(w: dict[str, Array], block: str, h: Array, gemma: bool) -> Array:
             chosen = np.argsort(scores)[-2:]
             shares = np.exp(scores[chosen] - scores.max())
             for expert, share in zip(chosen, shares / shares.sum(), strict=True):
-                parts = (w[f"{moe}.experts.{expert}.{part}.weight"] for part in ("w1", "w3", "w2"))
-                out[row] += share * gated(*parts, values)
+                gate, up, down = (w[f"{moe}.experts.{expert}.{part}.weight"] for part in ("w1", "w3", "w2"))
+                out[row] += share * gated(gate, up, down, values)
         return out
     down = w[f"{block}.mlp.down_proj.weight"]
     if f"{block}.mlp.gate_up_proj.weight" in w:

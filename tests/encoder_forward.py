@@ -54,7 +54,8 @@ def embedding(config: dict[str, Any], weights: dict[str, Any], tokens: list[int]
 def _attended(q: Array, k: Array, v: Array, heads: int) -> Array:
     q, k, v = (one.reshape(len(one), heads, -1) for one in (q, k, v))
     scores = np.exp(np.einsum("qhd,khd->hqk", q, k) / math.sqrt(q.shape[-1]))
-    return np.einsum("hqk,khd->qhd", scores / scores.sum(-1, keepdims=True), v).reshape(len(q), -1)
+    seen: Array = np.einsum("hqk,khd->qhd", scores / scores.sum(-1, keepdims=True), v)
+    return seen.reshape(len(q), -1)
 
 
 def _turned(x: Array, heads: int, base: float) -> Array:

@@ -151,12 +151,12 @@ class Checkpoint:
             return None
         try:
             with path.open("rb") as file:
-                data = file.read(_LARGEST_JSON + 1)
+                # A buffer is made for as much as may be asked for, so the size is looked at first.
+                if (size := os.fstat(file.fileno()).st_size) > _LARGEST_JSON:
+                    raise ConversionError(f"{name} is too large")
+                return file.read(size)
         except OSError as error:
             raise ConversionError(f"cannot read {name}: {error.strerror}") from error
-        if len(data) > _LARGEST_JSON:
-            raise ConversionError(f"{name} is too large")
-        return data
 
     def need(self, name: str) -> Config:
         """The object a file holds that must be there.
