@@ -29,7 +29,7 @@ class Bert(Family):
         writer.add_layer_norm_eps(config.real("layer_norm_eps", "layer_norm_epsilon", default=1e-12))
         writer.add_causal_attention(False)
         writer.add_token_type_count(config.number("type_vocab_size", default=2))
-        if "modules.json" not in self.checkpoint.files:
+        if "1_Pooling/config.json" not in self.checkpoint.files:
             writer.add_pooling_type(gguf.PoolingType.MEAN)
         return []
 

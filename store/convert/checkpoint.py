@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 
 from corral.store.convert.safetensors import StoredTensor, read_tensors
@@ -216,7 +216,7 @@ def files_of(folder: Path) -> dict[str, Path]:
     others = _matching(folder, "*.json", "*/*.json", "chat_template.jinja", "tokenizer.model", "vocab.txt")
     found: dict[str, Path] = {}
     for path in (*weights, *others):
-        name = str(PurePosixPath(path.relative_to(folder)))
+        name = path.relative_to(folder).as_posix()
         real = Path(os.path.realpath(path))
         if not real.is_relative_to(root):
             raise ConversionError(f"insecure path: {name} is a link that leaves the folder")

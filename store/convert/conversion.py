@@ -119,6 +119,8 @@ def _name(checkpoint: Checkpoint) -> str:
 
 def _add_pooling(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:
     """How an embedder makes one vector of many, as sentence-transformers' `1_Pooling/config.json` says."""
+    if ".Dense" in (checkpoint.text("modules.json") or ""):
+        raise ConversionError("modules.json has a dense layer after pooling, which is not supported")
     pooling = checkpoint.json("1_Pooling/config.json")
     if pooling is None:
         return

@@ -66,8 +66,7 @@ class TokenTable:
         special = token.special or looks_special
         # Text that is the user's to write stands for itself: SentencePiece's sign for a space is one there.
         text = token.text if special else token.text.replace("▁", " ")
-        number = self.numbers.get(token.text)
-        if number is not None and number != token.number:
+        if any(self.numbers.get(one, token.number) != token.number for one in (token.text, text)):
             return  # a list that renumbers what the vocabulary has: the vocabulary's number is what was trained
         self.put(token.number, text, TokenKind.CONTROL if special else TokenKind.USER_DEFINED, -1000.0)
 

@@ -12,7 +12,7 @@ import pytest
 from corral.runtime.conversion import Conversion
 from corral.runtime.recipe import create_from_modelfile, request_from_modelfile
 from corral.runtime.settings import Settings
-from corral.runtime.verbs import CreateRequest, GenerateRequest
+from corral.runtime.verbs import ChatRequest, CreateRequest, GenerateRequest, Message
 from corral.runtime.workbench import Workbench
 from corral.store.blobs import BlobStore
 from corral.store.errors import BlobNotFound, ConversionError, ModelfileError, ModelNotFound
@@ -96,3 +96,13 @@ def test_a_folder_is_looked_at_before_it_is_sent(tmp_path: Path) -> None:
     (folder / "extra.json").symlink_to(tmp_path / "secret.json")
     with pytest.raises(ModelfileError, match=r"insecure path: extra\.json"):
         request_from_modelfile("mine", parse("FROM ./published"), tmp_path)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+async def test_a_converted_chat_model_takes_chats(workbench: Workbench, tmp_path: Path, family: str) -> None:
+    write_family(tmp_path / "published", family, "BF16")
+    async for _ in create_from_modelfile(workbench, "mine", parse("FROM published"), tmp_path):
+        pass
+    request = ChatRequest("mine", (Message("user", "the fox"),), {"num_predict": 2})
+    chunks = [one async for one in workbench.chat(request)]
+    assert chunks[-1].stats.prompt_tokens > 3

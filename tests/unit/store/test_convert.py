@@ -18,11 +18,11 @@ from corral.store.convert import FloatType, convert, convert_adapter
 from corral.store.convert.bpe import pre_tokenizer
 from corral.store.convert.checkpoint import Checkpoint, Config
 from corral.store.convert.sentencepiece import sentencepiece_vocabulary, vocabulary_from_merges
-from corral.store.convert.vocabulary import TokenKind
+from corral.store.convert.vocabulary import AddedToken, TokenKind, TokenTable
 from corral.store.errors import ConversionError, UnsupportedArchitecture
 from corral.store.gguf import GgufArray, read_header
 from tests.checkpoints import LLAMA3_SPLIT, byte_level_tokenizer, sentencepiece_model, write_json, write_safetensors
-from tests.tiny_checkpoints import HEAD, HEADS, KV_HEADS, PIECES, WIDTH, write_family
+from tests.tiny_checkpoints import HEAD, HEADS, KV_HEADS, PIECES, WIDTH, write_encoder, write_family
 
 
 def changed(path: Path, **changes: object) -> None:
@@ -214,6 +214,37 @@ def test_tokens_that_clash_are_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "a" / "tokenizer.json", value)
     with pytest.raises(ConversionError, match="a merge that is no pair"):
         convert(tmp_path / "a", io.BytesIO())
+
+
+def test_how_an_embedder_pools(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    write_encoder(folder, "bert")
+    (folder / "1_Pooling").mkdir()
+    for pooling, number in (({"pooling_mode_cls_token": True}, 2), ({"pooling_mode_mean_tokens": True}, 1)):
+        write_json(folder / "1_Pooling" / "config.json", pooling)
+        convert(folder, tmp_path / "m.gguf")
+        assert read_header(tmp_path / "m.gguf").number("bert.pooling_type") == number
+    write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_max_tokens": True})
+    with pytest.raises(ConversionError, match="pools in a way"):
+        convert(folder, io.BytesIO())
+    write_json(folder / "modules.json", [{"type": "sentence_transformers.models.Dense", "path": "2_Dense"}])
+    with pytest.raises(ConversionError, match="a dense layer after pooling"):
+        convert(folder, io.BytesIO())
+
+
+def test_added_tokens_stand_where_they_say() -> None:
+    table = TokenTable(8)
+    for number, text in enumerate(["a", "▁▁", " ", "b"]):
+        table.put(number, text, TokenKind.NORMAL)
+    table.put_added(AddedToken(1, "▁▁", False))  # the user's own spaces
+    table.put_added(AddedToken(3, "▁", False))  # a space is there already
+    table.put_added(AddedToken(5, "<|end|>", False))
+    table.put_added(AddedToken(9, "<|far|>", True))  # behind the last embedding
+    assert table.filled() == ["a", "  ", " ", "b", "[PAD4]", "<|end|>", "[PAD6]", "[PAD7]"]
+    assert table.kinds[1] is TokenKind.USER_DEFINED
+    assert table.kinds[5] is TokenKind.CONTROL
+    with pytest.raises(ConversionError, match="the token 'a' twice: 0 and 6"):
+        table.put(6, "a", TokenKind.NORMAL)
 
 
 def write_adapter(folder: Path, rank: int = 4, rows: int = HEADS * HEAD) -> dict[str, np.ndarray[Any, Any]]:
