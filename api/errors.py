@@ -83,6 +83,7 @@ _STATUS: Mapping[type[Exception], int] = {
     store.StoreReadOnly: 500,
     store.SourceError: 500,
     store.ArchiveError: 400,
+    store.ConversionError: 400,
     store.StoreError: 500,
     run.BadRequest: 400,
     run.InvalidFormat: 500,  # Ollama's own status for it (spec a.7)

@@ -75,14 +75,26 @@ def is_relative(path: str) -> bool:
     return bool(path) and not (PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path)
 
 
-def _read(blobs: BlobStore, files: Mapping[str, str]) -> list[File]:
-    found = []
+def blobs_of(blobs: BlobStore, files: Mapping[str, str]) -> dict[str, Digest]:
+    """Return the blobs of uploaded files, each seen to be there.
+
+    Raises:
+        BadRequest: a name leads out of its folder.
+        InvalidDigest, BlobNotFound: a file is not in the store.
+    """
+    found = {}
     for key, text in files.items():
         if not is_relative(key):
             raise BadRequest("file path must be relative")
-        digest = Digest.parse(text)
+        digest = found[key] = Digest.parse(text)
         if not blobs.has(digest):
             raise BlobNotFound(f"blob {digest} is not in the store; upload it first")
+    return found
+
+
+def _read(blobs: BlobStore, files: Mapping[str, str]) -> list[File]:
+    found = []
+    for digest in blobs_of(blobs, files).values():
         try:
             found.append((digest, read_header(blobs.path(digest))))
         except NotGguf as error:

@@ -1,4 +1,4 @@
-"""Making models: from another model or from GGUF files, with their template, system, parameters and messages."""
+"""Making models: from another, from GGUF or safetensors, with their template, system, parameters and messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from msgspec import structs
 
-from corral.runtime.components import Components, read_components
+from corral.runtime.components import Components, blobs_of, read_components
+from corral.runtime.conversion import Conversion
 from corral.runtime.errors import BadRequest, TemplateFailed
 from corral.runtime.library import Library
 from corral.runtime.options import parse_options
@@ -71,13 +72,22 @@ class Creator:
 
         Raises:
             BadRequest: the request contradicts itself, or a file is no GGUF.
+            ConversionError: the files are no model that can be converted.
             StoreError: a base or a blob is missing, or the disk is full.
         """
         name = ModelName.parse(request.model)
         _check(request)
         if not request.base and not request.files:
             raise BadRequest("neither 'from' or 'files' was specified")
-        if request.files:
+        if Conversion.is_for(request.files):
+            digests = await asyncio.to_thread(blobs_of, self._blobs, request.files)
+            conversion = Conversion(self._blobs, digests, name.model)
+            async with aclosing(conversion.steps()) as converting:
+                async for told in converting:
+                    yield told
+            assert conversion.made is not None
+            request = replace(request, files={"model.gguf": str(conversion.made[0].digest)})
+        elif request.files:
             yield Progress("parsing GGUF")
         components = await asyncio.to_thread(self._components, request)
         if request.base:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from corral.runtime.components import is_adapter
@@ -19,7 +19,7 @@ from corral.runtime.options import parse_parameters
 from corral.runtime.quantize import quantization_of
 from corral.runtime.verbs import Caller, Client, CreateRequest, Message, Progress
 from corral.store.blobs import BlobStore
-from corral.store.errors import InvalidName, ModelfileError, StoreError
+from corral.store.errors import ConversionError, InvalidName, ModelfileError, StoreError
 from corral.store.gguf import read_header
 from corral.store.modelfile import Command, Modelfile
 from corral.store.names import Digest, ModelName
@@ -30,13 +30,14 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A Modelfile as a request, and the GGUF files that belong to it.
+    """A Modelfile as a request, and the files that belong to it.
 
-    `files` are the weights, all parts of them where they are split, and projectors; none where it names a model.
+    `files` are the weights by the names they are sent under: GGUF files, all parts of them where they are split, and
+    projectors; or those of a folder of safetensors; none where it names a model.
     """
 
     request: CreateRequest
-    files: tuple[Path, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict)
     adapter: Path | None = None
     draft: Path | None = None
 
@@ -44,7 +45,7 @@ class Recipe:
     def paths(self) -> tuple[Path, ...]:
         """All files, each once."""
         more = [path for path in (self.adapter, self.draft) if path is not None]
-        return tuple(dict.fromkeys((*self.files, *more)))
+        return tuple(dict.fromkeys((*self.files.values(), *more)))
 
 
 def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Recipe:
@@ -62,9 +63,11 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
     for command in modelfile.commands:
         match command.name:
             case "from":
-                found = gguf_files(command, folder)
-                if found:
-                    recipe = replace(recipe, files=tuple(dict.fromkeys((*recipe.files, *found))))
+                if found := _safetensors(command, folder):
+                    recipe = replace(recipe, files={**recipe.files, **found})
+                    continue
+                if paths := gguf_files(command, folder):
+                    recipe = replace(recipe, files={**recipe.files, **named(*paths, after=recipe.files)})
                     continue
                 _check_name(command)
                 if recipe.request.base is not None:
@@ -112,6 +115,17 @@ def put_on(request: CreateRequest, modelfile: Modelfile) -> CreateRequest:
     return replace(request, parameters=parse_parameters(lines))
 
 
+def named(*files: Path | None, after: Mapping[str, Path] | None = None) -> dict[str, Path]:
+    """Return files by the names they are sent under, each once; two of one name in different folders stay two."""
+    known = dict(after or {})
+    found: dict[str, Path] = {}
+    for path in files:
+        if path is not None and path not in known.values():
+            name = f"{len(known)}/{path.name}" if known else path.name
+            known[name] = found[name] = path
+    return found
+
+
 def _check_parameter(command: Command) -> None:
     try:
         parse_parameters([(command.key, command.value)])
@@ -126,6 +140,24 @@ def _one(command: Command, folder: Path) -> Path:
         reason = f"{len(found)} files" if found else "no file"
         raise ModelfileError(f"{command.value} is {reason}", command.line)
     return found[0]
+
+
+def _safetensors(command: Command, folder: Path) -> dict[str, Path]:
+    """The files of the folder a line means, by their names in it; none where it has no safetensors."""
+    path = (folder / Path(command.value).expanduser()).absolute()
+    try:
+        if not path.is_dir() or not any(path.glob("*.safetensors")):
+            return {}
+    except (OSError, ValueError):
+        return {}
+    from corral.store.convert import check, files_of  # brings the gguf package, which little else needs
+
+    try:
+        files = files_of(path)
+        check(files)
+    except ConversionError as error:
+        raise ModelfileError(f"{command.value}: {error}", command.line) from None
+    return files
 
 
 def _check_name(command: Command) -> None:
@@ -169,20 +201,16 @@ async def create_from_modelfile(
             async for progress in _upload(client, path, digests[path], path.stat().st_size):
                 yield progress
 
-    def named(*files: Path | None) -> dict[str, str]:
-        # Two files of one name in different folders must not become one.
-        return {
-            f"{number}/{path.name}" if number else path.name: digests[path]
-            for number, path in enumerate(path for path in files if path is not None)
-        }
+    def sent(files: Mapping[str, Path]) -> dict[str, str]:
+        return {name: digests[path] for name, path in files.items()}
 
     request = replace(
         recipe.request,
         caller=caller,
-        files=named(*recipe.files),
-        adapters=named(recipe.adapter),
-        draft_files=named(recipe.draft),
-        imatrix=named(imatrix),
+        files=sent(recipe.files),
+        adapters=sent(named(recipe.adapter)),
+        draft_files=sent(named(recipe.draft)),
+        imatrix=sent(named(imatrix)),
         quantize=quantize,
     )
     async with contextlib.aclosing(client.create(request)) as steps:

@@ -76,3 +76,19 @@ class SourceError(StoreError):
 
 class ArchiveError(StoreError):
     """A file a model was to be read from is no such file, or holds what it may not."""
+
+
+class ConversionError(StoreError):
+    """Weights of another format that cannot be made into a GGUF file; the message says what is missing or unknown."""
+
+
+class NotSafetensors(ConversionError):
+    """A file that is not safetensors, or whose header lies about its size."""
+
+
+class UnsupportedArchitecture(ConversionError):
+    """A model of a family that is not converted (spec k)."""
+
+    def __init__(self, architecture: str) -> None:
+        super().__init__(f'unsupported architecture "{architecture}"')
+        self.architecture = architecture

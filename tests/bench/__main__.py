@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.bench.conversion import conversion_figures
 from tests.bench.engine_load import load_figures
 from tests.bench.engine_loop import loop_figures
 from tests.bench.engine_prompts import chat_figures, first_token_figures, shared_prompt_figures
@@ -49,6 +50,7 @@ GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
     load_figures,
     loop_figures,
     rounding_figures,
+    conversion_figures,
 )
 
 

