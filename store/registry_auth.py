@@ -6,6 +6,7 @@ without any.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -123,8 +124,9 @@ class Login:
         if self._identity.keys is not None:
             stamp = [("ts", str(int(time.time()))), ("nonce", _base64url(secrets.token_bytes(16)))]
             url = _with_query(realm, query + stamp)
+            signed = await asyncio.to_thread(sign, self._identity.keys, "GET", url)
             with contextlib.suppress(Refused):
-                return await self._ask(url, [], {"Authorization": sign(self._identity.keys, "GET", url)})
+                return await self._ask(url, [], {"Authorization": signed})
         # A registry that does not know Ollama's keys may still let everybody read.
         return await self._ask(realm, query, {})
 

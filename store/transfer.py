@@ -16,7 +16,7 @@ from typing import Protocol
 
 from corral.store.blobs import Blob
 from corral.store.disk import disk_errors
-from corral.store.errors import DigestMismatch, SourceError
+from corral.store.errors import DigestMismatch, SourceError, StoreError
 from corral.store.names import Digest
 from corral.store.partial import Partial
 from corral.store.paths import StorePaths
@@ -152,12 +152,24 @@ class Download:
         """The file to write into, or the blob that another process has made of it meanwhile."""
         assert self._key is not None
         while True:
-            partial = await asyncio.to_thread(Partial.open, self._paths, self._key, self._size, self._identity)
+            partial = await self._opened(self._key)
             if partial is not None:
                 return partial
             await asyncio.sleep(_POLL_S)
             if self._expected is not None and await asyncio.to_thread(_holds, self._paths, self._expected, self._size):
                 return Blob(self._expected, self._size)
+
+    async def _opened(self, key: Digest) -> Partial | None:
+        opening = asyncio.ensure_future(asyncio.to_thread(Partial.open, self._paths, key, self._size, self._identity))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # The thread goes on; a file that nobody closes would stay locked for as long as this process lives.
+            with contextlib.suppress(StoreError):
+                late = await opening
+                if late is not None:
+                    await asyncio.to_thread(late.close)
+            raise
 
     async def _fetch_all(self, partial: Partial) -> None:
         """Let the first connection find out how things stand, then as many as there is work for."""
@@ -258,9 +270,9 @@ class Download:
                 if reached or len(buffer) >= self._pace.write or now - written >= _WRITE_S:
                     await self._write(partial, segment, buffer, stop)
                     buffer, written = bytearray(), now
+                self._measure(segment, segment.position + len(buffer) - began_at, now - started)
                 if reached:
                     break
-                self._measure(segment, segment.position + len(buffer) - began_at, now - started)
         except Again as error:
             failure = error
         if buffer:
@@ -270,9 +282,7 @@ class Download:
 
     def _measure(self, segment: _Segment, received: int, elapsed_s: float) -> None:
         """Notice a connection that crawls while others run, which a new one often cures."""
-        if elapsed_s < _LEAST_MEASURED_S:
-            return
-        rate = received / elapsed_s
+        rate = received / max(elapsed_s, _LEAST_MEASURED_S)
         self._best_rate = max(self._best_rate, rate)
         if (
             elapsed_s >= self._patience.slow_s

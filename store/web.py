@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import ipaddress
 import socket
+import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -116,6 +118,7 @@ class Web:
             Again: nobody answers, or the connection breaks, also while the body is read.
             SourceError: the address, or one it leads to, is not to be asked.
         """
+        await _imported("httpx")
         import httpx
 
         start, sent = url, dict(headers)
@@ -139,6 +142,12 @@ class Web:
         except (httpx.InvalidURL, httpx.DecodingError, UnicodeError) as error:
             raise SourceError(f"{_host(start)} leads to an address that is none") from error
         raise SourceError(f"{_host(start)} redirects without end")
+
+
+async def _imported(name: str) -> None:
+    """Import in a thread what would hold up the loop for a tenth of a second."""
+    if name not in sys.modules:
+        await asyncio.to_thread(importlib.import_module, name)
 
 
 async def check(response: httpx.Response) -> None:

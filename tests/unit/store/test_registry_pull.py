@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-import json
-import random
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
-from corral.store.errors import DigestMismatch, NoSpace, SourceError
+from corral.store.errors import DigestMismatch, SourceError
 from corral.store.names import Digest, ModelName
-from corral.store.progress import Progress
 from corral.store.registry import Mirror, Registries
 from corral.store.registry_auth import Identity
 from corral.store.retry import Patience, RateLimit
 from corral.store.sources.registry import RegistrySource
-from corral.store.transfer import Pace
-from tests.fakes.registry import DOCKER, FakeRegistry, digest_of
+from tests.fakes.registry import FakeRegistry, digest_of
+from tests.unit.store.pulling import HASTE, SMALL, WEIGHTS, pull
 from tests.unit.store.stocked import Stocked
 from tests.waiting import until
-
-WEIGHTS = random.Random(1).randbytes(600_000)
-HASTE = Patience(tries=4, first_s=0.001, longest_s=0.002, stall_s=10.0, slow_s=10.0)
-SMALL = Pace(connections=4, request=64_000, least_split=16_000, write=16_000)
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[FakeRegistry]:
-    async with FakeRegistry().served() as registry:
-        registry.add("library/tiny:latest", WEIGHTS)
-        yield registry
-
-
-@pytest.fixture
-async def source(store: Stocked) -> AsyncIterator[RegistrySource]:
-    source = RegistrySource(store.blobs, Registries(), patience=HASTE, pace=SMALL)
-    yield source
-    await source.close()
-
-
-async def pull(source: RegistrySource, registry: FakeRegistry, name: str = "library/tiny") -> list[Progress]:
-    return [step async for step in source.pull(f"{registry.base}/{name}", insecure=True)]
 
 
 def kept(registry: FakeRegistry) -> ModelName:
@@ -320,79 +296,6 @@ async def test_what_is_not_there_is_said_in_ollamas_words(
     assert store.files() == set()
 
 
-CONFIG = {"mediaType": "application/vnd.docker.container.image.v1+json", "digest": "sha256:" + "a" * 64, "size": 5}
-LAYER = {"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:" + "b" * 64, "size": 5}
-HOSTILE = {
-    "no json": b"<html>",
-    "bom": b"\xef\xbb\xbf{}",
-    "null": b"null",
-    "nothing": b"{}",
-    "layers null": json.dumps({"config": CONFIG, "layers": None}).encode(),
-    "empty layer": json.dumps({"config": CONFIG, "layers": [{}]}).encode(),
-    "no config": json.dumps({"layers": [LAYER]}).encode(),
-    "nested": b"[" * 100_000,
-    "too long": b" " * (5 << 20),
-    "many layers": json.dumps({"config": CONFIG, "layers": [LAYER] * 20_001}).encode(),
-    "negative": json.dumps({"config": CONFIG, "layers": [{**LAYER, "size": -1}]}).encode(),
-    "huge": json.dumps({"config": CONFIG, "layers": [{**LAYER, "size": 2**63}]}).encode(),
-    "text size": json.dumps({"config": CONFIG, "layers": [{**LAYER, "size": "5"}]}).encode(),
-    "two sizes": json.dumps({"config": CONFIG, "layers": [LAYER, {**LAYER, "size": 6}]}).encode(),
-    "large text": json.dumps(
-        {
-            "config": CONFIG,
-            "layers": [{**LAYER, "mediaType": "application/vnd.ollama.image.template", "size": 1 << 40}],
-        }
-    ).encode(),
-    "no model": json.dumps({"config": CONFIG, "layers": [{**LAYER, "mediaType": "application/x-tar"}]}).encode(),
-    **{
-        f"{where} {digest!r}": json.dumps(
-            {
-                "config": {**CONFIG, **({"digest": digest} if where == "config" else {})},
-                "layers": [{**LAYER, **({"digest": digest} if where == "layer" else {})}],
-            }
-        ).encode()
-        for where in ("config", "layer")
-        for digest in (
-            "../../../../tmp/pwn",
-            "sha256:../..",
-            "sha256:" + "a" * 63,
-            "sha256:" + "a" * 65,
-            "sha256:" + "a" * 64 + "\n",
-            "md5:" + "a" * 32,
-        )
-    },
-}
-
-
-@pytest.mark.parametrize("manifest", HOSTILE.values(), ids=HOSTILE.keys())
-async def test_hostile_manifests_are_refused(
-    source: RegistrySource, registry: FakeRegistry, store: Stocked, manifest: bytes
-) -> None:
-    registry.manifests["library/tiny:latest"] = manifest
-    with pytest.raises(SourceError):
-        await pull(source, registry)
-    assert registry.blob_requests() == []
-    assert store.files() == set()
-
-
-async def test_a_shared_digest_is_checked(source: RegistrySource, registry: FakeRegistry, store: Stocked) -> None:
-    same = {**LAYER, "digest": digest_of(b"right"), "mediaType": CONFIG["mediaType"]}
-    registry.blobs[digest_of(b"right")] = b"wrong"
-    body = {"config": same, "layers": [{**same, "mediaType": LAYER["mediaType"]}]}
-    registry.manifests["library/tiny:latest"] = json.dumps(body).encode()
-    with pytest.raises(DigestMismatch):
-        await pull(source, registry)
-    assert store.files() == set()
-
-
-async def test_what_does_not_fit_is_not_begun(source: RegistrySource, registry: FakeRegistry, store: Stocked) -> None:
-    body = {"config": CONFIG, "layers": [{**LAYER, "size": 1 << 60}]}
-    registry.manifests["library/tiny:latest"] = json.dumps(body).encode()
-    with pytest.raises(NoSpace, match="not enough disk space"):
-        await pull(source, registry)
-    assert registry.blob_requests() == []
-
-
 async def test_what_a_newer_model_does_not_need_goes(
     source: RegistrySource, registry: FakeRegistry, store: Stocked
 ) -> None:
@@ -437,16 +340,51 @@ async def test_a_rate_limit_slows_down(source: RegistrySource, registry: FakeReg
     assert sum(booked) >= len(WEIGHTS)
 
 
-async def test_a_manifest_that_is_not_its_digest(source: RegistrySource, store: Stocked) -> None:
-    from aiohttp import web
+async def test_leaving_at_any_moment_leaves_no_lock(
+    source: RegistrySource, registry: FakeRegistry, store: Stocked
+) -> None:
+    """Also while the file is being opened in a thread, whose work cannot be taken back."""
+    for turns in range(12):
+        task = asyncio.create_task(pull(source, registry))
+        for _ in range(turns * 7):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    async with asyncio.timeout(20):
+        await pull(source, registry)
+    assert whole(store, registry)
 
-    class Lying(FakeRegistry):
-        async def _manifest(self, request: web.Request, name: str) -> web.StreamResponse:
-            headers = {"Docker-Content-Digest": "sha256:" + "0" * 64}
-            return web.Response(body=self.manifests[name], content_type=DOCKER, headers=headers)
 
-    async with Lying().served() as registry:
-        registry.add("library/tiny:latest", b"x")
-        with pytest.raises(SourceError, match="the manifest is not sha256:0000"):
-            await pull(source, registry)
-    assert store.files() == set()
+async def test_a_crawling_connection_is_given_up_for_a_new_one(store: Stocked) -> None:
+    class Crawling(FakeRegistry):
+        """Its first answer for the second half comes a byte at a time."""
+
+        crawled = 0
+
+        async def _blob(self, request: web.Request, digest: str) -> web.StreamResponse:
+            first = int(request.headers.get("Range", "bytes=0-")[6:].partition("-")[0])
+            if first < 300_000 or self.crawled or digest != digest_of(WEIGHTS):
+                return await super()._blob(request, digest)
+            self.crawled += 1
+            response = web.StreamResponse(status=206)
+            last = int(request.headers["Range"].rpartition("-")[2])
+            response.headers["Content-Range"] = f"bytes {first}-{last}/{len(WEIGHTS)}"
+            response.content_length = last + 1 - first
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionError):
+                for at in range(first, last + 1):
+                    await response.write(WEIGHTS[at : at + 1])
+                    await asyncio.sleep(0.02)
+            return response
+
+    quick = Patience(tries=4, first_s=0.001, longest_s=0.002, stall_s=10.0, slow_s=0.3)
+    async with Crawling().served() as registry:
+        registry.add("library/tiny:latest", WEIGHTS)
+        source = RegistrySource(store.blobs, Registries(), patience=quick, pace=SMALL)
+        source_pace = source.pull(f"{registry.base}/library/tiny", insecure=True)
+        async with asyncio.timeout(20):
+            async for _ in source_pace:
+                pass
+        await source.close()
+        assert registry.crawled == 1
+        assert whole(store, registry)
