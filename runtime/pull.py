@@ -9,7 +9,7 @@ from corral.runtime.create import Creator
 from corral.runtime.verbs import CreateRequest, Progress
 from corral.store.blobs import BlobStore
 from corral.store.errors import SourceError
-from corral.store.registry import Registries
+from corral.store.registries import Registries
 from corral.store.retry import RateLimit
 from corral.store.sources import Fetched
 from corral.store.sources.pypi import PREFIX, PypiSource

@@ -18,11 +18,10 @@ from corral.runtime.errors import BadRequest, InvalidOption, InvalidParameter
 from corral.runtime.load_options import kv_types
 from corral.runtime.memory import WHOLE_KV_TYPES
 from corral.runtime.options import OPTIONS, Kind, parse_options, parse_parameters
+from corral.store.addresses import origin_of
 from corral.store.errors import SourceError
 from corral.store.paths import default_root
-from corral.store.registry import Mirror, Registries
-from corral.store.registry_auth import Identity
-from corral.store.web import origin_of
+from corral.store.registries import Identity, Mirror, Registries
 
 DEFAULT_PORT = 11434
 DEFAULT_PROMPT_CACHE = 256 * 10**6

@@ -16,7 +16,8 @@ from corral.store.errors import InvalidName, SourceError
 from corral.store.manifests import Layer, ManifestStore, decode_manifest
 from corral.store.names import ModelName
 from corral.store.progress import Progress
-from corral.store.registry import MANIFEST_TYPE, Registries, Repository
+from corral.store.registries import Registries
+from corral.store.registry import MANIFEST_TYPE, Repository
 from corral.store.retry import Again, Attempts, Patience
 from corral.store.sources.registry import scheme_of
 from corral.store.web import Refused, Web

@@ -11,17 +11,19 @@ import contextlib
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from corral.store.addresses import origin_of
 from corral.store.errors import BrokenManifest, InvalidDigest, SourceError
 from corral.store.manifests import LONGEST_JSON_BYTES, Layer, Manifest, MediaType, decode_manifest
-from corral.store.names import DEFAULT_HOST, Digest, ModelName
+from corral.store.names import Digest, ModelName
 from corral.store.ranges import Span
-from corral.store.registry_auth import Identity, Login
+from corral.store.registries import Identity
+from corral.store.registry_auth import Login
 from corral.store.retry import Again, Attempts, Patience
 from corral.store.transfer import Body
-from corral.store.web import Refused, Web, check, origin_of, read
+from corral.store.web import Refused, Web, check, read
 
 if TYPE_CHECKING:
     import httpx
@@ -35,36 +37,6 @@ _LONGEST_TYPE = 256
 _BULK = {MediaType.MODEL, MediaType.PROJECTOR, MediaType.ADAPTER, MediaType.TENSOR, MediaType.DRAFT, MediaType.EMBED}
 _LARGEST_TEXT = 16 << 20
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
-
-
-@dataclass(frozen=True, slots=True)
-class Mirror:
-    """Another place that has the models of the registry `host`; `url` with its scheme, without a path."""
-
-    host: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Registries:
-    """Which registries are asked, and as whom.
-
-    `default` stands in for registry.ollama.ai where it is set; `mirrors` are asked before the registry they are for.
-    """
-
-    default: str = ""
-    mirrors: tuple[Mirror, ...] = ()
-    identity: Identity = field(default_factory=Identity)
-
-    def bases(self, name: ModelName, scheme: str) -> tuple[str, ...]:
-        """The addresses to ask for a model, in order."""
-        host = name.host.lower()
-        own = self.default if host == DEFAULT_HOST and self.default else f"{scheme}://{name.host}"
-        return (*(mirror.url for mirror in self.mirrors if mirror.host.lower() == host), own)
-
-    def trusts(self, base: str) -> bool:
-        """Whether the user has named this address in the settings, so that it may be without encryption."""
-        return base == self.default or any(base == mirror.url for mirror in self.mirrors)
 
 
 class Repository:

@@ -14,15 +14,16 @@ import os
 import re
 import secrets
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
 import msgspec
 
+from corral.store.addresses import origin_of
 from corral.store.disk import disk_errors
 from corral.store.errors import SourceError
-from corral.store.web import Refused, Web, check, origin_of, read
+from corral.store.registries import Identity
+from corral.store.web import Refused, Web, check, read
 
 _LONGEST_TOKEN = 64 << 10
 _LONGEST_CONFIG = 1 << 20
@@ -41,14 +42,6 @@ class _DockerLogin(msgspec.Struct, frozen=True):
 
 class _DockerConfig(msgspec.Struct, frozen=True):
     auths: dict[str, _DockerLogin] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Where the user's credentials lie: the folder of the Ollama key, and docker's `config.json`; None: nowhere."""
-
-    keys: Path | None = None
-    docker_config: Path | None = None
 
 
 class Login:

@@ -13,10 +13,11 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
+from corral.store.addresses import origin_of
 from corral.store.errors import SourceError
 from corral.store.retry import Again, Patience, retry_after_s
 
@@ -30,7 +31,6 @@ _MOST_REDIRECTS = 10
 _SHOWN_ERROR = 300
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_PORTS = {"http": 80, "https": 443}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -43,28 +43,6 @@ class Refused(SourceError):
         self.status = status
         self.message = message
         self.challenge = challenge
-
-
-def origin_of(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: what credentials belong to.
-
-    Raises:
-        SourceError: the text is no address on the web.
-    """
-    parts = _split(url)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or _PORTS[parts.scheme]
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    # A name before an @ is how one host is made to look like another.
-    if not usable or "@" in parts.netloc:
-        raise SourceError(f"not an address that can be fetched from: {url[:_SHOWN_ERROR]}")
-    return parts
 
 
 class Web:

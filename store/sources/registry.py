@@ -15,7 +15,8 @@ from corral.store.manifests import Layer, Manifest, ManifestStore
 from corral.store.names import Digest, ModelName
 from corral.store.plans import prune_after_replace
 from corral.store.progress import Progress
-from corral.store.registry import Registries, Repository, checked
+from corral.store.registries import Registries
+from corral.store.registry import Repository, checked
 from corral.store.retry import Again, Patience, RateLimit
 from corral.store.sources.url import UrlSource
 from corral.store.transfer import Download, Downloads, Pace

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from corral.store.addresses import origin_of
 from corral.store.blobs import Blob, BlobStore
 from corral.store.errors import NotGguf, SourceError
 from corral.store.gguf import read_header
@@ -21,7 +22,7 @@ from corral.store.registry import body_of
 from corral.store.retry import Again, Attempts, Patience, RateLimit
 from corral.store.sources.source import Fetched, plain_name
 from corral.store.transfer import Body, Download, Downloads, Pace
-from corral.store.web import Refused, Web, check, origin_of
+from corral.store.web import Refused, Web, check
 
 _HUGGING_FACE = frozenset({"huggingface.co", "hf.co"})
 

@@ -15,13 +15,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from corral.runtime.settings import Settings
 from corral.runtime.verbs import GenerateRequest, Progress
 from corral.runtime.workbench import Workbench
 from corral.store.errors import SourceError
-from corral.store.registry import Registries
-from corral.store.registry_auth import Identity
+from corral.store.registries import Identity, Registries
 from tests.conftest import STARTER_MODEL
 from tests.fakes.registry import FakeRegistry
 from tests.programs import CORRAL, environment, free_port
@@ -165,3 +165,22 @@ async def test_a_pull_that_is_killed_goes_on_where_it_was(tmp_path: Path, free_w
 def free_weights() -> bytes:
     """So large that a download notes how far it is before it is through."""
     return os.urandom(1 << 20) * 200
+
+
+class _Site(FakeRegistry):
+    """A host with files."""
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        return await self._blob(request, request.path)
+
+
+async def test_a_file_on_the_web_becomes_a_model(starter_gguf: Path, tmp_path: Path) -> None:
+    async with _Site(blobs={"/x/SmolLM2.gguf": starter_gguf.read_bytes()}).served() as site:
+        async with workbench(tmp_path / "models") as bench:
+            address = f"{site.base}/x/SmolLM2.gguf"
+            with pytest.raises(SourceError, match=r"^insecure protocol http$"):
+                await statuses(bench.pull(address))
+            said = await statuses(bench.pull(address, insecure=True))
+            (model,) = await bench.list_models()
+            assert said[-2:] == [f"stored as {model.name}", "success"]
+            assert (await bench.show(model.name)).details.family == "llama"

@@ -10,8 +10,7 @@ from corral.runtime import settings
 from corral.runtime.durations import FOREVER, parse_keep_alive
 from corral.runtime.errors import BadRequest
 from corral.runtime.settings import Settings
-from corral.store.registry import Mirror, Registries
-from corral.store.registry_auth import Identity
+from corral.store.registries import Identity, Mirror, Registries
 
 HOME = Path("/home/someone")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.store.registry import Registries
+from corral.store.registries import Registries
 from corral.store.sources.registry import RegistrySource
 from tests.fakes.registry import FakeRegistry
 from tests.unit.store.pulling import HASTE, SMALL, WEIGHTS

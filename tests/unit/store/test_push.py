@@ -9,7 +9,7 @@ from corral.store.errors import ModelNotFound, SourceError
 from corral.store.names import Digest, ModelName
 from corral.store.progress import Progress
 from corral.store.push import Pusher
-from corral.store.registry import Registries
+from corral.store.registries import Registries
 from corral.store.retry import Patience
 from tests.fakes.registry import FakeRegistry, digest_of
 from tests.unit.store.stocked import Stocked

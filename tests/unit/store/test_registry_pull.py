@@ -13,8 +13,7 @@ from aiohttp import web
 
 from corral.store.errors import DigestMismatch, SourceError
 from corral.store.names import Digest, ModelName
-from corral.store.registry import Mirror, Registries
-from corral.store.registry_auth import Identity
+from corral.store.registries import Identity, Mirror, Registries
 from corral.store.retry import Patience, RateLimit
 from corral.store.sources.registry import RegistrySource
 from tests.fakes.registry import FakeRegistry, digest_of

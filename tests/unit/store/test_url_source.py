@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from corral.store.errors import SourceError
-from corral.store.registry import Registries
+from corral.store.registries import Registries
 from corral.store.retry import Patience
 from corral.store.sources import Fetched
 from corral.store.sources.registry import RegistrySource

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from corral.store.addresses import origin_of
 from corral.store.errors import SourceError
 from corral.store.names import ModelName
-from corral.store.registry import Registries
+from corral.store.registries import Registries
 from corral.store.retry import Again, Patience
 from corral.store.sources.registry import RegistrySource
-from corral.store.web import Web, check_target, origin_of
+from corral.store.web import Web, check_target
 from tests.fakes.registry import FakeRegistry
 from tests.unit.store.stocked import Stocked
 
