@@ -55,7 +55,7 @@ VARIABLES = (
     Variable("SCHED_SPREAD", "Share every model among all GPUs, also one that fits on a single one"),
     Variable("PROMPT_CACHE", "Disk space for prompts that unloaded models have read (default 256MB, 0: none)"),
     Variable("REGISTRY", "Registry for names that say none (default https://registry.ollama.ai; CORRAL_... only)"),
-    Variable("MIRRORS", "Places to ask before a registry: hf.co=http://10.0.0.5:5000, comma separated (CORRAL_... only)"),
+    Variable("MIRRORS", "Places to ask before a registry, as hf.co=http://10.0.0.5:5000, ... (CORRAL_... only)"),
     Variable("LIMIT_RATE", "How fast models are fetched at most, per second, as in 10MB (CORRAL_... only)"),
     Variable("NOHISTORY", "Keep no history of prompts"),
     Variable("NOPRUNE", "Keep blobs that no model uses when a model is replaced or removed"),
