@@ -130,9 +130,25 @@ class HttpClient:
         body: dict[str, object] = {"model": model, "keep_alive": 0, "stream": False}
         await self._server.call("POST", "/api/generate", wire.AnswerLine, body, model=model)
 
-    async def pull(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+    async def pull(
+        self, model: str, *, insecure: bool = False, limit_rate: int = 0, caller: Caller | None = None
+    ) -> AsyncGenerator[Progress, None]:
         """Let the server fetch a model."""
-        async with aclosing(self._job("/api/pull", {"model": model}, model)) as steps:
+        body: dict[str, object] = {"model": model}
+        if insecure:
+            body["insecure"] = True
+        if limit_rate:
+            body["limit_rate"] = limit_rate
+        async with aclosing(self._job("/api/pull", body, model)) as steps:
+            async for step in steps:
+                yield step
+
+    async def push(
+        self, model: str, *, insecure: bool = False, caller: Caller | None = None
+    ) -> AsyncGenerator[Progress, None]:
+        """Let the server send a model to its registry."""
+        body: dict[str, object] = {"model": model, "insecure": True} if insecure else {"model": model}
+        async with aclosing(self._job("/api/push", body, model)) as steps:
             async for step in steps:
                 yield step
 

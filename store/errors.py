@@ -36,10 +36,16 @@ class BlobNotFound(StoreError):
 
 
 class DigestMismatch(StoreError):
-    """Bytes that do not hash to what they were announced as."""
+    """Bytes that do not hash to what they were announced as; `again` says in Ollama's words that they were fetched."""
 
-    def __init__(self, expected: str, actual: str) -> None:
-        super().__init__(f'digest mismatch, expected "{expected}", got "{actual}"')
+    def __init__(self, expected: str, actual: str, *, again: bool = False) -> None:
+        super().__init__(
+            f"digest mismatch, file must be downloaded again: want {expected}, got {actual}"
+            if again
+            else f'digest mismatch, expected "{expected}", got "{actual}"'
+        )
+        self.expected = expected
+        self.actual = actual
 
 
 class BrokenManifest(StoreError):

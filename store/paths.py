@@ -8,6 +8,8 @@ from pathlib import Path
 
 from corral.store.names import Digest, ModelName
 
+PARTIAL_SUFFIX, JOURNAL_SUFFIX = ".partial", ".journal"
+
 
 @dataclass(frozen=True, slots=True)
 class StorePaths:
@@ -33,6 +35,14 @@ class StorePaths:
     def blob(self, digest: Digest) -> Path:
         """Where the bytes of `digest` lie, if they are here."""
         return self.blobs / f"sha256-{digest.hex}"
+
+    def partial(self, key: Digest) -> Path:
+        """Where a download lies until it is whole. Not Ollama's own name: it would take the journal for one of its."""
+        return self.blobs / f"corral-{key.hex}{PARTIAL_SUFFIX}"
+
+    def journal(self, key: Digest) -> Path:
+        """Where it is written which bytes of a download are there."""
+        return self.blobs / f"corral-{key.hex}{JOURNAL_SUFFIX}"
 
     def manifest(self, name: ModelName) -> Path:
         """Where the manifest of `name` in exactly this spelling lies, if it is here."""

@@ -20,10 +20,12 @@ from corral.store.disk import disk_errors, locked, sync_folder
 from corral.store.errors import BrokenManifest, ModelNotFound
 from corral.store.manifests import Manifest, ManifestStore, decode_manifest, read_small
 from corral.store.names import Digest, ModelName
-from corral.store.paths import StorePaths
+from corral.store.paths import JOURNAL_SUFFIX, PARTIAL_SUFFIX, StorePaths
 
 #: What is younger may belong to somebody who has not written his manifest yet (spec h.4).
 PRUNE_GRACE_S = 3600.0
+#: What came of a download before it was interrupted is kept longer: Ollama loses it after the hour.
+PARTIAL_GRACE_S = 7 * 24 * 3600.0
 
 _DIGEST_TEXT = re.compile(rb"sha256[:-]([0-9a-fA-F]{64})")
 
@@ -138,7 +140,7 @@ def plan_prune(inventory: Inventory, now: float | None = None) -> PrunePlan:
     """
     if inventory.broken:
         return PrunePlan(inventory.paths, (), 0)
-    oldest = (time.time() if now is None else now) - PRUNE_GRACE_S
+    now = time.time() if now is None else now
     used = {inventory.paths.blob(digest).name for model in inventory.models for digest in model.manifest.digests}
     files: list[Path] = []
     frees = 0
@@ -146,7 +148,7 @@ def plan_prune(inventory: Inventory, now: float | None = None) -> PrunePlan:
         for path in sorted(inventory.paths.blobs.iterdir()):
             with contextlib.suppress(FileNotFoundError):
                 info = path.lstat()
-                if path.name not in used and info.st_mtime < oldest and not path.is_dir():
+                if path.name not in used and info.st_mtime < now - _grace_s(path) and not path.is_dir():
                     files.append(path)
                     frees += info.st_size
     return PrunePlan(inventory.paths, tuple(files), frees)
@@ -157,19 +159,23 @@ def _execute_prune(plan: PrunePlan) -> int:
     if referenced is None:
         return 0
     used = {plan.paths.blob(digest).name for digest in referenced}
-    oldest = time.time() - PRUNE_GRACE_S
+    now = time.time()
     freed = 0
     with disk_errors(plan.paths.root):
         for path in plan.files:
             with contextlib.suppress(FileNotFoundError):
                 info = path.lstat()
                 # Somebody may have wanted it again since the plan was made, which makes it young.
-                if path.name not in used and info.st_mtime < oldest:
+                if path.name not in used and info.st_mtime < now - _grace_s(path):
                     path.unlink()
                     freed += info.st_size
         if plan.files:
             sync_folder(plan.paths.blobs)
     return freed
+
+
+def _grace_s(path: Path) -> float:
+    return PARTIAL_GRACE_S if path.suffix in {PARTIAL_SUFFIX, JOURNAL_SUFFIX} else PRUNE_GRACE_S
 
 
 def _remove_unreferenced(paths: StorePaths, digests: Iterable[Digest]) -> int:

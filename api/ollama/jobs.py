@@ -1,4 +1,4 @@
-"""`POST /api/pull` and `POST /api/create`: long jobs that report their progress (spec a.16, a.18)."""
+"""`POST /api/pull`, `/api/push` and `/api/create`: long jobs that report their progress (spec a.16 to a.18)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from corral.api.ollama.checks import check_create
 from corral.api.ollama.generate import NDJSON
 from corral.api.ollama.legacy import from_modelfile
 from corral.api.ollama.replies import line, progress_object
-from corral.api.ollama.schemas import CreateBody, PullBody
+from corral.api.ollama.schemas import CreateBody, PullBody, PushBody
 from corral.api.reply import json_reply
 from corral.api.stream import respond
 from corral.runtime.verbs import CreateRequest, Progress
@@ -25,7 +25,23 @@ async def pull(request: web.Request) -> web.StreamResponse:
     body = await read_json(request, PullBody)
     if not body.model:
         raise RequestRefused("invalid model name")
-    steps = workbench(request).pull(body.model, caller=caller(request, body.model))
+    if body.limit_rate < 0:
+        raise RequestRefused("limit_rate must not be negative")
+    steps = workbench(request).pull(
+        body.model,
+        insecure=body.insecure,
+        limit_rate=body.limit_rate,
+        caller=caller(request, body.model),
+    )
+    return await _report(request, steps, stream=body.stream)
+
+
+async def push(request: web.Request) -> web.StreamResponse:
+    """Send a model to its registry."""
+    body = await read_json(request, PushBody)
+    if not body.model:
+        raise RequestRefused("model is required")
+    steps = workbench(request).push(body.model, insecure=body.insecure, caller=caller(request, body.model))
     return await _report(request, steps, stream=body.stream)
 
 

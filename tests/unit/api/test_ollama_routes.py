@@ -235,6 +235,8 @@ NAME_ERRORS = [
     ("/api/copy", {"source": "x", "destination": "a b"}, 400, 'destination "a b" is invalid'),
     ("/api/copy", {"source": "nope", "destination": "x"}, 404, 'model "nope" not found'),
     ("/api/pull", {}, 400, "invalid model name"),
+    ("/api/pull", {"model": "x", "limit_rate": -1}, 400, "limit_rate must not be negative"),
+    ("/api/push", {}, 400, "model is required"),
     ("/api/create", {"from": "x"}, 400, "invalid model name"),
     ("/api/create", {"model": "a b", "from": "x"}, 400, "invalid model name"),
 ]
@@ -335,6 +337,14 @@ def test_pull_reports_progress(served: Served) -> None:
     assert "completed" not in lines[1]
     assert (lines[2]["total"], lines[2]["completed"]) == (100, 50)
     assert lines[-1] == {"status": "success"}
+
+
+def test_push_reports_progress(served: Served) -> None:
+    lines = served.lines("/api/push", {"model": MODEL, "insecure": True})
+    assert (lines[0], lines[-1]) == ({"status": "retrieving manifest"}, {"status": "success"})
+    assert lines[1]["status"].startswith("pushing ")
+    whole = served.post("/api/push", {"model": MODEL, "stream": False})
+    assert whole.json() == {"status": "success"}
 
 
 def test_a_pull_that_fails(serve: Serve) -> None:

