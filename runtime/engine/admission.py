@@ -20,9 +20,6 @@ _WORTH_WAITING: Final = 32
 _WORTH_KEEPING: Final = 64
 """Tokens that a checkpoint, or a sequence that is no longer in the cache, must save computing."""
 
-_KEPT_CELLS: Final = 256
-"""Cells of sequences that nobody runs, where each costs every token: llama.cpp looks at cells in blocks of so many."""
-
 _BEFORE_THE_END: Final = 16
 """How far before a prompt's end its checkpoint lies: a chat's next turn may part from it in the last few tokens."""
 
@@ -212,9 +209,10 @@ class Slots:
 
     def _thin_out(self, running: list[int]) -> None:
         """Move kept sequences out of the cache where they slow down those that run."""
-        while self._context.looks_at_all and self._kept:
+        most = self._context.most_kept
+        while most is not None and self._kept:
             in_use = self.tree.cells_of([slot for slot in running if slot in self.tree])
-            if self.tree.cells - in_use <= _KEPT_CELLS:
+            if self.tree.cells - in_use <= most:
                 break
             self.evict_one()
 

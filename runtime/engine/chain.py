@@ -111,6 +111,28 @@ class Sampler:
             c.llama_sampler_free(chain)
 
 
+class Likeliest(Sampler):
+    """Takes the likeliest token of its biased logits: what a chain of a bias and `add_greedy` does, without a list of
+    the whole vocabulary a token (of 262,144 tokens that takes half a millisecond, and this a twentieth of it).
+    """
+
+    def __init__(self, biases: Sequence[tuple[int, float]]) -> None:
+        self._biases = biases
+
+    def sample(self, context: Context, index: int) -> int:
+        """Return the likeliest token; the first of equal ones, as llama.cpp does."""
+        logits = context.logits(index)
+        for token, bias in self._biases:
+            logits[token] += bias
+        return int(logits.argmax())
+
+    def accept(self, token: int) -> None:
+        """Nothing is remembered."""
+
+    def close(self) -> None:
+        """There is no chain."""
+
+
 def _checked(pointer: Any) -> Any:
     if not pointer:
         raise MemoryError("llama.cpp made no sampler")

@@ -22,6 +22,12 @@ MOST_SEQUENCES: Final = int(c.llama_max_parallel_sequences())
 SPARE_SEQUENCES: Final = 48
 """Sequence ids beyond those that run, for finished conversations; with full attention an id costs nothing."""
 
+KEPT_CELLS: Final = 256
+"""llama.cpp looks at cells in blocks of so many."""
+
+KEPT_WINDOW_CELLS: Final = 1024
+"""More of them, for of a sequence with a window only its end can be brought back."""
+
 _SMALLEST_BATCH: Final = 32
 _BYTES: Final = ctypes.POINTER(ctypes.c_uint8)
 _CHECKPOINT_BYTES: Final = 256 * 1024 * 1024
@@ -86,7 +92,8 @@ class Batch:
 class Context:
     """The KV cache and its computations; belongs to the loop's thread, but for `abort`.
 
-    `llama_ns` adds up how long llama.cpp computed and sampled.
+    `llama_ns` adds up how long llama.cpp computed and sampled. `most_kept` is how many cells sequences may fill that
+    nobody runs, where each costs every token: attention on a processor looks at all that are in use. None: any number.
     """
 
     def __init__(self, model: Model, load: Load, log: EngineLog) -> None:
@@ -123,9 +130,9 @@ class Context:
         self._abort_callback = _flag_reader()
         self._set_abort_callback()
         self.llama_ns = 0
-        # Attention on a processor looks at every cell that is in use. What a window has left behind does not come back
-        # with a sequence that was moved out, so those stay.
-        self.looks_at_all = self.shares and log.offloaded_layers == 0
+        self.most_kept: int | None = None
+        if self.copies and log.offloaded_layers == 0:
+            self.most_kept = KEPT_CELLS if self.shares else KEPT_WINDOW_CELLS
 
     def _set_abort_callback(self) -> None:
         c.llama_set_abort_callback(self.pointer, self._abort_callback, ctypes.cast(self._abort_flag, ctypes.c_void_p))

@@ -23,6 +23,9 @@ _RUN: Final = 3
 _TOKEN_BITS: Final = 32
 _RUN_MASK: Final = (1 << _RUN * _TOKEN_BITS) - 1
 
+_CAUGHT_UP: Final = 128
+"""Tokens of the prompt that are looked into with each token of the answer."""
+
 _LONG_STREAK: Final = 16
 """Tokens in common from which on a text is taken to be copied, and is trusted by what such copies came to."""
 
@@ -51,21 +54,21 @@ class PromptLookup:
     """Where each run of a few tokens came up last in one sequence's text; what followed there may follow again.
 
     Whether it did is seen with every token that comes, guessed or not, so how much a guess is worth is known before one
-    is made. Takes a token in constant time, a few microseconds. Keeps its own copy of the text, so that what a full
-    window drops can still be found.
+    is made. Takes a token in constant time, a few microseconds; the prompt is looked into with the answer's first tokens,
+    some for each, so that nothing waits for it. Keeps its own copy of the text, so that what a full window drops can still
+    be found.
     """
 
-    __slots__ = ("_at", "_hits", "_run", "_seen", "_streak", "_tokens", "_tries")
+    __slots__ = ("_at", "_hits", "_num_prompt", "_run", "_seen", "_streak", "_text", "_tokens", "_tries")
 
     def __init__(self, prompt: Sequence[int]) -> None:
+        self._text = list(prompt)
+        self._num_prompt = len(self._text)
         self._tokens: list[int] = []
         self._run = 0
         self._seen: dict[int, int] = {}
         self._at = self._streak = 0
         self._reset()
-        for token in prompt:
-            self.push(token)
-        self._reset()  # what a prompt repeats says little of its answer
 
     def _reset(self) -> None:
         self._tries = [_FIRST_WEIGHT] * len(_FIRST_CHANCES)
@@ -73,6 +76,14 @@ class PromptLookup:
 
     def push(self, token: int) -> None:
         """Take the text's next token."""
+        self._text.append(token)
+        begin = len(self._tokens)
+        for known in self._text[begin : begin + _CAUGHT_UP]:
+            self._look_into(known)
+            if len(self._tokens) == self._num_prompt:
+                self._reset()  # what a prompt repeats says little of its answer
+
+    def _look_into(self, token: int) -> None:
         if self._at:
             kind = self._kind
             hit = self._tokens[self._at] == token
@@ -103,7 +114,7 @@ class PromptLookup:
         Where the two places overlap the text repeats itself, and so does the guess.
         """
         start = self._at
-        if not start or most < 1:
+        if not start or most < 1 or len(self._tokens) < len(self._text):
             return []
         period = len(self._tokens) - start
         if most <= period:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from corral.runtime.engine.chain import Sampler
+from corral.runtime.engine.chain import Likeliest, Sampler
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.protocol import Sampling
 
@@ -18,10 +18,20 @@ def new_sampler(sampling: Sampling, model: Model, num_ctx: int, prompt: Sequence
     May walk the vocabulary, so it is called off the loop. Raises ValueError where `logit_bias` names no token.
     """
     biases = _biases(sampling, model)
+    penalized, discouraged = _penalized(sampling, num_ctx), _discouraged(sampling, num_ctx)
+    looks_back = max(penalized, discouraged)
+    if sampling.temperature <= 0 and not looks_back:
+        return Likeliest(biases)
     sampler = Sampler()
     if biases:
         sampler.add_bias(model.num_vocab, biases)
-    looks_back = max(_add_penalties(sampler, sampling, model, num_ctx), _add_dry(sampler, sampling, model, num_ctx))
+    if penalized:
+        repeat = sampling.repeat_penalty if sampling.repeat_penalty > 0 else 1.0
+        frequency, presence = sampling.frequency_penalty, sampling.presence_penalty
+        sampler.add_penalties(model.num_vocab, penalized, repeat, frequency, presence)
+    if discouraged:
+        breakers, allowed = sampling.dry_sequence_breakers, sampling.dry_allowed_length
+        sampler.add_dry(model, sampling.dry_multiplier, sampling.dry_base, allowed, discouraged, breakers)
     seed = sampling.seed & _SEED_MASK
     if sampling.temperature <= 0:
         sampler.add_greedy()
@@ -53,25 +63,18 @@ def _reach(last_n: int, num_ctx: int) -> int:
     return num_ctx if last_n < 0 else min(last_n, num_ctx)
 
 
-def _add_penalties(sampler: Sampler, sampling: Sampling, model: Model, num_ctx: int) -> int:
-    """Add the penalties where there are any; returns how far they look back."""
-    last_n = _reach(sampling.repeat_last_n, num_ctx)
-    repeat = sampling.repeat_penalty if sampling.repeat_penalty > 0 else 1.0
-    frequency, presence = sampling.frequency_penalty, sampling.presence_penalty
-    if last_n == 0 or (repeat, frequency, presence) == (1.0, 0.0, 0.0):
+def _penalized(sampling: Sampling, num_ctx: int) -> int:
+    """Return how far back the penalties look, 0 where there are none."""
+    nothing = sampling.frequency_penalty == sampling.presence_penalty == 0
+    if nothing and (sampling.repeat_penalty <= 0 or sampling.repeat_penalty == 1):
         return 0
-    sampler.add_penalties(model.num_vocab, last_n, repeat, frequency, presence)
-    return last_n
+    return _reach(sampling.repeat_last_n, num_ctx)
 
 
-def _add_dry(sampler: Sampler, sampling: Sampling, model: Model, num_ctx: int) -> int:
-    """Add what discourages repeating sequences, where it is wanted; returns how far it looks back."""
-    last_n = _reach(sampling.dry_penalty_last_n, num_ctx)
-    if last_n == 0 or sampling.dry_multiplier <= 0 or sampling.dry_base < 1:
-        return 0
-    breakers, allowed = sampling.dry_sequence_breakers, sampling.dry_allowed_length
-    sampler.add_dry(model, sampling.dry_multiplier, sampling.dry_base, allowed, last_n, breakers)
-    return last_n
+def _discouraged(sampling: Sampling, num_ctx: int) -> int:
+    """Return how far back repeated sequences are looked for, 0 where they are welcome."""
+    wanted = sampling.dry_multiplier > 0 and sampling.dry_base >= 1
+    return _reach(sampling.dry_penalty_last_n, num_ctx) if wanted else 0
 
 
 def _add_drawing(sampler: Sampler, sampling: Sampling, seed: int) -> None:

@@ -14,7 +14,7 @@ STRETCH: Final = 2.5
 is for what no estimate foresees.
 """
 
-JOIN_NS: Final = 2_000_000_000
+JOIN_NS: Final = 2_500_000_000
 """How long a step of nothing but prompts may be: what comes next waits for no longer than this."""
 
 YOUNG_NS: Final = 250_000_000

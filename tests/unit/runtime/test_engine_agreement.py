@@ -33,7 +33,8 @@ def small_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, tokens in (("WAITING", 4), ("KEEPING", 6)):
         monkeypatch.setattr(admission, f"_WORTH_{name}", tokens)
     monkeypatch.setattr(parked, "_WORTH_WRITING", 12)
-    monkeypatch.setattr(admission, "_KEPT_CELLS", 30)
+    monkeypatch.setattr(engine_context, "KEPT_CELLS", 30)
+    monkeypatch.setattr(engine_context, "KEPT_WINDOW_CELLS", 60)
     monkeypatch.setattr(admission, "affordable_bytes", lambda: PARKED_BYTES)
     monkeypatch.setattr(admission, "_BEFORE_THE_END", 3)
 
