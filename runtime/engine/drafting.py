@@ -54,9 +54,9 @@ class PromptLookup:
     """Where each run of a few tokens came up last in one sequence's text; what followed there may follow again.
 
     Whether it did is seen with every token that comes, guessed or not, so how much a guess is worth is known before one
-    is made. Takes a token in constant time, a few microseconds; the prompt is looked into with the answer's first tokens,
-    some for each, so that nothing waits for it. Keeps its own copy of the text, so that what a full window drops can still
-    be found.
+    is made. Takes a token in constant time, a few microseconds; the prompt is looked into with the answer's first
+    tokens, some for each, so that nothing waits for it. Keeps its own copy of the text, so that what a full window
+    drops can still be found.
     """
 
     __slots__ = ("_at", "_hits", "_num_prompt", "_run", "_seen", "_streak", "_text", "_tokens", "_tries")

@@ -37,8 +37,8 @@ def write_tiny(
     """Write a model of `kind`: "full", "sliding", "recurrent", "hybrid", "experts": a mixture of them, or "ranker".
 
     "experts" has one head of 32 values, which the blocks of a quantized cache divide; the others have two of 16. A
-    higher `sharpness` makes a model surer of its words; `marks` are control tokens at the vocabulary's end. With `split`
-    that many tensors go into each of several files. What is `added` goes on top of the tensors of these names.
+    higher `sharpness` makes a model surer of its words; `marks` are control tokens at the vocabulary's end. With
+    `split` that many tensors go into each of several files. What is `added` goes on top of the tensors of these names.
     """
     arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba", "hybrid": "jamba"}
     arch |= {"experts": "llama", "ranker": "qwen3"}
