@@ -53,7 +53,7 @@ class FakeMemory:
         self.copies_whole = kind in {"recurrent", "hybrid"}
         self.shares = kind == "full"
         self.copies = kind in {"full", "whole window"}
-        self.most_kept = {"full": 30, "whole window": 60}.get(kind)
+        self.most_kept: int | None = None
         self.kind = (
             MemoryKind.RECURRENT if self.copies_whole else MemoryKind.SLIDING if self.window else MemoryKind.FULL
         )

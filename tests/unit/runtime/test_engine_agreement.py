@@ -70,6 +70,7 @@ class SeenMemory(FakeMemory):
 def fake_walk(kind: str, seed: int) -> Walk:
     chance = Random(seed)
     memory = SeenMemory(kind, chance.choice(NUM_CELLS), NUM_SEQUENCES, chance.choice((0, 1, 2, 6)), chance)
+    memory.most_kept = {"full": 30, "whole window": 60}.get(kind)
     walk = Walk(cast(Model, FakeModel()), cast(Context, memory), memory, chance)
 
     def break_off() -> None:

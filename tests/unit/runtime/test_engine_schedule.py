@@ -63,8 +63,8 @@ def test_a_step_of_prompts_alone_is_as_long_as_a_newcomer_may_wait() -> None:
     budget = PromptBudget(512)
     assert 0 < budget.tokens(0) <= 512
     for _ in range(30):
-        budget.observe(100, 0, 100 * 4 * MS)
-    assert budget.tokens(0) == JOIN_NS // (4 * MS) // TILE * TILE
+        budget.observe(100, 0, 100 * 6 * MS)
+    assert budget.tokens(0) == JOIN_NS // (6 * MS) // TILE * TILE
     for _ in range(30):
         budget.observe(100, 0, 100 * 20 * MS)
     assert budget.tokens(0) == JOIN_NS // (20 * MS) // TILE * TILE
