@@ -92,7 +92,7 @@ def test_beside_streams_a_step_is_stretched_so_far_and_no_further(generating: in
 def test_streams_never_seen_alone_are_taken_for_fewer() -> None:
     budget = PromptBudget(512)
     budget.observe(100, 0, 100 * MS)
-    assert budget.tokens(3) == 1
+    assert budget.tokens(3) == 4
     budget.observe(0, 1, 10 * MS)
     assert budget.tokens(3) == 15
 
