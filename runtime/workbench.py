@@ -12,12 +12,12 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from corral.runtime.answers import Answers
-from corral.runtime.create import Creator
 from corral.runtime.dispatch import Dispatch
 from corral.runtime.errors import RequestCanceled, RunError
 from corral.runtime.events import Events
@@ -26,7 +26,6 @@ from corral.runtime.housekeeping import forget_sequences, tidy
 from corral.runtime.library import Library, details
 from corral.runtime.pooling import Pooling
 from corral.runtime.publish import Publisher
-from corral.runtime.pull import Puller
 from corral.runtime.requests import RequestLog
 from corral.runtime.runner import Runner
 from corral.runtime.scheduler import Resident, Scheduler
@@ -58,7 +57,11 @@ from corral.store.errors import ModelNotFound, StoreError
 from corral.store.manifests import ManifestStore
 from corral.store.names import Digest, ModelName
 from corral.store.paths import StorePaths
-from corral.store.push import Pusher
+
+if TYPE_CHECKING:
+    from corral.runtime.create import Creator
+    from corral.runtime.pull import Puller
+    from corral.store.push import Pusher
 
 OLLAMA_LEVEL = "0.33.0"
 """The version of Ollama whose API this is; clients compare it (spec appendix A)."""
@@ -114,15 +117,6 @@ class Workbench:
         )
         self._answers = Answers(dispatch)
         self._pooling = Pooling(dispatch)
-        self._creator = Creator(self._library, self._catalog, self._blobs, self._manifests, prune=not settings.no_prune)
-        self._puller = Puller(
-            self._blobs,
-            self._creator,
-            settings.registries,
-            limit_rate=settings.limit_rate,
-            prune=not settings.no_prune,
-        )
-        self._pusher = Pusher(self._blobs, settings.registries)
         self._publisher = Publisher(
             self._scheduler, self._gauges, self.requests, self._transfers, self.events, clock, wall_clock
         )
@@ -159,7 +153,9 @@ class Workbench:
             await asyncio.gather(self._sampler, return_exceptions=True)
         if self._tidying is not None:
             await asyncio.gather(self._tidying, return_exceptions=True)
-        await asyncio.gather(self._scheduler.close(), self._spares.close(), self._puller.close())
+        await asyncio.gather(self._scheduler.close(), self._spares.close())
+        if "_puller" in self.__dict__:
+            await self._puller.close()
 
     async def _sample_for_ever(self) -> None:
         sampled = -FOREVER
@@ -271,6 +267,33 @@ class Workbench:
         async with aclosing(self._job(caller, model, job, "pull")) as steps:
             async for step in steps:
                 yield step
+
+    # What brings models in and out is read when it is first asked for: a listing and the first frame don't need it.
+
+    @cached_property
+    def _creator(self) -> Creator:
+        from corral.runtime.create import Creator
+
+        return Creator(self._library, self._catalog, self._blobs, self._manifests, prune=not self._settings.no_prune)
+
+    @cached_property
+    def _puller(self) -> Puller:
+        from corral.runtime.pull import Puller
+
+        settings = self._settings
+        return Puller(
+            self._blobs,
+            self._creator,
+            settings.registries,
+            limit_rate=settings.limit_rate,
+            prune=not settings.no_prune,
+        )
+
+    @cached_property
+    def _pusher(self) -> Pusher:
+        from corral.store.push import Pusher
+
+        return Pusher(self._blobs, self._settings.registries)
 
     async def push(
         self, model: str, *, insecure: bool = False, caller: Caller | None = None
