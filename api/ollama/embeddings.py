@@ -11,8 +11,9 @@ from corral.api.body import read_json
 from corral.api.errors import RequestRefused, describe
 from corral.api.keys import caller, workbench
 from corral.api.ollama.checks import check_name
+from corral.api.ollama.replies import pooled_trailer
 from corral.api.ollama.schemas import NamedModel
-from corral.api.reply import json_reply, without_empty
+from corral.api.reply import json_reply
 from corral.runtime.durations import parse_keep_alive
 from corral.runtime.errors import RequestCanceled, RunError
 from corral.runtime.verbs import Client, Embeddings, EmbedRequest
@@ -53,16 +54,7 @@ async def embed(request: web.Request) -> web.Response:
         caller=caller(request, body.model),
     )
     found = await vectors(workbench(request), verb)
-    reply = {"model": body.model, "embeddings": found.vectors}
-    return json_reply(
-        reply
-        | without_empty(
-            total_duration=found.stats.total_ns,
-            load_duration=found.stats.load_ns,
-            prompt_eval_count=found.stats.prompt_tokens,
-            warnings=list(found.warnings),
-        )
-    )
+    return json_reply({"model": body.model, "embeddings": found.vectors} | pooled_trailer(found))
 
 
 async def embeddings(request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ from corral.runtime.options import OPTIONS, Kind
 from corral.runtime.verbs import (
     Chunk,
     Details,
+    Embeddings,
     LoadedModel,
     LoadProgress,
     Logprob,
@@ -17,6 +18,7 @@ from corral.runtime.verbs import (
     ModelSummary,
     Progress,
     PromptProgress,
+    Ranking,
 )
 
 
@@ -153,3 +155,13 @@ def _parameter_line(name: str, value: str) -> str:
     option = OPTIONS.get(name)
     is_text = option is None or option.kind in (Kind.STRINGS, Kind.TEXT)
     return f"{name:<30} {json.dumps(value, ensure_ascii=False) if is_text else value}"
+
+
+def pooled_trailer(found: Embeddings | Ranking) -> dict[str, Any]:
+    """What it took to pool texts, behind what they were pooled to."""
+    return without_empty(
+        total_duration=found.stats.total_ns,
+        load_duration=found.stats.load_ns,
+        prompt_eval_count=found.stats.prompt_tokens,
+        warnings=list(found.warnings),
+    )

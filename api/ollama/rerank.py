@@ -12,8 +12,9 @@ from corral.api.body import read_json
 from corral.api.errors import RequestRefused
 from corral.api.keys import caller, workbench
 from corral.api.ollama.checks import check_name
+from corral.api.ollama.replies import pooled_trailer
 from corral.api.ollama.schemas import NamedModel
-from corral.api.reply import json_reply, without_empty
+from corral.api.reply import json_reply
 from corral.runtime.durations import parse_keep_alive
 from corral.runtime.verbs import RerankRequest
 
@@ -60,16 +61,7 @@ async def rerank(request: web.Request) -> web.Response:
         {"index": index, "document": verb.documents[index], "relevance_score": found.scores[index]}
         for index in best_first(found.scores, body.top_n)
     ]
-    reply = {"model": body.model, "results": results}
-    return json_reply(
-        reply
-        | without_empty(
-            total_duration=found.stats.total_ns,
-            load_duration=found.stats.load_ns,
-            prompt_eval_count=found.stats.prompt_tokens,
-            warnings=list(found.warnings),
-        )
-    )
+    return json_reply({"model": body.model, "results": results} | pooled_trailer(found))
 
 
 def best_first(scores: Sequence[float], top_n: int) -> list[int]:

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from corral.runtime.engine.cells import Cells
+from corral.runtime.engine.computed import Computed
 from corral.runtime.engine.context import Context
 from corral.runtime.engine.parked import Parked, affordable_bytes
 from corral.runtime.engine.prefix import PrefixTree, common_length
 from corral.runtime.engine.sequence import Request, Sequence
-from corral.runtime.engine.shelf import Computed, Shelf
+from corral.runtime.engine.shelf import Shelf
 
 _WORTH_WAITING: Final = 32
 """Tokens a prompt must still share with one being computed to wait for it instead of computing them again."""

@@ -10,8 +10,8 @@ from typing import Final
 
 import psutil
 
-from corral.runtime.engine.prefix import PrefixTree
-from corral.runtime.engine.shelf import Computed, Shelf
+from corral.runtime.engine.computed import Computed, SequenceIndex
+from corral.runtime.engine.shelf import Shelf
 
 _MOST_BYTES: Final = 2 * 1024**3
 _SHARE: Final = 8
@@ -34,27 +34,20 @@ class Parked:
         self._most_bytes = most_bytes
         self._shelf = shelf
         self._whole = whole
-        self._tree = PrefixTree(shares=True)
-        self._sequences: dict[int, Computed] = {}  # least recently parked first
+        self._index: SequenceIndex[Computed] = SequenceIndex(whole=whole)
         self._bytes = 0
-        self._next = 0
 
     def match(self, prompt: list[int]) -> tuple[int, int]:
         """Return how much of a prompt's beginning is here and can be used, and the number of a sequence with it.
 
         The length is 0 where there is none.
         """
-        if self._whole:
-            length, found = self._tree.longest_end(prompt)
-        else:
-            length, node = self._tree.match(prompt)
-            found = frozenset(node.slots)
-        best = (length, max(found)) if length and found else (0, 0)
+        best = self._index.match(prompt)
         if self._shelf is not None:
             on_disk, number = self._shelf.match(prompt)
             if on_disk > best[0]:
                 return on_disk, -1 - number
-        return best
+        return best if best[0] else (0, 0)
 
     def take(self, number: int) -> Computed | None:
         """Return a sequence, which is here no longer unless it is on disk; None where it is damaged."""
@@ -70,30 +63,24 @@ class Parked:
 
     def put(self, computed: Computed) -> None:
         """Park a sequence; those it goes on from are no longer needed where any beginning of it can be used."""
-        known, _ = self._tree.match(computed.tokens)
+        known, _ = self._index.match(computed.tokens)
         if known == len(computed.tokens) and not self._whole:
             return
-        while not self._whole:
-            _, ends = self._tree.longest_end(computed.tokens)
-            if not ends:
-                break
-            for number in ends:
-                self._remove(number)
-        self._tree.put(self._next, computed.tokens)
-        self._sequences[self._next] = computed
+        for number in self._index.superseded(computed.tokens):
+            self._remove(number)
+        self._index.add(computed.tokens, computed)
         self._bytes += len(computed.state)
-        self._next += 1
         while self._bytes > self._most_bytes:
-            oldest = self._remove(next(iter(self._sequences)))
+            oldest = self._remove(next(iter(self._index.items)))
             if self._shelf is not None and len(oldest.tokens) >= _WORTH_WRITING:
                 self._shelf.put_soon(oldest)
 
     def newest_first(self) -> list[Computed]:
         """Return what is parked."""
-        return list(reversed(self._sequences.values()))
+        return list(reversed(self._index.items.values()))
 
     def _remove(self, number: int) -> Computed:
-        computed = self._sequences.pop(number)
-        self._tree.remove(number)
+        computed = self._index.remove(number)
+        assert computed is not None
         self._bytes -= len(computed.state)
         return computed

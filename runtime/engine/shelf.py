@@ -18,9 +18,9 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from queue import Full, Queue
-from typing import Final, NamedTuple
+from typing import Final
 
-from corral.runtime.engine.prefix import PrefixTree
+from corral.runtime.engine.computed import Computed, SequenceIndex
 
 SUFFIX: Final = ".sequence"
 _MAGIC: Final = b"corral sequence 1\n"
@@ -28,13 +28,6 @@ _HEAD: Final = struct.Struct("<32sI")
 _HASHED_FROM: Final = len(_MAGIC) + 32
 _WAITING: Final = 2
 _KEY_LENGTH: Final = 16
-
-
-class Computed(NamedTuple):
-    """A sequence: its tokens, and llama.cpp's state of them."""
-
-    tokens: list[int]
-    state: bytes | memoryview
 
 
 def _key(text: str) -> str:
@@ -61,10 +54,7 @@ class Shelf:
         self._folder = folder
         self._most_bytes = most_bytes
         self._prefix = f"{_key(weights)}-{_key(settings)}-"
-        self._whole = whole
-        self._tree = PrefixTree(shares=True)
-        self._paths: dict[int, Path] = {}
-        self._next = 0
+        self._index: SequenceIndex[Path] = SequenceIndex(whole=whole)
         self._waiting: Queue[Computed] = Queue(_WAITING)
         self._written: deque[tuple[list[int], Path]] = deque()
         self._writer: threading.Thread | None = None
@@ -76,18 +66,13 @@ class Shelf:
     def match(self, prompt: list[int]) -> tuple[int, int]:
         """Return how much of a prompt's beginning is here and can be used, and the number of a sequence with it."""
         self._take_written()
-        if self._whole:
-            length, numbers = self._tree.longest_end(prompt)
-        else:
-            length, node = self._tree.match(prompt)
-            numbers = frozenset(node.slots)
-        return (length, max(numbers)) if length and numbers else (0, -1)
+        return self._index.match(prompt)
 
     def take(self, number: int) -> Computed | None:
         """Read a sequence; None, and it forgotten, where its file is gone or damaged."""
         try:
-            computed = _read(self._paths[number])
-            os.utime(self._paths[number])
+            computed = _read(self._index.items[number])
+            os.utime(self._index.items[number])
         except (OSError, ValueError):
             self.drop(number)
             return None
@@ -95,8 +80,7 @@ class Shelf:
 
     def drop(self, number: int) -> None:
         """Forget a sequence and delete its file; one that goes on from it may have taken its place already."""
-        self._tree.remove(number)
-        if path := self._paths.pop(number, None):
+        if path := self._index.remove(number):
             path.unlink(missing_ok=True)
 
     def put_soon(self, computed: Computed) -> None:
@@ -121,7 +105,6 @@ class Shelf:
 
     def _fits(self, computed: Computed) -> bool:
         """Say whether a sequence is worth a file: small enough, and not there yet."""
-        self._take_written()
         known, _ = self.match(computed.tokens)
         return known < len(computed.tokens) and len(computed.state) <= self._most_bytes // 2
 
@@ -175,15 +158,9 @@ class Shelf:
 
     def _add(self, tokens: list[int], path: Path) -> None:
         """Note a file; those it goes on from are no longer needed where any beginning of it can be used."""
-        while not self._whole:
-            _, ends = self._tree.longest_end(tokens)
-            if not ends:
-                break
-            for number in ends:
-                self.drop(number)
-        self._tree.put(self._next, tokens)
-        self._paths[self._next] = path
-        self._next += 1
+        for number in self._index.superseded(tokens):
+            self.drop(number)
+        self._index.add(tokens, path)
 
 
 def _read_tokens(path: Path) -> list[int]:

@@ -8,10 +8,10 @@ from itertools import accumulate
 from random import Random
 from typing import Final
 
+from corral.runtime.engine.computed import Computed
 from corral.runtime.engine.context import Batch, Decoded
 from corral.runtime.engine.llama import MemoryKind
 from corral.runtime.engine.prefix import PrefixTree
-from corral.runtime.engine.shelf import Computed
 
 WINDOW: Final = 12
 _NOTHING: Final = 7

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from corral.runtime.engine.computed import Computed
 from corral.runtime.engine.parked import Parked, affordable_bytes
-from corral.runtime.engine.shelf import Computed, Shelf
+from corral.runtime.engine.shelf import Shelf
 from tests.waiting import block_until
 
 STATE = b"s" * 100

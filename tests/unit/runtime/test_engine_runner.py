@@ -23,19 +23,6 @@ KINDS = ["full", "sliding", "recurrent", "hybrid"]
 MEMORIES = [("full", None), ("sliding", True), ("sliding", False), ("recurrent", None), ("hybrid", None)]
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    folder = tmp_path_factory.mktemp("tiny")
-    made: dict[str, Path] = {}
-
-    def get(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = write_tiny(folder / f"{kind}.gguf", kind)
-        return made[kind]
-
-    return get
-
-
 @pytest.fixture
 def runner() -> Iterator[RunnerProcess]:
     with RunnerProcess() as child:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from corral.runtime.engine.computed import Computed
 from corral.runtime.engine.protocol import Finished, Loaded
-from corral.runtime.engine.shelf import SUFFIX, Computed, Shelf, forget_models
+from corral.runtime.engine.shelf import SUFFIX, Shelf, forget_models
 from tests.unit.runtime.runner_process import Answer, RunnerProcess
-from tests.unit.runtime.tiny_models import write_tiny
 
 STORY = "the fox ran and saw a dog and the cat "
 MEMORIES = [("full", None), ("sliding", True), ("sliding", False), ("recurrent", None), ("hybrid", None)]
@@ -128,19 +128,6 @@ def test_models_that_are_gone_leave_nothing(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_costs_the_cache_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert not shelf(tmp_path / "file" / "sequences").put(Computed([1], STATE))
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    folder = tmp_path_factory.mktemp("tiny")
-    made: dict[str, Path] = {}
-
-    def get(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = write_tiny(folder / f"{kind}.gguf", kind)
-        return made[kind]
-
-    return get
 
 
 @pytest.fixture

@@ -13,26 +13,12 @@ from corral.runtime.engine.protocol import Sampling, Turn
 from corral.runtime.engine.shift import tokens_to_keep
 from corral.runtime.prompt.fit import cut_middle
 from tests.unit.runtime.runner_process import Answer, RunnerProcess
-from tests.unit.runtime.tiny_models import write_tiny
 
 STORY = "the fox ran and saw a dog and the cat "
 MEMORIES = [("full", None), ("sliding", True), ("sliding", False), ("recurrent", None), ("hybrid", None)]
 LOOSE = {"temperature": 5.0, "top_k": 0, "top_p": 1.0}
 EXACT = {"kv_type": "f32", "flash_attention": False}
 """Keeps rounding too small to turn a draw when cells lie elsewhere."""
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    folder = tmp_path_factory.mktemp("tiny")
-    made: dict[str, Path] = {}
-
-    def get(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = write_tiny(folder / f"{kind}.gguf", kind)
-        return made[kind]
-
-    return get
 
 
 @pytest.fixture
