@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
@@ -222,8 +223,21 @@ def _think(request: ChatRequest | GenerateRequest, model: ModelOnDisk) -> Think:
     return True if request.think is None and can_think else request.think
 
 
+def _turn(message: Message) -> protocol.Turn:
+    calls = [protocol.ToolCall(call.name, json.dumps(call.arguments), call.id) for call in message.tool_calls]
+    return protocol.Turn(
+        role=message.role,
+        content=message.content,
+        thinking=message.thinking,
+        images=list(message.images),
+        tool_calls=calls,
+        tool_name=message.tool_name,
+        tool_call_id=message.tool_call_id,
+    )
+
+
 def _chat_prompt(turns: list[Message], template: str | None, think: Think) -> protocol.ChatPrompt:
-    said = [protocol.Turn(turn.role, turn.content, turn.thinking) for turn in turns]
+    said = [_turn(message) for message in turns]
     return protocol.ChatPrompt(said, template, think)
 
 

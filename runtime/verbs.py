@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from corral.runtime.conversation import Message, ToolCall, ToolChoice, Tools
 from corral.runtime.snapshot import Snapshot
 from corral.store.progress import Progress
 
@@ -40,6 +41,9 @@ __all__ = [
     "RerankRequest",
     "Stats",
     "TensorInfo",
+    "ToolCall",
+    "ToolChoice",
+    "Tools",
 ]
 
 FOREVER = float("inf")
@@ -66,18 +70,6 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation; `role` is system, user, assistant or tool.
-
-    `thinking` is what an assistant thought before its answer; whether the model sees it again is its template's matter.
-    """
-
-    role: str
-    content: str = ""
-    thinking: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A conversation to be continued. Without messages: load, or unload where `keep_alive_s` is 0.
 
@@ -86,7 +78,8 @@ class ChatRequest:
     `format` is "json" or a JSON Schema that the answer must satisfy. `logprobs` asks for every token's log probability,
     with those of the `top_logprobs` likeliest, 20 at most. `progress` asks for chunks that say how far load and prompt
     are; without it there are none. `think` has the model think first, or not; or says how hard ("low", "medium",
-    "high", "max"). None leaves it to the model: it thinks if it can.
+    "high", "max"). None leaves it to the model: it thinks if it can. With `render_only` nothing is computed: the last
+    chunk says what the model would be sent.
     """
 
     model: str
@@ -101,14 +94,16 @@ class ChatRequest:
     top_logprobs: int = 0
     progress: bool = False
     think: bool | str | None = None
+    tools: Tools = field(default_factory=Tools)
+    render_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """A prompt to be completed. An empty prompt loads, or unloads where `keep_alive_s` is 0.
 
-    `context` holds the token ids of an earlier answer; `raw` sends the prompt without any template; the rest is as in
-    `ChatRequest`.
+    `context` holds the token ids of an earlier answer; `raw` sends the prompt without any template; with a `suffix` the
+    model writes what stands between the prompt and it; `images` go with the prompt; the rest is as in `ChatRequest`.
     """
 
     model: str
@@ -127,6 +122,9 @@ class GenerateRequest:
     top_logprobs: int = 0
     progress: bool = False
     think: bool | str | None = None
+    suffix: str = ""
+    images: tuple[bytes, ...] = ()
+    render_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +183,8 @@ class Chunk:
 
     `context` (last chunk of generate, unless raw) holds the prompt's and the answer's token ids. `warnings` says in
     words what was cut or ignored. One with `progress` has nothing else, and comes before all text. `thinking` comes
-    before all `text`, also within one chunk.
+    before all `text`, also within one chunk, and `tool_calls`, each whole, after it. `rendered` is the prompt of a
+    request that asked for nothing else.
     """
 
     text: str = ""
@@ -196,6 +195,8 @@ class Chunk:
     logprobs: tuple[Logprob, ...] = ()
     progress: LoadProgress | PromptProgress | None = None
     thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    rendered: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,12 +45,33 @@ class Sampling(msgspec.Struct, frozen=True):
     logit_bias: list[tuple[str, float]] = []
 
 
+class ToolCall(msgspec.Struct, frozen=True):
+    """A function the model wants called; `arguments` are a JSON object as text, its members in the model's order."""
+
+    name: str
+    arguments: str
+    id: str = ""
+
+
 class Turn(msgspec.Struct, frozen=True):
-    """One message of a chat; `thinking` is what an assistant thought before it."""
+    """One message of a chat; `thinking` is what an assistant thought before it, `images` are files as they came."""
 
     role: str
     content: str
     thinking: str = ""
+    images: list[bytes] = []
+    tool_calls: list[ToolCall] = []
+    tool_name: str = ""
+    tool_call_id: str = ""
+
+
+class ToolUse(msgspec.Struct, frozen=True):
+    """The tools of a request as JSON; `choice` is "none", "auto" or "required", `only` the one that may be called."""
+
+    functions: str
+    choice: str = "auto"
+    only: str = ""
+    parallel: bool = True
 
 
 class Grammar(msgspec.Struct, frozen=True):
@@ -70,11 +91,17 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
     """Messages to be rendered by `go_template`, or by the model's own Jinja template where that is None.
 
     `think` is whether, or how hard ("low", "medium", "high", "max"), the model is to think first; None says nothing.
+    `renderer` and `parser` name built-in ways to write the prompt and to read the answer; they go before templates.
+    With a `suffix` the model writes what comes before it.
     """
 
     turns: list[Turn]
     go_template: str | None = None
     think: bool | str | None = None
+    tools: ToolUse | None = None
+    renderer: str = ""
+    parser: str = ""
+    suffix: str = ""
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -281,7 +308,7 @@ class Logprob(msgspec.Struct, frozen=True, array_like=True):
 class Piece(msgspec.Struct, frozen=True, array_like=True):
     """New text of a request: whole UTF-8, stop strings cut; `tokens` may be above 0 while `text` is still held back.
 
-    `thinking` comes before all `text`, also within one piece.
+    `thinking` comes before all `text`, also within one piece, `tool_calls` after it.
     """
 
     id: int
@@ -289,6 +316,7 @@ class Piece(msgspec.Struct, frozen=True, array_like=True):
     tokens: int
     logprobs: list[Logprob] = []
     thinking: str = ""
+    tool_calls: list[ToolCall] = []
 
 
 class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
