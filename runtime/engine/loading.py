@@ -67,7 +67,8 @@ def open_shelf(load: Load, context: Context) -> Shelf | None:
     """Return where this model's sequences are kept on disk, None where they are not."""
     if not load.shelf:
         return None
-    settings = f"{llama_cpp.__version__} {load.kv_type} {context.copies} {load.flash_attention}"
+    kv_types = f"{load.kv_type} {load.kv_type_v or load.kv_type}"
+    settings = f"{llama_cpp.__version__} {kv_types} {context.copies} {load.flash_attention}"
     for adapter in load.adapters:
         settings += f" {_identity(Path(adapter.path))} {adapter.scale}"
     weights = _identity(Path(load.path))
