@@ -116,6 +116,9 @@ def describe(error: Exception) -> Problem:
     if isinstance(error, (RequestRefused, run.RemoteFailed)):
         return Problem(error.status, str(error))
     if isinstance(error, run.QueueFull):
+        headers = {"Retry-After": str(error.retry_after_s), "X-Corral-Queue": str(error.waiting)}
+        return Problem(503, str(error), headers)
+    if isinstance(error, run.KeepsDying):
         return Problem(503, str(error), {"Retry-After": str(error.retry_after_s)})
     for kind in type(error).__mro__:
         status = _STATUS.get(kind)

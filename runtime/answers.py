@@ -16,8 +16,9 @@ from corral.runtime.formats import grammar_for
 from corral.runtime.library import ModelOnDisk
 from corral.runtime.options import Options, parse_options
 from corral.runtime.prompt.thinking import Think
+from corral.runtime.reload import unmet_options
+from corral.runtime.residents import Wanted
 from corral.runtime.runner import Output, Runner
-from corral.runtime.scheduler import Wanted
 from corral.runtime.snapshot import RequestState
 from corral.runtime.verbs import (
     Caller,
@@ -149,7 +150,7 @@ class Answers:
         loads = resident is None or not resident.ready.done()
         self._requests.update(row, state=RequestState.LOADING if loads else RequestState.WAITING)
         async with AsyncExitStack() as stack:
-            entering = stack.enter_async_context(scheduler.lease(wanted, job.keep_alive_s))
+            entering = stack.enter_async_context(scheduler.lease(wanted, job.keep_alive_s, job.caller.priority))
             leasing = asyncio.ensure_future(cancellation.guard(entering))
             if job.progress:
                 async with aclosing(load_progress(leasing, partial(scheduler.load_fraction, wanted.digest))) as steps:
@@ -163,7 +164,7 @@ class Answers:
             stream = lease.runner.submit(_submission(job, wanted, lease.runner))
             stack.callback(lease.runner.release, stream)
             cancellation.stream = stream
-            warnings = job.warnings + _load_warnings(job, lease.runner)
+            warnings = job.warnings + _load_warnings(job, lease.runner) + unmet_options(lease.load, wanted)
             self._requests.update(row, state=RequestState.WAITING, warnings=warnings)
             tokens, first, told = 0, None, 0.0
             watch = PromptWatch(self._clock)

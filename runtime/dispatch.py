@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
+from corral.runtime.engine.protocol import Load
 from corral.runtime.errors import RequestCanceled, RunError
+from corral.runtime.forecast import Forecast, forecast, layers_that_fit, with_gpu
 from corral.runtime.library import Library, ModelOnDisk
 from corral.runtime.loads import load_message
 from corral.runtime.options import OPTIONS, parse_options, unknown_names
 from corral.runtime.requests import RequestLog
+from corral.runtime.residents import Wanted
 from corral.runtime.runner import RunnerStream
-from corral.runtime.scheduler import Scheduler, Wanted
+from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
+from corral.runtime.snapshot import GpuSample
 from corral.runtime.verbs import Caller
 from corral.store.errors import StoreError
 
 T = TypeVar("T")
 
 DEFAULT_CONTEXT = 4096
+CONTEXT_BY_VRAM = ((47 * 2**30, 262144), (23 * 2**30, 32768))
+"""The context of requests that name none, where GPUs have so much memory together (spec j)."""
 SMALLEST_CONTEXT = 4
+_VOCABULARY = "token_embd.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,7 @@ class Dispatch:
     clock: Callable[[], float]
     free_memory: Callable[[], int]
     new_id: Callable[[], str]
+    gpus: Callable[[], Sequence[GpuSample]] = tuple
 
     def caller(self, given: Caller | None, verb: str) -> Caller:
         """Return who asks; without one it is this process."""
@@ -55,7 +66,7 @@ class Dispatch:
         """Return how the model is to be loaded; `given` are the options as the model and the request name them."""
         settings, header = self.settings, model.header
         options = parse_options(settings.load_options, given)
-        num_ctx = options.num_ctx or settings.context_length or DEFAULT_CONTEXT
+        num_ctx = options.num_ctx or settings.context_length or self._default_context()
         if header.context_length:
             num_ctx = min(num_ctx, header.context_length)
         num_ctx = max(num_ctx, SMALLEST_CONTEXT)
@@ -73,7 +84,39 @@ class Dispatch:
         explicit = frozenset(
             name for name, value in given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads
         )
-        return Wanted(model.shown, model.runner_key, load, explicit)
+        expected = self._forecast(model, load)
+        if load.placement.gpu_layers < 0 and expected.on_gpu < expected.layers and expected.on_gpu:
+            # What does not fit the GPUs stays in main memory, layer by layer; llama.cpp would fail.
+            placement = msgspec.structs.replace(load.placement, gpu_layers=expected.on_gpu)
+            load = msgspec.structs.replace(load, placement=placement)
+        return Wanted(model.shown, model.runner_key, load, explicit, expected)
+
+    def _default_context(self) -> int:
+        vram = sum(gpu.memory_total or 0 for gpu in self.gpus())
+        return next((num_ctx for least, num_ctx in CONTEXT_BY_VRAM if vram >= least), DEFAULT_CONTEXT)
+
+    def _forecast(self, model: ModelOnDisk, load: Load) -> Forecast:
+        """Say what memory the model will take, and how many of its layers GPUs have room for."""
+        extra = sum(_size(path) for path in (*model.adapters, *model.projectors, *filter(None, [model.draft])))
+        vocabulary = next((one.shape[1] for one in model.header.tensors if one.name == _VOCABULARY), 0)
+        weights = sum(one.size for one in model.header.tensors)
+        if model.header.number("split.count") > 1:
+            weights = max(weights, model.size - extra)
+        expected = forecast(model.header.metadata, load, weights, vocabulary=vocabulary, extra=extra)
+        gpus = [gpu for gpu in self.gpus() if gpu.memory_total is not None and gpu.memory_used is not None]
+        if not gpus or not load.placement.gpu_layers:
+            return expected
+        if load.placement.gpu_layers > 0:
+            return with_gpu(expected, load.placement.gpu_layers)
+        free = [(gpu.memory_total or 0) - (gpu.memory_used or 0) for gpu in gpus]
+        return with_gpu(expected, layers_that_fit(expected, free))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # the runner says what is wrong with it
 
 
 class Row:

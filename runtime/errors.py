@@ -59,7 +59,9 @@ class QueueFull(RunError):
 
 
 class LoadFailed(RunError):
-    """The engine could not load a model."""
+    """The engine could not load a model; `out_of_memory` where it found too little of that."""
+
+    out_of_memory = False
 
 
 class RunnerDied(RunError):
@@ -71,6 +73,21 @@ class RunnerDied(RunError):
             "check the server log for details"
         )
         super().__init__(f"{text}: {detail}" if detail else text)
+
+
+class KeepsDying(RunError):
+    """A model whose runner died again and again; it is left alone for a while."""
+
+    def __init__(self, name: str, times: int, last_words: str, retry_after_s: int) -> None:
+        super().__init__(
+            f"{name} is not loaded for another {retry_after_s} s: its runner died {times} times within a minute"
+            + (f" ({last_words})" if last_words else "")
+        )
+        self.retry_after_s = retry_after_s
+
+
+class TooLittleMemory(LoadFailed):
+    """A model does not fit the memory there is, with the sum."""
 
 
 class RequestCanceled(RunError):

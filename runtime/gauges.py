@@ -96,6 +96,22 @@ def _memory() -> tuple[int, int]:
     return used, total
 
 
+def available_memory() -> int:
+    """Return how many bytes may be taken without pushing anybody out; what is cached of files counts as free."""
+    available = psutil.virtual_memory().available
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit_text = (group / "memory.max").read_text().strip()
+        if limit_text != "max":
+            counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            cached = int(counts.get("inactive_file", 0)) + int(counts.get("active_file", 0))
+            used = int((group / "memory.current").read_text()) - cached
+            available = min(available, int(limit_text) - used)
+    except (OSError, ValueError):
+        pass  # no cgroup v2, or not ours to read: the machine's own figures hold
+    return max(0, available)
+
+
 def _disk(folder: Path) -> tuple[int, int]:
     """Free and total bytes where the models lie, or will lie."""
     while not folder.exists() and folder != folder.parent:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges
 from corral.runtime.requests import RequestLog
+from corral.runtime.residents import Resident
 from corral.runtime.runner import Runner
-from corral.runtime.scheduler import Resident, Scheduler
+from corral.runtime.scheduler import Scheduler
 from corral.runtime.snapshot import ModelState, ModelView, RequestState, RequestView, Snapshot
 from corral.runtime.transfers import Transfers
 from corral.runtime.verbs import FOREVER
@@ -108,6 +109,7 @@ class Publisher:
             tokens_per_s=decode,
             prompt_tokens_per_s=prompt,
             expires_in_s=max(0.0, remaining) if idle else None,
+            expected_bytes=resident.wanted.forecast.total,
             aliases=tuple(name for name in resident.names if name != resident.wanted.name),
         )
 

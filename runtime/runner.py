@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -57,6 +58,8 @@ _PASSED_ON_PREFIXES = (
     "GOMP_",
 )
 _KILLED = (-signal.SIGTERM, *([] if sys.platform == "win32" else [-signal.SIGKILL]))
+_NO_MEMORY = re.compile(r"\balloc|out of memory|bad_alloc|MemoryError", re.IGNORECASE)
+"""What ggml, CUDA, C++ and Python say when there is none left."""
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSW")
 
 
@@ -172,10 +175,14 @@ class RunnerStream:
 
 
 class Runner:
-    """One child process. `loaded` is set once it has a model; `cells_used` and the rates follow its steps."""
+    """One child process. `loaded` is set once it has a model; `cells_used` and the rates follow its steps.
+
+    `heard_at` is when it last said anything, by the clock.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, clock: Callable[[], float]) -> None:
         self._process = process
+        self._clock = clock
         self._streams: dict[int, RunnerStream] = {}
         self._next_id = 1
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
@@ -188,6 +195,7 @@ class Runner:
         self.exited = asyncio.Event()
         self.loaded: protocol.Loaded | None = None
         self.load_fraction = 0.0
+        self.heard_at = clock()
         self.cells_used = 0
         self.decode_rate = Rate(clock)
         self.prompt_rate = Rate(clock)
@@ -331,8 +339,13 @@ class Runner:
             await self.exited.wait()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def kill(self) -> None:
-        """End the child at once."""
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self._send(protocol.Ping(0))
+
+    def kill(self, cause: str = "") -> None:
+        """End the child at once; `cause` is what its requests are told."""
+        self._cause = cause
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
@@ -365,7 +378,7 @@ class Runner:
             async with asyncio.timeout(1):
                 await asyncio.gather(self._tasks[1], return_exceptions=True)
         self.exited.set()
-        self._cause = cause or self._describe(code)
+        self._cause = cause or self._cause or self._describe(code)
         error = RunnerDied(self._cause)
         for stream in self._streams.values():
             stream.fail(error)
@@ -376,7 +389,9 @@ class Runner:
             self._hello.set_exception(error)
             self._hello.exception()  # read, so that a start that was given up says nothing
         if self._load is not None and not self._load.done():
-            self._load.set_exception(LoadFailed(f"the model runner stopped while loading: {self._cause}"))
+            failed = _load_failed(f"the model runner stopped while loading: {self._cause}")
+            failed.out_of_memory |= sys.platform != "win32" and code == -signal.SIGKILL
+            self._load.set_exception(failed)
             self._load.exception()
             self._stirred.set()
 
@@ -404,6 +419,7 @@ class Runner:
             self._stderr.append(text)
 
     def _take(self, message: protocol.FromRunner) -> None:
+        self.heard_at = self._clock()
         match message:
             case protocol.Step():
                 self._take_step(message)
@@ -432,7 +448,7 @@ class Runner:
                 self._stirred.set()
             case protocol.LoadRefused():
                 if self._load is not None and not self._load.done():
-                    self._load.set_exception(LoadFailed(message.message))
+                    self._load.set_exception(_load_failed(message.message))
                 self._stirred.set()
             case protocol.Pong():
                 pass
@@ -457,6 +473,12 @@ class Runner:
             self.decode_rate.add(decoded)
         if prompt_tokens > 0:
             self.prompt_rate.add(prompt_tokens)
+
+
+def _load_failed(message: str) -> LoadFailed:
+    error = LoadFailed(message)
+    error.out_of_memory = _NO_MEMORY.search(message) is not None
+    return error
 
 
 def _refusal(message: protocol.Refused) -> RunError:

@@ -65,7 +65,8 @@ class ModelState(StrEnum):
 class ModelView:
     """One model in memory. Sizes in bytes, `cpu_percent` 100 per core, `expires_in_s` inf for ever, None while busy.
 
-    `aliases` are further names of the same weights that were asked for while it was in memory.
+    `aliases` are further names of the same weights that were asked for while it was in memory. `expected_bytes` is what
+    it was thought to take before it was loaded, to be held against the sum of weights, cache and compute.
     """
 
     name: str
@@ -89,6 +90,7 @@ class ModelView:
     prompt_tokens_per_s: float
     expires_in_s: float | None
     aliases: tuple[str, ...] = ()
+    expected_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,12 +61,16 @@ class DoneReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as the Server screen shows it: `client` is an address or `tui`/`cli`, `path` the route or verb."""
+    """Who asks, as the Server screen shows it: `client` is an address or `tui`/`cli`, `path` the route or verb.
+
+    Of those who wait for a model one of a higher `priority` comes sooner.
+    """
 
     request_id: str
     client: str
     method: str = ""
     path: str = ""
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,20 +15,19 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from corral.runtime.answers import Answers
 from corral.runtime.dispatch import Dispatch
 from corral.runtime.errors import RequestCanceled, RunError
 from corral.runtime.events import Events
-from corral.runtime.gauges import Gauges, HostProbe, SystemProbe
+from corral.runtime.gauges import Gauges, HostProbe, SystemProbe, available_memory
 from corral.runtime.housekeeping import forget_sequences, tidy
 from corral.runtime.library import Library, details
 from corral.runtime.pooling import Pooling
 from corral.runtime.publish import Publisher
 from corral.runtime.requests import RequestLog
+from corral.runtime.residents import Resident
 from corral.runtime.runner import Runner
-from corral.runtime.scheduler import Resident, Scheduler
+from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import EMPTY, ModelState, Snapshot
 from corral.runtime.spares import Spares
@@ -105,6 +104,7 @@ class Workbench:
             max_loaded=settings.max_loaded_models,
             max_queue=settings.max_queue,
             load_timeout_s=settings.load_timeout_s,
+            free_memory=available_memory,
         )
         dispatch = Dispatch(
             settings,
@@ -112,8 +112,9 @@ class Workbench:
             self._scheduler,
             self.requests,
             clock=clock,
-            free_memory=lambda: psutil.virtual_memory().available,
+            free_memory=available_memory,
             new_id=_new_id,
+            gpus=lambda: self._gauges.latest.gpus if self._gauges.latest is not None else (),
         )
         self._answers = Answers(dispatch)
         self._pooling = Pooling(dispatch)

@@ -17,20 +17,16 @@ from corral.runtime.engine.llama import LoadError, MemoryKind, Model
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.params import cache_types, context_params
 from corral.runtime.engine.protocol import Load
+from corral.runtime.engine.sizes import SPARE_SEQUENCES, batch_size, slots, spare_states
 
 MOST_SEQUENCES: Final = int(c.llama_max_parallel_sequences())
-SPARE_SEQUENCES: Final = 48
-"""Sequence ids beyond those that run, for finished conversations; with full attention an id costs nothing."""
-
 KEPT_CELLS: Final = 256
 """llama.cpp looks at cells in blocks of so many."""
 
 KEPT_WINDOW_CELLS: Final = 1024
 """More of them, for of a sequence with a window only its end can be brought back."""
 
-_SMALLEST_BATCH: Final = 32
 _BYTES: Final = ctypes.POINTER(ctypes.c_uint8)
-_CHECKPOINT_BYTES: Final = 256 * 1024 * 1024
 
 
 class Decoded(StrEnum):
@@ -110,11 +106,9 @@ class Context:
         self.shares = self.kind is MemoryKind.FULL
         spare = SPARE_SEQUENCES if self.copies else 0
         if self.copies_whole:
-            spare = _affordable_states(model)
+            spare = min(SPARE_SEQUENCES, spare_states(model.size_bytes, model.state_bytes))
         self.window = model.window
-        # llama.cpp wants a batch to hold a token of each sequence there may be.
-        num_batch = max(_SMALLEST_BATCH, load.num_batch, load.num_sequences)
-        self.num_slots = min(load.num_sequences + spare, num_batch, MOST_SEQUENCES)
+        self.num_slots = min(slots(load.num_sequences, load.num_batch, spare=spare), MOST_SEQUENCES)
         self.pointer = _new_context(model, load, self.num_slots, whole_window, log)
         memory = c.llama_get_memory(self.pointer)
         if not memory:
@@ -263,16 +257,10 @@ class Context:
         return False
 
 
-def _affordable_states(model: Model) -> int:
-    """Return for how many finished sequences and checkpoints a recurrent model's states may take memory."""
-    affordable = max(_CHECKPOINT_BYTES, model.size_bytes // 8) // max(1, model.state_bytes)
-    return min(SPARE_SEQUENCES, affordable)
-
-
 def _new_context(model: Model, load: Load, num_slots: int, whole_window: bool, log: EngineLog) -> Any:
     params = context_params(load)
     params.n_ctx = load.num_cells
-    params.n_batch = max(_SMALLEST_BATCH, load.num_batch, load.num_sequences)
+    params.n_batch = batch_size(load.num_batch, load.num_sequences)
     params.n_ubatch = min(load.micro_batch or params.n_batch, params.n_batch)
     params.n_seq_max = num_slots
     params.swa_full = whole_window

@@ -14,10 +14,9 @@ from typing import Any, Final
 import llama_cpp.llama_cpp as c
 
 from corral.runtime.engine.llamalog import EngineLog
+from corral.runtime.engine.sizes import keeps_whole_window, state_bytes, state_floats
 
-_WHOLE_WINDOW_BYTES: Final = 256 * 1024 * 1024
 _OVERFLOW: Final = -(2**31)
-_UNKNOWN_STATE: Final = 160_000
 _VOCAB_DIFFERENCE: Final = 128
 _FIRST_COMPARED: Final = 5
 
@@ -218,17 +217,9 @@ class Model:
 
     @property
     def state_bytes(self) -> int:
-        """Return about how many bytes a sequence's recurrent state takes (llama.cpp: `llama_hparams::n_embd_r`, `_s`).
-
-        Where the metadata names none of the known parts it is taken for two thirds of a mebibyte a layer.
-        """
+        """Return about how many bytes a sequence's recurrent state takes."""
         width = int(c.llama_model_n_embd(self.pointer))
-        inner, state = self._number("ssm.inner_size", 0), self._number("ssm.state_size", 0)
-        groups, window = self._number("ssm.group_count", 0), self._number("ssm.conv_kernel", 1) - 1
-        floats = window * (inner + 2 * groups * state) + state * inner
-        floats += self._number("shortconv.l_cache", 0) * width
-        floats += self._number("wkv.head_size", 0) * width
-        return self.num_layers * 4 * (floats or _UNKNOWN_STATE)
+        return state_bytes(state_floats(lambda key: self._number(key, 0), width), self.num_layers)
 
     def speaks_like(self, other: Model) -> bool:
         """Say whether another model's tokens mean what this one's do (`common_speculative_are_compatible`).
@@ -260,7 +251,7 @@ class Model:
         """
         width = int(c.llama_model_n_embd(self.pointer)) // max(1, int(c.llama_model_n_head(self.pointer)))
         per_cell = self.num_layers * int(c.llama_model_n_head_kv(self.pointer)) * width * 2 * 2
-        return per_cell * num_cells <= max(_WHOLE_WINDOW_BYTES, self.size_bytes // 4)
+        return keeps_whole_window(per_cell, num_cells, self.size_bytes)
 
 
 def _end_added(vocab: Any) -> int:

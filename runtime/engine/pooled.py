@@ -8,14 +8,12 @@ from typing import Any, Final
 
 import llama_cpp.llama_cpp as c
 
-from corral.runtime.engine.context import MOST_SEQUENCES, Batch
+from corral.runtime.engine.context import Batch
 from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.params import context_params
 from corral.runtime.engine.protocol import Load
-
-MOST_TEXTS: Final = min(64, MOST_SEQUENCES)
-"""Texts in one batch."""
+from corral.runtime.engine.sizes import MOST_TEXTS
 
 _UNPOOLED: Final = (c.LLAMA_POOLING_TYPE_UNSPECIFIED, c.LLAMA_POOLING_TYPE_NONE)
 

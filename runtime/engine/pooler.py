@@ -11,9 +11,10 @@ from typing import Final, NoReturn
 
 from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
-from corral.runtime.engine.pooled import MOST_TEXTS, PooledContext
+from corral.runtime.engine.pooled import PooledContext
 from corral.runtime.engine.process import run_or_end
 from corral.runtime.engine.protocol import FromRunner, Load, Refused
+from corral.runtime.engine.sizes import MOST_TEXTS
 
 BATCH_TOKENS: Final = 512
 """Tokens a batch of several texts may have: attention over more costs more than what it saves."""

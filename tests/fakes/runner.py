@@ -21,6 +21,7 @@ class FakeRunner(Runner):
         self.exited = asyncio.Event()
         self.loaded = None
         self.load_fraction = 0.0
+        self.heard_at = 0.0
         self.cells_used = 0
         self.decode_rate = Rate(lambda: clock)
         self.prompt_rate = Rate(lambda: clock)
@@ -43,7 +44,9 @@ class FakeRunner(Runner):
     async def load(self, message: protocol.Load, stall_s: float) -> protocol.Loaded:
         await self.may_load.wait()
         if self.refuse:
-            raise LoadFailed(self.refuse)
+            error = LoadFailed(self.refuse)
+            error.out_of_memory = "alloc" in self.refuse
+            raise error
         self.loaded = protocol.Loaded(
             num_ctx=message.num_ctx,
             num_ctx_train=8192,
@@ -57,6 +60,9 @@ class FakeRunner(Runner):
             num_layers=1,
         )
         return self.loaded
+
+    def ping(self) -> None:
+        """Nothing that listens is here."""
 
     async def close(self) -> None:
         self.closed += 1

@@ -15,7 +15,8 @@ from corral.runtime.errors import LoadFailed
 from corral.runtime.loads import load_message
 from corral.runtime.memory import cache_bytes_per_token
 from corral.runtime.options import OPTIONS, parse_options
-from corral.runtime.scheduler import Wanted, reload_reason
+from corral.runtime.reload import reload_reason
+from corral.runtime.residents import Wanted
 from corral.runtime.settings import Settings
 from corral.runtime.verbs import ChatRequest, Message
 from corral.runtime.workbench import Workbench

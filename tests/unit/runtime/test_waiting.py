@@ -15,8 +15,9 @@ from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges, SystemProbe
 from corral.runtime.publish import Publisher
 from corral.runtime.requests import RequestLog
+from corral.runtime.residents import Wanted
 from corral.runtime.runner import Output, Runner
-from corral.runtime.scheduler import Scheduler, Wanted
+from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import RequestState
 from corral.runtime.transfers import Transfers

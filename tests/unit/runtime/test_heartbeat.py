@@ -1,0 +1,66 @@
+"""A runner that hangs is found and ended; one that works, or has nothing to do, is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from corral.runtime.engine.protocol import Load, RawPrompt, Sampling, Submit
+from corral.runtime.errors import RunnerDied
+from corral.runtime.heartbeat import keep_listening
+from corral.runtime.runner import Runner
+from tests.unit.runtime.tiny_models import write_tiny
+
+HUNG_AFTER_S = 0.8
+
+
+async def loaded_runner(folder: Path) -> Runner:
+    runner = await Runner.start()
+    path = write_tiny(folder / "tiny.gguf", "full")
+    await runner.load(Load(path=str(path), num_ctx=512, num_cells=512, num_sequences=1), 60)
+    return runner
+
+
+def endless(request_id: int) -> Submit:
+    return Submit(request_id, RawPrompt("the fox"), Sampling(temperature=0.0), 512, num_predict=-1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
+async def test_a_runner_that_stands_still_is_ended(tmp_path: Path) -> None:
+    runner = await loaded_runner(tmp_path)
+    try:
+        stream = runner.submit(endless)
+        await stream.take()
+        os.kill(runner.pid, signal.SIGSTOP)
+        await asyncio.wait_for(keep_listening(runner, time.monotonic, HUNG_AFTER_S), 30)
+        with pytest.raises(RunnerDied, match="gave no sign of life"):
+            while True:
+                await stream.take()
+    finally:
+        await runner.close()
+
+
+async def test_one_that_works_or_rests_is_left_alone(tmp_path: Path) -> None:
+    runner = await loaded_runner(tmp_path)
+    listening = asyncio.create_task(keep_listening(runner, time.monotonic, HUNG_AFTER_S))
+    try:
+        rested = time.monotonic() + 2 * HUNG_AFTER_S
+        while time.monotonic() < rested:
+            await asyncio.wait([listening], timeout=HUNG_AFTER_S / 4)
+        stream = runner.submit(endless)
+        worked = time.monotonic() + 2 * HUNG_AFTER_S
+        while time.monotonic() < worked:
+            if (await stream.take()).finished is not None:
+                runner.release(stream)
+                stream = runner.submit(endless)
+        assert runner.alive
+        assert not listening.done()
+    finally:
+        listening.cancel()
+        await runner.close()
