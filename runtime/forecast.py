@@ -124,7 +124,7 @@ class Shape:
         self.widest = max(
             2 * max(self._each("feed_forward_length"), default=0),
             2 * experts * self.number("expert_feed_forward_length"),
-            8 * self.number("ssm.inner_size"),
+            6 * self.number("ssm.inner_size"),
         )
 
     def number(self, key: str) -> int:
