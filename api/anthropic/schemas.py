@@ -1,4 +1,8 @@
-"""The requests of the Anthropic-compatible API as they come over the wire (spec c)."""
+"""The requests of the Anthropic-compatible API as they come over the wire (spec c).
+
+`cache_control`, `metadata`, `service_tier`, a thinking's `budget_tokens` and `display` are known and mean nothing here:
+what was computed is found again unasked, and nobody is billed.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +39,7 @@ class Tool(WireModel):
     """A tool: the client's own, or by its `type` one that Anthropic defines."""
 
     go_name: ClassVar[str] = "Tool"
+    cache_control: Any = None
     type: str = ""
     name: str = ""
     description: str = ""
@@ -51,10 +56,12 @@ class Choice(WireModel):
 
 
 class Thinking(WireModel):
-    """Whether the model thinks first; `budget_tokens` is taken and means nothing (spec c)."""
+    """Whether the model thinks first."""
 
     go_name: ClassVar[str] = "ThinkingConfig"
     type: str = ""
+    budget_tokens: Any = None
+    display: Any = None
 
 
 class OutputConfig(WireModel):
@@ -72,6 +79,7 @@ class CountBody(WireModel):
     model: str = ""
     messages: list[WireMessage] = Field(default_factory=list)
     system: Any = None
+    cache_control: Any = None
     tools: list[Tool] = Field(default_factory=list)
     tool_choice: Choice = Choice()
     thinking: Thinking | None = None
@@ -123,6 +131,8 @@ class MessagesBody(CountBody):
     top_p: float | None = None
     top_k: int | None = None
     output_format: dict[str, Any] | None = None
+    metadata: Any = None
+    service_tier: Any = None
 
     def to_options(self) -> dict[str, Any]:
         """Return the generation options; the API's own fields win over `options`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -59,6 +60,21 @@ def stream(served: Served, **fields: Any) -> list[dict[str, Any]]:
     response = served.post("/v1/messages", BODY | {"stream": True} | fields)
     assert (response.status_code, response.headers["Content-Type"]) == (200, "text/event-stream"), response.text
     return events(response)
+
+
+def caller(**fields: Any) -> ServedFake:
+    """A workbench whose model calls tools."""
+    fake = ServedFake.with_models(MODEL)
+    fake.models[MODEL] = replace(fake.models[MODEL], capabilities=("completion", "tools"))
+    for name, value in fields.items():
+        setattr(fake, name, value)
+    return fake
+
+
+@pytest.fixture
+def served(serve: Serve) -> Served:
+    """A service on a workbench whose model calls tools."""
+    return serve(caller())
 
 
 def thinker(**fields: Any) -> ServedFake:
@@ -178,9 +194,7 @@ def test_thoughts_come_first(serve: Serve) -> None:
 
 
 def test_calls_come_last(serve: Serve) -> None:
-    fake = ServedFake.with_models(MODEL)
-    fake.words, fake.tool_calls = ["Let me see."], [CALL, ToolCall("time")]
-    served = serve(fake)
+    served = serve(caller(words=["Let me see."], tool_calls=[CALL, ToolCall("time")]))
     reply = post(served, tools=[WEATHER, TIME])
     own_id = reply["content"][2]["id"]
     assert own_id.startswith("toolu_")
@@ -332,9 +346,7 @@ def test_results_that_are_errors(served: Served, content: object, text: str) -> 
 
 
 def test_what_is_left_out_is_said(serve: Serve) -> None:
-    fake = ServedFake.with_models(MODEL)
-    fake.warnings = ("cut",)
-    served = serve(fake)
+    served = serve(caller(warnings=("cut",)))
     body = {
         "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "document", "source": {}}]}],
         "tools": [WEATHER, {"type": "web_search_20250305", "name": "web_search"}],
