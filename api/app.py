@@ -6,6 +6,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from corral.api import middleware
+from corral.api.anthropic.routes import routes as anthropic_routes
 from corral.api.keys import ACTIVITY, SETTINGS, WORKBENCH, Activity
 from corral.api.ollama.routes import routes as ollama_routes
 from corral.api.openai.routes import routes as openai_routes
@@ -36,4 +37,5 @@ def build(settings: Settings, workbench: ServedClient) -> web.Application:
     app.on_response_prepare.append(middleware.add_headers)
     app.add_routes(ollama_routes())
     app.add_routes(openai_routes())
+    app.add_routes(anthropic_routes())
     return app

@@ -21,6 +21,8 @@ from corral.runtime.verbs import (
     Chunk,
     CreateRequest,
     DeletePlan,
+    Detokenized,
+    DetokenizeRequest,
     Embeddings,
     EmbedRequest,
     GenerateRequest,
@@ -31,9 +33,13 @@ from corral.runtime.verbs import (
     Progress,
     Ranking,
     RerankRequest,
+    TokenizeRequest,
+    Tokens,
 )
 from corral.store.errors import ModelNotFound
 from corral.store.names import Digest, ModelName
+
+_AnyRequest = ChatRequest | GenerateRequest | EmbedRequest | RerankRequest | TokenizeRequest | DetokenizeRequest
 
 
 class HttpClient:
@@ -124,6 +130,22 @@ class HttpClient:
         }
         reply = await self._server.call("POST", "/api/rerank", wire.RerankWire, body, model=request.model)
         return reply.to_ranking()
+
+    async def tokenize(self, request: TokenizeRequest | ChatRequest) -> Tokens:
+        """Return the tokens of a text or of a conversation."""
+        body: dict[str, object] = {"model": request.model}
+        if isinstance(request, ChatRequest):
+            body |= {"messages": [_message(one) for one in request.messages], **_sampling(request)}
+        else:
+            body |= {"content": request.text, "add_special": request.begin, **_load(request)}
+        reply = await self._server.call("POST", "/api/tokenize", wire.TokenizeWire, body, model=request.model)
+        return reply.to_tokens()
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenized:
+        """Return the text of tokens."""
+        body: dict[str, object] = {"model": request.model, "tokens": list(request.tokens), **_load(request)}
+        reply = await self._server.call("POST", "/api/detokenize", wire.DetokenizeWire, body, model=request.model)
+        return reply.to_detokenized()
 
     async def unload(self, model: str) -> None:
         """Take a model out of memory once its requests are done."""
@@ -236,13 +258,15 @@ def _keep_alive(seconds: float) -> float:
 
 
 def _how(request: ChatRequest | GenerateRequest | EmbedRequest | RerankRequest) -> dict[str, Any]:
+    return _load(request) | ({} if request.truncate else {"truncate": False})
+
+
+def _load(request: _AnyRequest) -> dict[str, Any]:
     body: dict[str, Any] = {}
     if request.options:
         body["options"] = dict(request.options)
     if request.keep_alive_s is not None:
         body["keep_alive"] = _keep_alive(request.keep_alive_s)
-    if not request.truncate:
-        body["truncate"] = False
     return body
 
 

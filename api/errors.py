@@ -1,4 +1,4 @@
-"""One table from our errors to each wire's: the HTTP status and the body of Ollama's and OpenAI's APIs.
+"""One table from our errors to each wire's: the HTTP status and the body of Ollama's, OpenAI's and Anthropic's APIs.
 
 No other module of the package formats an error; handlers raise. Imports nothing of the HTTP server, so that the
 command line may catch these types without paying for it.
@@ -109,6 +109,16 @@ _OPENAI_TYPES = {
     404: "not_found_error",
     413: "invalid_request_error",
 }
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    529: "overloaded_error",
+}
 
 
 def describe(error: Exception) -> Problem:
@@ -141,6 +151,12 @@ def openai_body(problem: Problem) -> dict[str, object]:
     """Return the body of an error on `/v1` (spec b.1)."""
     kind = _OPENAI_TYPES.get(problem.status, "api_error")
     return {"error": {"message": problem.message, "type": kind, "param": None, "code": None}}
+
+
+def anthropic_body(problem: Problem, request_id: str) -> dict[str, object]:
+    """Return the body of an error on `/v1/messages` (spec c)."""
+    kind = _ANTHROPIC_TYPES.get(problem.status, "api_error")
+    return {"type": "error", "error": {"type": kind, "message": problem.message}, "request_id": request_id}
 
 
 def join_address(host: str, port: int) -> str:

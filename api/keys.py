@@ -45,3 +45,13 @@ def caller(request: web.Request, model: str = "") -> Caller:
     if model:
         request.app[WORKBENCH].requests.update(who.request_id, model=model)
     return who
+
+
+def is_anthropic(request: web.Request) -> bool:
+    """Say whether a request is one of Anthropic's API."""
+    return request.path.startswith("/v1/messages")
+
+
+def anthropic_id(request: web.Request) -> str:
+    """Return what Anthropic's clients are told as the request's id, in a header and in errors."""
+    return f"req_{request[CALLER].request_id}"

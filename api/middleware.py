@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from corral.api.errors import Problem, RequestRefused, describe, is_expected, ollama_body, openai_body
-from corral.api.keys import ACTIVITY, ALLOWED_ORIGIN, CALLER, CANCELED, NOTE, WORKBENCH
+from corral.api.errors import Problem, RequestRefused, anthropic_body, describe, is_expected, ollama_body, openai_body
+from corral.api.keys import ACTIVITY, ALLOWED_ORIGIN, CALLER, CANCELED, NOTE, WORKBENCH, anthropic_id, is_anthropic
 from corral.api.origins import HostPolicy, OriginPolicy
 from corral.api.reply import json_reply
 from corral.api.stream import SHUTTING_DOWN, take_back_cancellation
@@ -107,7 +107,10 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
 
 def error_response(request: web.Request, problem: Problem) -> web.Response:
     """Build the reply to a request that failed before anything was sent."""
-    body = openai_body(problem) if request.path.startswith("/v1/") else ollama_body(problem)
+    if is_anthropic(request):
+        body = anthropic_body(problem, anthropic_id(request))
+    else:
+        body = openai_body(problem) if request.path.startswith("/v1/") else ollama_body(problem)
     response = json_reply(body, status=problem.status)
     response.headers.update(problem.headers)
     return response
@@ -186,6 +189,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     who = request.get(CALLER)
     if who is not None:
         response.headers["X-Request-Id"] = who.request_id
+        if is_anthropic(request):
+            response.headers["request-id"] = anthropic_id(request)
     origin = request.get(ALLOWED_ORIGIN)
     if origin is not None:
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin

@@ -14,6 +14,7 @@ import msgspec
 from corral.runtime.verbs import (
     Chunk,
     Details,
+    Detokenized,
     DoneReason,
     Embeddings,
     LoadedModel,
@@ -27,6 +28,7 @@ from corral.runtime.verbs import (
     Ranking,
     Stats,
     TensorInfo,
+    Tokens,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -308,6 +310,30 @@ class RerankWire(msgspec.Struct, frozen=True):
         stats = Stats(total_ns=self.total_duration, load_ns=self.load_duration, prompt_tokens=self.prompt_eval_count)
         in_order = sorted(self.results or (), key=lambda one: one.index)
         return Ranking(tuple(one.relevance_score for one in in_order), stats, tuple(self.warnings or ()))
+
+
+class TokenizeWire(msgspec.Struct, frozen=True):
+    """The reply of `/api/tokenize`."""
+
+    tokens: list[int] = []
+    total_duration: int = 0
+    load_duration: int = 0
+
+    def to_tokens(self) -> Tokens:
+        """Return the verbs' type."""
+        return Tokens(tuple(self.tokens), self.total_duration, self.load_duration)
+
+
+class DetokenizeWire(msgspec.Struct, frozen=True):
+    """The reply of `/api/detokenize`."""
+
+    content: str = ""
+    total_duration: int = 0
+    load_duration: int = 0
+
+    def to_detokenized(self) -> Detokenized:
+        """Return the verbs' type."""
+        return Detokenized(self.content, self.total_duration, self.load_duration)
 
 
 class ProgressLine(msgspec.Struct, frozen=True):

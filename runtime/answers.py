@@ -73,12 +73,7 @@ class Answers:
         async with AsyncExitStack() as row:
             row.enter_context(self._dispatch.row(caller, request.model))
             model = await self._dispatch.library.open(request.model)
-            prompt = None
-            if request.messages:
-                turns = [*model.history, *request.messages]
-                if request.messages[0].role != "system" and model.system:
-                    turns.insert(0, Message("system", model.system))
-                prompt = _chat_prompt(turns, model.template, _think(request, model))
+            prompt = chat_prompt(request, model) if request.messages else None
             job = self._job(caller, model, request, prompt, "chat")
             async for chunk in self._answer(job):
                 yield chunk
@@ -216,6 +211,14 @@ class Answers:
             )
 
 
+def chat_prompt(request: ChatRequest, model: ModelOnDisk) -> protocol.ChatPrompt:
+    """Return what a runner is told to render of a conversation. Raises NotSupported."""
+    turns = [*model.history, *request.messages]
+    if request.messages and request.messages[0].role != "system" and model.system:
+        turns.insert(0, Message("system", model.system))
+    return _chat_prompt(turns, model.template, _think(request, model))
+
+
 def _think(request: ChatRequest | GenerateRequest, model: ModelOnDisk) -> Think:
     """Return whether the model is to think: where nothing is said, if it can (spec a.7). Raises NotSupported."""
     can_think = "thinking" in model.capabilities
@@ -312,4 +315,5 @@ def _last(done: protocol.Finished, total_ns: int, load_ns: int, warnings: tuple[
         ),
         context=tuple(done.context),
         warnings=warnings,
+        stop=done.stop,
     )

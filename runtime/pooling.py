@@ -33,7 +33,9 @@ class Pooling:
 
         async def ask(runner: Runner, num_ctx: int) -> list[protocol.Embedded]:
             make = partial(protocol.Embed, num_ctx=num_ctx, truncate=request.truncate)
-            return [await runner.embed(partial(make, texts=texts)) for texts in _in_parts(request.texts)]
+            return [
+                await runner.ask(partial(make, texts=texts), protocol.Embedded) for texts in _in_parts(request.texts)
+            ]
 
         parts, stats = await self._answer(request, "embed", ask)
         vectors = tuple(unpack(vector, request.dimensions) for part in parts for vector in part.vectors)
@@ -44,7 +46,10 @@ class Pooling:
 
         async def ask(runner: Runner, num_ctx: int) -> list[protocol.Ranked]:
             make = partial(protocol.Rank, query=request.query, num_ctx=num_ctx, truncate=request.truncate)
-            return [await runner.rank(partial(make, documents=texts)) for texts in _in_parts(request.documents)]
+            return [
+                await runner.ask(partial(make, documents=texts), protocol.Ranked)
+                for texts in _in_parts(request.documents)
+            ]
 
         parts, stats = await self._answer(request, "rerank", ask)
         scores = tuple(score for part in parts for score in part.scores)

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
@@ -61,6 +62,8 @@ _KILLED = (-signal.SIGTERM, *([] if sys.platform == "win32" else [-signal.SIGKIL
 _NO_MEMORY = re.compile(r"\balloc|out of memory|bad_alloc|MemoryError", re.IGNORECASE)
 """What ggml, CUDA, C++ and Python say when there is none left."""
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSW")
+
+R = TypeVar("R", bound=protocol.Reply)
 
 
 def runner_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -200,7 +203,7 @@ class Runner:
         self.decode_rate = Rate(clock)
         self.prompt_rate = Rate(clock)
         self._prompt_done: dict[int, int] = {}
-        self._pooled: dict[int, asyncio.Future[protocol.Embedded | protocol.Ranked]] = {}
+        self._asked: dict[int, asyncio.Future[protocol.Reply]] = {}
 
     @classmethod
     async def start(cls, clock: Callable[[], float] = time.monotonic) -> Runner:
@@ -245,7 +248,7 @@ class Runner:
     @property
     def running(self) -> int:
         """How many requests are on it."""
-        return len(self._streams) + len(self._pooled)
+        return len(self._streams) + len(self._asked)
 
     def last_words(self) -> str:
         """Why the child ended; as long as it lives, the last line it wrote to its stderr."""
@@ -292,38 +295,28 @@ class Runner:
         if not stream.over and self.alive:
             self._send(protocol.Cancel(stream.id))
 
-    async def embed(self, make: Callable[[int], protocol.Embed]) -> protocol.Embedded:
-        """Have texts embedded; `make` gets the request's id. A caller who stops waiting cancels it in the child.
+    async def ask(self, make: Callable[[int], protocol.Question], kind: type[R]) -> R:
+        """Ask what is answered in one piece, of `kind`; `make` gets the request's id.
 
-        Raises:
-            RunError: it failed.
+        A caller who stops waiting cancels it in the child. Raises RunError where it failed.
         """
-        embedded = await self._pool(make)
-        assert isinstance(embedded, protocol.Embedded)
-        return embedded
-
-    async def rank(self, make: Callable[[int], protocol.Rank]) -> protocol.Ranked:
-        """Have documents scored; as `embed`."""
-        ranked = await self._pool(make)
-        assert isinstance(ranked, protocol.Ranked)
-        return ranked
-
-    async def _pool(self, make: Callable[[int], protocol.Embed | protocol.Rank]) -> protocol.Embedded | protocol.Ranked:
         request_id = self._next_id
         self._next_id += 1
         if not self.alive:
             raise RunnerDied(self.last_words())
-        answer: asyncio.Future[protocol.Embedded | protocol.Ranked] = asyncio.get_running_loop().create_future()
-        self._pooled[request_id] = answer
+        answer: asyncio.Future[protocol.Reply] = asyncio.get_running_loop().create_future()
+        self._asked[request_id] = answer
         self._send(make(request_id))
         try:
-            pooled = await answer
+            reply = await answer
         finally:
-            del self._pooled[request_id]
+            del self._asked[request_id]
             if answer.cancelled() and self.alive:
                 self._send(protocol.Cancel(request_id))
-        self.prompt_rate.add(pooled.prompt_tokens)
-        return pooled
+        if isinstance(reply, protocol.Embedded | protocol.Ranked):
+            self.prompt_rate.add(reply.prompt_tokens)
+        assert isinstance(reply, kind)
+        return reply
 
     async def close(self) -> None:
         """End the child and reap it: by closing its stdin, and by force where that does not do in time."""
@@ -382,7 +375,7 @@ class Runner:
         error = RunnerDied(self._cause)
         for stream in self._streams.values():
             stream.fail(error)
-        for answer in self._pooled.values():
+        for answer in self._asked.values():
             if not answer.done():
                 answer.set_exception(error)
         if not self._hello.done():
@@ -430,10 +423,10 @@ class Runner:
             case protocol.Refused():
                 if stream := self._streams.get(message.id):
                     stream.fail(_refusal(message))
-                elif (answer := self._pooled.get(message.id)) and not answer.done():
+                elif (answer := self._asked.get(message.id)) and not answer.done():
                     answer.set_exception(_refusal(message))
-            case protocol.Embedded() | protocol.Ranked():
-                if (answer := self._pooled.get(message.id)) and not answer.done():
+            case protocol.Embedded() | protocol.Ranked() | protocol.Tokenized() | protocol.Detokenized():
+                if (answer := self._asked.get(message.id)) and not answer.done():
                     answer.set_result(message)
             case protocol.Hello():
                 if not self._hello.done():

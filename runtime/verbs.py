@@ -14,6 +14,7 @@ from typing import Protocol
 
 from corral.runtime.conversation import Message, ToolCall, ToolChoice, Tools
 from corral.runtime.snapshot import Snapshot
+from corral.runtime.tokens import Detokenized, DetokenizeRequest, TokenizeRequest, Tokens
 from corral.store.progress import Progress
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "CreateRequest",
     "DeletePlan",
     "Details",
+    "DetokenizeRequest",
+    "Detokenized",
     "DoneReason",
     "EmbedRequest",
     "Embeddings",
@@ -41,6 +44,8 @@ __all__ = [
     "RerankRequest",
     "Stats",
     "TensorInfo",
+    "TokenizeRequest",
+    "Tokens",
     "ToolCall",
     "ToolChoice",
     "Tools",
@@ -188,7 +193,7 @@ class Chunk:
     `context` (last chunk of generate, unless raw) holds the prompt's and the answer's token ids. `warnings` says in
     words what was cut or ignored. One with `progress` has nothing else, and comes before all text. `thinking` comes
     before all `text`, also within one chunk, and `tool_calls`, each whole, after it. `rendered` is the prompt of a
-    request that asked for nothing else.
+    request that asked for nothing else. `stop` (last chunk) is the stop string that ended it, "" where none did.
     """
 
     text: str = ""
@@ -201,6 +206,7 @@ class Chunk:
     thinking: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     rendered: str = ""
+    stop: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +414,14 @@ class Client(Protocol):
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """Score documents against a query."""
+        ...
+
+    async def tokenize(self, request: TokenizeRequest | ChatRequest) -> Tokens:
+        """Return the tokens of a text, or of a whole conversation as the model would be sent it."""
+        ...
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenized:
+        """Return the text of tokens."""
         ...
 
     async def unload(self, model: str) -> None:

@@ -31,6 +31,7 @@ from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import EMPTY, ModelState, Snapshot
 from corral.runtime.spares import Spares
+from corral.runtime.tokenizing import Tokenizing
 from corral.runtime.transfers import Transfers
 from corral.runtime.verbs import (
     FOREVER,
@@ -39,6 +40,8 @@ from corral.runtime.verbs import (
     Chunk,
     CreateRequest,
     DeletePlan,
+    Detokenized,
+    DetokenizeRequest,
     Embeddings,
     EmbedRequest,
     GenerateRequest,
@@ -48,6 +51,8 @@ from corral.runtime.verbs import (
     Progress,
     Ranking,
     RerankRequest,
+    TokenizeRequest,
+    Tokens,
 )
 from corral.store import plans
 from corral.store.blobs import BlobStore
@@ -118,6 +123,7 @@ class Workbench:
         )
         self._answers = Answers(dispatch)
         self._pooling = Pooling(dispatch)
+        self._tokenizing = Tokenizing(dispatch)
         self._publisher = Publisher(
             self._scheduler, self._gauges, self.requests, self._transfers, self.events, clock, wall_clock
         )
@@ -348,6 +354,14 @@ class Workbench:
     async def rerank(self, request: RerankRequest) -> Ranking:
         """See `verbs.Client`."""
         return await self._pooling.rerank(request)
+
+    async def tokenize(self, request: TokenizeRequest | ChatRequest) -> Tokens:
+        """See `verbs.Client`."""
+        return await self._tokenizing.tokenize(request)
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenized:
+        """See `verbs.Client`."""
+        return await self._tokenizing.detokenize(request)
 
     async def unload(self, model: str) -> None:
         """See `verbs.Client`."""

@@ -19,7 +19,7 @@ from corral.api.reply import encode, json_reply
 from corral.api.stream import Wire, respond
 from corral.runtime.durations import parse_keep_alive
 from corral.runtime.formats import parse_format
-from corral.runtime.verbs import ChatRequest, Chunk, GenerateRequest, Logprob
+from corral.runtime.verbs import ChatRequest, Chunk, GenerateRequest, Logprob, ToolCall
 from corral.store.errors import ModelNotFound
 
 NDJSON = Wire("application/x-ndjson", lambda problem: encode(ollama_body(problem)) + b"\n", {})
@@ -101,15 +101,19 @@ async def answer(
 
 
 async def collect(chunks: AsyncGenerator[Chunk, None]) -> Chunk:
-    """Wait for a whole answer: the texts and log probabilities joined, the rest from the last piece."""
+    """Wait for a whole answer: the texts, log probabilities and tool calls joined, the rest from the last piece."""
     thoughts: list[str] = []
     texts: list[str] = []
     logprobs: list[Logprob] = []
+    calls: list[ToolCall] = []
     last = Chunk()
     async with aclosing(chunks):
         async for chunk in chunks:
             thoughts.append(chunk.thinking)
             texts.append(chunk.text)
             logprobs += chunk.logprobs
+            calls += chunk.tool_calls
             last = chunk
-    return replace(last, thinking="".join(thoughts), text="".join(texts), logprobs=tuple(logprobs))
+    return replace(
+        last, thinking="".join(thoughts), text="".join(texts), logprobs=tuple(logprobs), tool_calls=tuple(calls)
+    )

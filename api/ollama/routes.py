@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from corral.api.ollama import blobs, embeddings, generate, jobs, models, rerank
+from corral.api.ollama import blobs, embeddings, generate, jobs, models, rerank, tokens
 
 
 def routes() -> list[web.RouteDef]:
@@ -23,6 +23,8 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/embed", embeddings.embed),
         web.post("/api/embeddings", embeddings.embeddings),
         web.post("/api/rerank", rerank.rerank),
+        web.post("/api/tokenize", tokens.tokenize),
+        web.post("/api/detokenize", tokens.detokenize),
         web.post("/api/pull", jobs.pull),
         web.post("/api/push", jobs.push),
         web.post("/api/create", jobs.create),

@@ -1,8 +1,8 @@
 """The runner: `python -m corral.runtime.engine`, one process for one loaded model.
 
 Order of messages: `Hello` once llama.cpp is imported; the parent's `Load`; `Loading` any number of times; `Loaded`, or
-`LoadRefused` and the end. Then `Submit`, `Embed`, `Rank`, `Cancel`, `Pause` and `Ping` at any time. The end of stdin
-ends the process.
+`LoadRefused` and the end. Then `Submit`, `Embed`, `Rank`, `Tokenize`, `Detokenize`, `Cancel`, `Pause` and `Ping` at any
+time. The end of stdin ends the process.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from corral.runtime.engine.process import SOFTWARE_ERROR, harden, run_or_end, yield_early
 from corral.runtime.engine.protocol import (
     Cancel,
+    Detokenize,
     Embed,
     Hello,
     Load,
@@ -27,6 +28,7 @@ from corral.runtime.engine.protocol import (
     Rank,
     Refused,
     Submit,
+    Tokenize,
 )
 from corral.runtime.engine.wire import FrameReader, FrameWriter, take_standard_streams
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from corral.runtime.engine.embed import Embedder
     from corral.runtime.engine.pooler import Pooler
     from corral.runtime.engine.rank import Ranker
+    from corral.runtime.engine.tokens import Tokenizer
 
 _COMMANDS: Final = 1024
 
@@ -67,6 +70,7 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     from corral.runtime.engine.pooler import Pooler
     from corral.runtime.engine.prepare import Preparer
     from corral.runtime.engine.rank import Ranker
+    from corral.runtime.engine.tokens import Tokenizer
 
     log = EngineLog()
     backend = start_backend(log)
@@ -85,12 +89,13 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     ranker = Ranker(model, pooler, writer.send)
     if isinstance(context, PooledContext):
         writer.send(loaded)
-        _serve_pooled(reader, writer, pooler, embedder, ranker)
+        _serve_pooled(reader, writer, pooler, embedder, ranker, Tokenizer(model, writer.send))
         return
     commands: queue.Queue[Command] = queue.Queue(_COMMANDS)
     shelf = open_shelf(load, context)
     loop = Loop(model, context, commands, writer.send, load.num_sequences, draft_model, shelf)
     preparer = Preparer(model, loaded.num_ctx, looks_up=draft_model is None)
+    tokenizer = Tokenizer(model, writer.send, preparer)
     threading.Thread(target=run_or_end, args=(loop.run,), name="decode", daemon=True).start()
     writer.send(loaded)
     while (message := reader.read()) is not None:
@@ -105,6 +110,8 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
                 embedder.submit(message)
             case Rank():
                 ranker.submit(message)
+            case Tokenize() | Detokenize():
+                tokenizer.submit(message)
             case Cancel():
                 pooler.cancel(message.id)
                 commands.put(message)
@@ -117,7 +124,14 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     del backend  # llama.cpp calls into it until here
 
 
-def _serve_pooled(reader: FrameReader, writer: FrameWriter, pooler: Pooler, embedder: Embedder, ranker: Ranker) -> None:
+def _serve_pooled(
+    reader: FrameReader,
+    writer: FrameWriter,
+    pooler: Pooler,
+    embedder: Embedder,
+    ranker: Ranker,
+    tokenizer: Tokenizer,
+) -> None:
     """Serve with a model that only embeds or ranks."""
     while (message := reader.read()) is not None:
         match message:
@@ -125,6 +139,8 @@ def _serve_pooled(reader: FrameReader, writer: FrameWriter, pooler: Pooler, embe
                 embedder.submit(message)
             case Rank():
                 ranker.submit(message)
+            case Tokenize() | Detokenize():
+                tokenizer.submit(message)
             case Cancel():
                 pooler.cancel(message.id)
             case Ping():

@@ -108,4 +108,5 @@ def _end_of(sequence: Sequence, reason: str, now: int, unsaid: int = 0) -> Finis
         shifted=len(sequence.lost),
         drafted=sequence.drafted,
         accepted=sequence.accepted,
+        stop=sequence.text.stop,
     )

@@ -9,7 +9,7 @@ from corral.runtime.engine.drafting import PromptLookup
 from corral.runtime.engine.grammar import GrammarFailed, Grammars
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.logprobs import LogprobStream
-from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Submit
+from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Sampling, Submit
 from corral.runtime.engine.sampling import new_sampler
 from corral.runtime.engine.sequence import Request
 from corral.runtime.engine.shift import SMALLEST_WINDOW, tokens_to_keep
@@ -92,6 +92,16 @@ class Preparer:
             lookup=PromptLookup(tokens) if self._looks_up and submit.draft_num_predict else None,
             thinking=ThinkingStream(tags, inside=inside) if tags and (tags.marks_answers or _thinks(submit)) else None,
         )
+
+    def tokens_of(self, request_id: int, prompt: ChatPrompt) -> list[int] | Refused:
+        """Return all tokens of a chat as the model would be sent it, or why it cannot be rendered."""
+        whole = Submit(request_id, prompt, Sampling(), num_ctx=0, truncate=False)
+        try:
+            return self._tokens(whole, 0).tokens
+        except TemplateFailed as error:
+            return Refused(request_id, "template", str(error))
+        except ValueError as error:
+            return Refused(request_id, "bad_request", str(error))
 
     def _tags(self, submit: Submit) -> Tags | None:
         """Return what stands around the answer's thoughts; a raw prompt's answer is not looked into."""

@@ -211,6 +211,21 @@ class Rank(msgspec.Struct, frozen=True, tag="rank"):
     truncate: bool = True
 
 
+class Tokenize(msgspec.Struct, frozen=True, tag="tokenize"):
+    """A prompt whose tokens are wanted; with `begin` a raw one starts with BOS, where one belongs, as a chat does."""
+
+    id: int
+    prompt: RawPrompt | ChatPrompt
+    begin: bool = False
+
+
+class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
+    """Tokens whose text is wanted."""
+
+    id: int
+    tokens: list[int]
+
+
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Forget a request; nothing more is said of it."""
 
@@ -230,7 +245,10 @@ class Ping(msgspec.Struct, frozen=True, tag="ping"):
     nonce: int
 
 
-ToRunner = Load | Submit | Embed | Rank | Cancel | Pause | Ping
+Question = Embed | Rank | Tokenize | Detokenize
+"""What is answered in one piece, by a `Reply` or by `Refused`."""
+
+ToRunner = Load | Submit | Question | Cancel | Pause | Ping
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -331,7 +349,7 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
     """The end of a request; `reason` is "stop" or "length". Durations in nanoseconds.
 
     `shifted` is how many tokens were dropped to go on when the window was full. Of `drafted` tokens that were guessed
-    ahead, `accepted` were right.
+    ahead, `accepted` were right. `stop` is the stop string that ended it, "" where none did.
     """
 
     id: int
@@ -345,6 +363,7 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
     shifted: int = 0
     drafted: int = 0
     accepted: int = 0
+    stop: str = ""
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):
@@ -384,6 +403,20 @@ class Ranked(msgspec.Struct, frozen=True, tag="ranked"):
     cut: int = 0
 
 
+class Tokenized(msgspec.Struct, frozen=True, tag="tokenized"):
+    """The tokens of a `Tokenize`: all of them, however long a context is."""
+
+    id: int
+    tokens: list[int]
+
+
+class Detokenized(msgspec.Struct, frozen=True, tag="detokenized"):
+    """The text of a `Detokenize`; bytes that are no whole character are U+FFFD."""
+
+    id: int
+    text: str
+
+
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
     """The answer to `Ping`.
 
@@ -396,7 +429,8 @@ class Pong(msgspec.Struct, frozen=True, tag="pong"):
     llama_ns: int = 0
 
 
-FromRunner = Hello | Loading | Loaded | LoadRefused | Started | Refused | Step | Embedded | Ranked | Pong
+Reply = Embedded | Ranked | Tokenized | Detokenized
+FromRunner = Hello | Loading | Loaded | LoadRefused | Started | Refused | Step | Reply | Pong
 
 _encoder = msgspec.msgpack.Encoder()
 

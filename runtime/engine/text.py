@@ -12,10 +12,10 @@ _utf8: Final = codecs.getincrementaldecoder("utf-8")
 class TextStream:
     """The text of one answer as it grows; belongs to the loop's thread.
 
-    `stopped` is True once a stop string was seen; nothing comes after it.
+    `stop` is the stop string that was seen, "" for none; nothing comes after it.
     """
 
-    __slots__ = ("_decoder", "_firsts", "_held", "_longest", "_stops", "stopped")
+    __slots__ = ("_decoder", "_firsts", "_held", "_longest", "_stops", "stop")
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
         self._decoder = _utf8(errors="replace")
@@ -23,7 +23,12 @@ class TextStream:
         self._firsts = frozenset(stop[0] for stop in self._stops)
         self._longest = max(map(len, self._stops), default=0)
         self._held = ""
-        self.stopped = False
+        self.stop = ""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string was seen."""
+        return bool(self.stop)
 
     def push(self, piece: bytes) -> str:
         """Take a token's bytes and return the text that is now certain."""
@@ -31,9 +36,8 @@ class TextStream:
         if not self._stops or self.stopped:
             return "" if self.stopped else text
         text = self._held + text
-        cut = self._find_stop(text)
-        if cut >= 0:
-            self.stopped = True
+        cut, self.stop = self._find_stop(text)
+        if self.stop:
             self._held = ""
             return text[:cut]
         keep = self._possible_stop(text)
@@ -45,10 +49,10 @@ class TextStream:
         text, self._held = self._held, ""
         return "" if self.stopped else text
 
-    def _find_stop(self, text: str) -> int:
-        """Return where the earliest stop string begins, -1 if there is none."""
-        found = [at for at in (text.find(stop) for stop in self._stops) if at >= 0]
-        return min(found) if found else -1
+    def _find_stop(self, text: str) -> tuple[int, str]:
+        """Return where the earliest stop string begins, and which it is: "" if there is none."""
+        found = [(at, stop) for at, stop in ((text.find(stop), stop) for stop in self._stops) if at >= 0]
+        return min(found, default=(-1, ""))
 
     def _possible_stop(self, text: str) -> int:
         """Return where a tail begins that could still grow into a stop string; the length if there is none."""

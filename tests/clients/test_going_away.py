@@ -12,13 +12,14 @@ from tests.fakes.served import wait_until
 pytestmark = pytest.mark.model
 
 
-@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/v1/messages"])
 def test_disconnect_stops_the_work(live_server: LiveServer, path: str) -> None:
     requests = live_server.service.client.requests
     body = {
         "model": live_server.model,
         "messages": [{"role": "user", "content": "Write a very long story."}],
         "stream": True,
+        "max_tokens": 4000,
         "options": {"num_predict": 4000, "temperature": 0},
     }
     with (

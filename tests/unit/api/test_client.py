@@ -18,12 +18,16 @@ from corral.runtime.verbs import (
     ChatRequest,
     Client,
     CreateRequest,
+    Detokenized,
+    DetokenizeRequest,
     DoneReason,
     EmbedRequest,
     GenerateRequest,
     Logprob,
     Message,
     RerankRequest,
+    TokenizeRequest,
+    Tokens,
 )
 from corral.store.errors import InvalidName, ModelNotFound
 from tests.fakes.client import loaded
@@ -327,3 +331,18 @@ async def test_rerank(client: HttpClient, served: Served) -> None:
     assert replace(asked, caller=None) == request
     with pytest.raises(ModelNotFound):
         await client.rerank(RerankRequest("nope", "q", ("x",)))
+
+
+async def test_tokens(client: HttpClient, served: Served) -> None:
+    text = TokenizeRequest(MODEL, "ab", begin=True, options={"num_ctx": 8}, keep_alive_s=FOREVER)
+    assert await client.tokenize(text) == Tokens((94, 97, 98), 5, 1)
+    chat = ChatRequest(MODEL, HI, options={"num_ctx": 8}, think=False)
+    assert (await client.tokenize(chat)).tokens == tuple(map(ord, HI[0].content))
+    tokens = DetokenizeRequest(MODEL, (97, 98), options={"num_ctx": 8}, keep_alive_s=FOREVER)
+    assert await client.detokenize(tokens) == Detokenized("ab", 5, 1)
+    asked = [replace(one, caller=None) for one in served.fake.asked]  # type: ignore[type-var]
+    assert asked == [text, chat, tokens]
+    with pytest.raises(ModelNotFound):
+        await client.tokenize(TokenizeRequest("nope", "x"))
+    with pytest.raises(ModelNotFound):
+        await client.detokenize(DetokenizeRequest("nope", (1,)))

@@ -27,9 +27,11 @@ def test_the_text_is_what_stands_before_the_earliest_stop(text: str, stops: list
     # A stop that is complete ends the text at once, even where a longer one with an earlier beginning could follow.
     if not places:
         assert "".join(said) == text
-        assert not ready.stopped
+        assert (ready.stopped, ready.stop) == (False, "")
     else:
         assert ready.stopped
+        assert ready.stop in stops
+        assert text.startswith("".join(said) + ready.stop)
         assert text.startswith("".join(said))
         assert not any(stop in "".join(said) for stop in stops)
 
@@ -55,7 +57,7 @@ def test_a_stop_over_tokens_and_characters_is_cut() -> None:
     ready = TextStream(["é🦊"])
     data = "xé🦊y".encode()
     assert "".join(ready.push(data[i : i + 1]) for i in range(len(data))) == "x"
-    assert ready.stopped
+    assert ready.stop == "é🦊"
     assert ready.push(b"more") == ""
     assert ready.flush() == ""
 

@@ -25,11 +25,13 @@ from corral.runtime.verbs import (
     ChatRequest,
     Chunk,
     CreateRequest,
+    DetokenizeRequest,
     DoneReason,
     EmbedRequest,
     GenerateRequest,
     Message,
     Progress,
+    TokenizeRequest,
 )
 from corral.runtime.workbench import Workbench
 from corral.store.errors import BlobNotFound, InvalidName, ModelNotFound
@@ -106,7 +108,7 @@ async def test_stop_strings_end_an_answer_and_are_cut(workbench: Workbench) -> N
     raw = GenerateRequest(STARTER_MODEL, "1, 2, 3, 4,", raw=True, options={**GREEDY, "num_predict": 40, "stop": ["8,"]})
     text, last = await answer(workbench, raw)
     assert text.endswith("7, ")
-    assert last.done_reason is DoneReason.STOP
+    assert (last.done_reason, last.stop) == (DoneReason.STOP, "8,")
 
 
 SHOTS = """Q: What is two plus two?
@@ -400,3 +402,20 @@ async def test_embedding_is_canceled_by_its_id(workbench: Workbench) -> None:
     with pytest.raises(RequestCanceled):
         await working
     assert (await workbench.embed(EmbedRequest(STARTER_MODEL, ("x",)))).vectors
+
+
+async def test_tokens_are_told_of_texts_and_of_what_a_chat_is_sent_as(workbench: Workbench) -> None:
+    told = await workbench.tokenize(TokenizeRequest(STARTER_MODEL, "Hello, sea!", options={"num_ctx": 512}))
+    assert told.load_ns > 0
+    text = await workbench.detokenize(DetokenizeRequest(STARTER_MODEL, told.tokens))
+    assert text.text == "Hello, sea!"
+    assert text.load_ns < told.load_ns
+    chat = await workbench.tokenize(question())
+    _, last = await answer(workbench, question(num_predict=1))
+    assert len(chat.tokens) == last.stats.prompt_tokens
+    (row, *_) = workbench.requests.rows()
+    assert (row.state, row.status) == (RequestState.DONE, 200)
+    with pytest.raises(BadRequest, match="99999999 is no token"):
+        await workbench.detokenize(DetokenizeRequest(STARTER_MODEL, (99_999_999,)))
+    with pytest.raises(ModelNotFound):
+        await workbench.tokenize(TokenizeRequest("nope", "x"))
