@@ -236,7 +236,9 @@ class Scheduler:
         )
         waited = self._has_waited(ticket)
         for victim in candidates:
-            if victim.users == 0 and (waited or now >= victim.stays_until):
+            # One that is worth less and will soon have done its work goes rather than one that will be missed.
+            spared = victim is not candidates[0] and now - ticket.since < victim.load_s
+            if victim.users == 0 and (waited or (now >= victim.stays_until and not spared)):
                 self._put_out[victim.wanted.digest] = now
                 self._stop(victim, f"evicted for {ticket.name}: {why}")
                 return
@@ -399,7 +401,8 @@ class Scheduler:
     async def _wait_for_change(self, ticket: Ticket) -> None:
         """Wait for something to end, or for a time from which on it may."""
         now = self._clock()
-        times = [ticket.since + self._patience_s, *(one.stays_until for one in self.residents)]
+        times = [ticket.since + self._patience_s]
+        times += [time for one in self.residents for time in (one.stays_until, ticket.since + one.load_s)]
         ahead = [time - now for time in times if time > now]
         changed = self._changed
         try:
