@@ -184,7 +184,8 @@ class FakeClient:
                 thinking_tokens=len(thoughts),
             )
             context = (1, 2, 3) if isinstance(request, GenerateRequest) and not request.raw else ()
-            yield Chunk(done_reason=DoneReason.STOP, stats=stats, context=context, warnings=self.warnings)
+            warnings = (request.caller.warnings if request.caller else ()) + self.warnings
+            yield Chunk(done_reason=DoneReason.STOP, stats=stats, context=context, warnings=warnings)
         finally:
             if not complete:
                 self.closed += 1
