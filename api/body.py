@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from typing import Any, ClassVar, TypeVar
 
@@ -20,9 +21,11 @@ from corral.api.keys import SETTINGS, WARNINGS
 
 MAX_BYTES = 64 * 2**20
 MAX_VALUES = 2_000_000
+MAX_OBJECTS = 10_000
+"""How many objects (messages, tools, documents) a list may hold: each costs some ten microseconds to check."""
 READ_TIMEOUT_S = 120.0
 
-_SMALL = 2**20
+_SMALL = 2**16
 _MOST_UNKNOWN = 10
 _LONGEST_NAME = 60
 _AT = re.compile(r" at line (\d+) column (\d+)\Z")
@@ -59,7 +62,7 @@ class WireModel(BaseModel):
     def _match_names(cls, data: Any, info: ValidationInfo) -> Any:
         if not isinstance(data, dict):
             return data
-        wire_names = {(field.alias or name).lower(): field.alias or name for name, field in cls.model_fields.items()}
+        wire_names = _wire_names(cls)
         matched: dict[str, Any] = {}
         for key, value in data.items():
             name = wire_names.get(key.lower()) if isinstance(key, str) else None
@@ -70,6 +73,12 @@ class WireModel(BaseModel):
             elif isinstance(info.context, Unknown):
                 info.context.add(key, cls)
         return matched
+
+
+@functools.cache
+def _wire_names(model: type[WireModel]) -> dict[str, str]:
+    """Return what a model's fields are called on the wire, by that in lower case."""
+    return {(field.alias or name).lower(): field.alias or name for name, field in model.model_fields.items()}
 
 
 M = TypeVar("M", bound=WireModel)
@@ -85,23 +94,33 @@ async def read_json(request: web.Request, model: type[M], *, missing: str = "mis
     text = await _read(request)
     if not text.strip():
         raise RequestRefused(missing)
-    if len(text) > _SMALL and text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_VALUES:
-        # Decoding holds up every other request: 64 MiB of "[]," would do so for seconds.
+    unknown = Unknown(model)
+    if len(text) <= _SMALL:
+        body = _decode(text, model, unknown)
+    elif text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_VALUES:
+        # Scanning JSON lets nobody else run, not even from a thread: 64 MiB of "[]," would take seconds.
         raise RequestRefused("request body has too many values", 413)
+    else:
+        body = await asyncio.to_thread(_decode, text, model, unknown)
+    if unknown.warnings and request.app[SETTINGS].strict:
+        raise RequestRefused("; ".join(unknown.warnings))
+    request[WARNINGS] += unknown.warnings
+    return body
+
+
+def _decode(text: bytes, model: type[M], unknown: Unknown) -> M:
     try:
         # Its nesting limit is 200, so no stack is at risk.
         data = from_json(text, allow_inf_nan=False)
     except ValueError as error:
         raise RequestRefused(_syntax_message(str(error), text)) from None
-    unknown = Unknown(model)
+    for name, value in data.items() if isinstance(data, dict) else ():
+        if isinstance(value, list) and len(value) > MAX_OBJECTS and isinstance(value[0], dict):
+            raise RequestRefused(f"too many {name}: {len(value)}, at most {MAX_OBJECTS}")
     try:
-        body = model.model_validate(data, context=unknown)
+        return model.model_validate(data, context=unknown)
     except ValidationError as error:
         raise RequestRefused(_type_message(error.errors(include_url=False, include_context=False)[0], model)) from None
-    if unknown.warnings and request.app[SETTINGS].strict:
-        raise RequestRefused("; ".join(unknown.warnings))
-    request[WARNINGS] += unknown.warnings
-    return body
 
 
 async def _read(request: web.Request) -> bytes:
