@@ -6,7 +6,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Event, Thread
 
@@ -170,18 +170,19 @@ def test_no_reply_tells_whether_a_file_exists(real: Served, tmp_path: Path) -> N
     there, nowhere = tmp_path / "there.gguf", tmp_path / "nowhere.gguf"
     there.write_bytes(b"GGUF")
 
-    def refusal(path: Path, body: dict[str, object]) -> tuple[int, str]:
-        response = real.post("/api/create", {"model": "m", "stream": False} | body)
+    def refusal(path: Path, body: Mapping[str, object]) -> tuple[int, str]:
+        response = real.post("/api/create", {"model": "m", "stream": False, **body})
         return response.status_code, response.text.replace(str(path), "PATH")
 
-    for make in (
+    bodies: tuple[Callable[[Path], Mapping[str, object]], ...] = (
         lambda path: {"from": str(path)},
         lambda path: {"files": {"x.gguf": str(path)}},
         lambda path: {"files": {str(path): "sha256:" + "0" * 64}},
         lambda path: {"modelfile": f"FROM {path}"},
         lambda path: {"path": str(path)},
         lambda path: {"modelfile": f"FROM x\nADAPTER {path}"},
-    ):
+    )
+    for make in bodies:
         first, second = refusal(there, make(there)), refusal(nowhere, make(nowhere))
         assert first == second
         assert 400 <= first[0] < 500, first

@@ -31,9 +31,13 @@ def test_unknown_fields_are_named(served: Served, path: str, stream: bool) -> No
 
 def test_what_the_work_finds_is_in_the_header_too(serve: Serve) -> None:
     served = serve()
-    served.fake.requests.on_change = lambda: (
-        [served.fake.requests.update(row.id, warnings=("tschüß\n",)) for row in served.fake.requests.rows()] and None
-    )
+    requests = served.fake.requests
+
+    def warn() -> None:
+        for row in requests.rows():
+            requests.update(row.id, warnings=("tschüß\n",))
+
+    requests.on_change = warn
     response = served.post("/api/generate", {"model": MODEL, "prompt": "x"})
     assert response.headers["X-Corral-Warnings"] == '["tsch\\u00fc\\u00df\\n"]'
 
