@@ -69,6 +69,7 @@ class Caller:
     """Who asks, as the Server screen shows it: `client` is an address or `tui`/`cli`, `path` the route or verb.
 
     Of those who wait for a model one of a higher `priority` comes sooner.
+    `warnings` says what of the request was passed over before it became a verb; the answer repeats them.
     """
 
     request_id: str
@@ -76,6 +77,7 @@ class Caller:
     method: str = ""
     path: str = ""
     priority: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

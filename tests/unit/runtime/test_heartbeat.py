@@ -14,7 +14,7 @@ import pytest
 from corral.runtime.engine.protocol import Load, RawPrompt, Sampling, Submit
 from corral.runtime.errors import RunnerDied
 from corral.runtime.heartbeat import keep_listening
-from corral.runtime.runner import Runner
+from corral.runtime.runner import Runner, RunnerStream
 from tests.unit.runtime.tiny_models import write_tiny
 
 HUNG_AFTER_S = 0.8
@@ -31,6 +31,11 @@ def endless(request_id: int) -> Submit:
     return Submit(request_id, RawPrompt("the fox"), Sampling(temperature=0.0), 512, num_predict=-1)
 
 
+async def to_its_end(stream: RunnerStream) -> None:
+    while (await stream.take()).finished is None:
+        pass
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
 async def test_a_runner_that_stands_still_is_ended(tmp_path: Path) -> None:
     runner = await loaded_runner(tmp_path)
@@ -40,8 +45,7 @@ async def test_a_runner_that_stands_still_is_ended(tmp_path: Path) -> None:
         os.kill(runner.pid, signal.SIGSTOP)
         await asyncio.wait_for(keep_listening(runner, time.monotonic, HUNG_AFTER_S), 30)
         with pytest.raises(RunnerDied, match="gave no sign of life"):
-            while True:
-                await stream.take()
+            await to_its_end(stream)
     finally:
         await runner.close()
 
