@@ -331,7 +331,7 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
     """The end of a request; `reason` is "stop" or "length". Durations in nanoseconds.
 
     `shifted` is how many tokens were dropped to go on when the window was full. Of `drafted` tokens that were guessed
-    ahead, `accepted` were right.
+    ahead, `accepted` were right. `warnings` says in words what of the answer is not as it should be.
     """
 
     id: int
@@ -345,6 +345,7 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
     shifted: int = 0
     drafted: int = 0
     accepted: int = 0
+    warnings: list[str] = []
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):

@@ -32,6 +32,9 @@ from corral.runtime.verbs import (
     Ranking,
     RerankRequest,
     Stats,
+    ToolCall,
+    ToolChoice,
+    Tools,
 )
 from corral.store.errors import DigestMismatch, ModelNotFound
 from corral.store.names import Digest, ModelName
@@ -63,7 +66,7 @@ def loaded(name: str, **changes: object) -> LoadedModel:
 class FakeClient:
     """Answers with `words`; where `gate` is set each word waits for one `release()`.
 
-    A model that can think says `thoughts` before, unless it is not to.
+    A model that can think says `thoughts` before, unless it is not to; one that is offered tools calls `calls` after.
 
     `asked` holds every request in order, `closed` counts streams that were closed before their end. Of
     `drafted` tokens guessed ahead all but one were right.
@@ -73,6 +76,7 @@ class FakeClient:
     memory: dict[str, LoadedModel] = field(default_factory=dict)
     words: Sequence[str] = ("t0 ", "t1 ", "t2 ")
     thoughts: Sequence[str] = ()
+    calls: Sequence[ToolCall] = ()
     gate: asyncio.Semaphore | None = None
     fail_with: Exception | None = None
     fail_after: int = 0
@@ -89,6 +93,10 @@ class FakeClient:
     def can_think(self, name: str) -> None:
         """Make a model on disk one that thinks."""
         self.models[name] = replace(self.models[name], capabilities=("completion", "thinking"))
+
+    def can_call(self, name: str) -> None:
+        """Make a model on disk one that calls tools."""
+        self.models[name] = replace(self.models[name], capabilities=("completion", "tools"))
 
     @classmethod
     def with_models(cls, *names: str) -> FakeClient:
@@ -141,6 +149,10 @@ class FakeClient:
         found = self.models.get(ModelName.parse(request.model).short)
         if found is not None and request.think and "thinking" not in found.capabilities:
             raise NotSupported(f'"{request.model}" does not support thinking')
+        tools = request.tools if isinstance(request, ChatRequest) else Tools()
+        calls = tools.functions and tools.choice is not ToolChoice.NONE
+        if found is not None and calls and "tools" not in found.capabilities:
+            raise NotSupported(f"{ModelName.parse(request.model).full} does not support tools")
         self.asked.append(request)
         found = self._find(request.model)
         name = found.name
@@ -170,6 +182,8 @@ class FakeClient:
                 top = tuple(Logprob(f"{word}{i}", -1.0 - i, word.encode()) for i in range(request.top_logprobs))
                 logprobs = (Logprob(word, -0.5, word.encode(), top),) if request.logprobs else ()
                 yield Chunk(text=word, logprobs=logprobs)
+            for call in self.calls if calls else ():
+                yield Chunk(tool_calls=(call,))
             complete = True
             stats = Stats(
                 total_ns=2_000_000_000,
