@@ -80,7 +80,8 @@ class _Rules:
         items = self._items(name, schema)
         match self.writing.arguments:
             case Arguments.JSON:
-                return self._json(name, {"type": "object", **schema})
+                # A function that says nothing of its parameters has none.
+                return self._json(name, {"type": "object", **(schema or {"additionalProperties": False})})
             case Arguments.XML:
                 return self._listed(name, items(self._xml_value), "")
             case Arguments.KEYS:
