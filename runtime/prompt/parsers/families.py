@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from corral.runtime.prompt.parsers.calls import Arguments, Form, Writing
@@ -201,6 +202,7 @@ _GO_ACTION: Final = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _GO_GOES_ON: Final = ("if ", "else", "range ", "with ", "/*", "$")
 
 
+@lru_cache(maxsize=256)
 def family_of(parser: str, template: str) -> Family:
     """Return the family of a model: by its parser's name, or by its template."""
     if parser in PARSERS:
