@@ -36,6 +36,8 @@ from corral.runtime.verbs import (
     RerankRequest,
     TokenizeRequest,
     Tokens,
+    ToolChoice,
+    Tools,
 )
 from corral.store.errors import ModelNotFound
 from corral.store.names import Digest, ModelName
@@ -83,6 +85,7 @@ class HttpClient:
         body: dict[str, object] = {
             "model": request.model,
             "messages": [_message(one) for one in request.messages],
+            **_tools(request.tools),
             **_sampling(request),
         }
         async with aclosing(self._answer("/api/chat", body, request.model)) as chunks:
@@ -250,9 +253,29 @@ class HttpClient:
         return await self._server.send("DELETE", path, expected=(200, 404, 405)) == 200
 
 
-def _message(message: Message) -> dict[str, str]:
-    thinking = {"thinking": message.thinking} if message.thinking else {}
-    return {"role": message.role, "content": message.content} | thinking
+def _message(message: Message) -> dict[str, object]:
+    calls = [
+        {"id": call.id, "function": {"index": number, "name": call.name, "arguments": dict(call.arguments)}}
+        for number, call in enumerate(message.tool_calls)
+    ]
+    more: dict[str, object] = {
+        "thinking": message.thinking,
+        "tool_calls": calls,
+        "tool_name": message.tool_name,
+        "tool_call_id": message.tool_call_id,
+    }
+    return {"role": message.role, "content": message.content} | {name: value for name, value in more.items() if value}
+
+
+def _tools(tools: Tools) -> dict[str, object]:
+    """What may be called; `tool_choice` is Corral's own field, which Ollama passes over."""
+    if not tools.functions and tools.choice is ToolChoice.AUTO and not tools.only:
+        return {}
+    only = {"type": "function", "function": {"name": tools.only}}
+    body: dict[str, object] = {"tools": [dict(one) for one in tools.functions]}
+    if tools.only or tools.choice is not ToolChoice.AUTO:
+        body["tool_choice"] = only if tools.only else str(tools.choice)
+    return body if tools.parallel else body | {"parallel_tool_calls": False}
 
 
 def _keep_alive(seconds: float) -> float:

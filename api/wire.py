@@ -29,6 +29,7 @@ from corral.runtime.verbs import (
     Stats,
     TensorInfo,
     Tokens,
+    ToolCall,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -122,12 +123,31 @@ class PsWire(msgspec.Struct, frozen=True):
     models: list[LoadedWire] | None = None
 
 
+class FunctionWire(msgspec.Struct, frozen=True):
+    """The function of a tool call."""
+
+    name: str = ""
+    arguments: dict[str, Any] = {}
+
+
+class CallWire(msgspec.Struct, frozen=True):
+    """A tool call."""
+
+    id: str = ""
+    function: FunctionWire = FunctionWire()
+
+    def to_call(self) -> ToolCall:
+        """Return the verbs' type."""
+        return ToolCall(self.function.name, self.function.arguments, self.id)
+
+
 class MessageWire(msgspec.Struct, frozen=True):
     """A message of a conversation."""
 
     role: str = ""
     content: str = ""
     thinking: str = ""
+    tool_calls: list[CallWire] | None = None
 
 
 class TensorWire(msgspec.Struct, frozen=True):
@@ -245,12 +265,13 @@ class AnswerLine(msgspec.Struct, frozen=True):
         text = self.response or self.message.content
         thinking = self.thinking or self.message.thinking
         logprobs = tuple(one.to_logprob() for one in self.logprobs or ())
+        calls = tuple(one.to_call() for one in self.message.tool_calls or ())
         if self.load_progress is not None:
             return Chunk(progress=LoadProgress(self.load_progress))
         if (told := self.prompt_eval_progress) is not None:
             return Chunk(progress=PromptProgress(told.completed, told.total, told.cached))
         if not self.done:
-            return Chunk(text=text, logprobs=logprobs, thinking=thinking)
+            return Chunk(text=text, logprobs=logprobs, thinking=thinking, tool_calls=calls)
         known = self.done_reason in set(DoneReason)
         return Chunk(
             text=text,
@@ -271,6 +292,7 @@ class AnswerLine(msgspec.Struct, frozen=True):
             warnings=tuple(self.warnings or ()),
             logprobs=logprobs,
             thinking=thinking,
+            tool_calls=calls,
         )
 
 

@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from corral.runtime.dispatch import Cancellation, Dispatch, ignored
 from corral.runtime.engine import protocol
 from corral.runtime.errors import BadRequest, NotSupported
@@ -20,6 +22,7 @@ from corral.runtime.reload import unmet_options
 from corral.runtime.residents import Wanted
 from corral.runtime.runner import Output, Runner
 from corral.runtime.snapshot import RequestState
+from corral.runtime.tool_use import call_from, new_call_id, tool_use
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
@@ -62,8 +65,10 @@ class _Job:
 class Answers:
     """Answers chat and generate. Owned by the service loop."""
 
-    def __init__(self, dispatch: Dispatch) -> None:
+    def __init__(self, dispatch: Dispatch, new_call_id: Callable[[], str] = new_call_id) -> None:
+        """`new_call_id` makes the ids of tool calls."""
         self._dispatch = dispatch
+        self._new_call_id = new_call_id
         self._requests = dispatch.requests
         self._clock = dispatch.clock
 
@@ -186,6 +191,8 @@ class Answers:
                 if output.text or output.thinking or output.logprobs:
                     logprobs = tuple(map(_logprob, output.logprobs))
                     yield Chunk(text=output.text, logprobs=logprobs, thinking=output.thinking)
+                if output.calls:
+                    yield Chunk(tool_calls=tuple(call_from(call, self._new_call_id()) for call in output.calls))
                 if output.finished is not None:
                     total_ns = int((self._clock() - began) * 1e9)
                     yield _last(output.finished, total_ns, lease.load_ns, warnings, output.thought)
@@ -227,7 +234,8 @@ def chat_prompt(request: ChatRequest, model: ModelOnDisk) -> protocol.ChatPrompt
     turns = [*model.history, *request.messages]
     if request.messages and request.messages[0].role != "system" and model.system:
         turns.insert(0, Message("system", model.system))
-    return _chat_prompt(turns, model.template, _think(request, model))
+    prompt = _chat_prompt(turns, model.template, _think(request, model))
+    return msgspec.structs.replace(prompt, tools=_tools(request, model))
 
 
 def _think(request: ChatRequest | GenerateRequest, model: ModelOnDisk) -> Think:
@@ -236,6 +244,15 @@ def _think(request: ChatRequest | GenerateRequest, model: ModelOnDisk) -> Think:
     if request.think and not can_think:
         raise NotSupported(f'"{request.model}" does not support thinking')
     return True if request.think is None and can_think else request.think
+
+
+def _tools(request: ChatRequest, model: ModelOnDisk) -> protocol.ToolUse | None:
+    """Return what the model is told of the tools it may call. Raises NotSupported and BadRequest."""
+    bound = bool(request.format) or any(request.options.get(name) for name in ("grammar", "regex"))
+    tools = tool_use(request.tools, bound=bound)
+    if tools is not None and "tools" not in model.capabilities:
+        raise NotSupported(f"{model.name.full} does not support tools")
+    return tools
 
 
 def _turn(message: Message) -> protocol.Turn:
@@ -303,6 +320,7 @@ def _cut(output: Output) -> tuple[str, ...]:
     if output.started is not None and output.started.cut:
         count = output.started.cut
         warnings.append(f"the prompt is longer than the context: {count} tokens were cut from its middle")
+    warnings += output.finished.warnings if output.finished is not None else []
     if output.finished is not None and output.finished.shifted:
         count = output.finished.shifted
         warnings.append(f"the context was full: its {count} oldest tokens were dropped to go on")

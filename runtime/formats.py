@@ -65,7 +65,7 @@ def grammar_for(given: object, asked: Mapping[str, object], grammar: str, regex:
     if len(own) + (wanted is not None) > 1:
         raise BadRequest("only one of format, grammar and regex can be given")
     if wanted is not None:
-        return Grammar("json_schema", _ANY_OBJECT if isinstance(wanted, str) else _schema_text(wanted))
+        return Grammar("json_schema", _ANY_OBJECT if isinstance(wanted, str) else schema_text(wanted))
     if regex and own != ["grammar"]:
         return Grammar("regex", _bounded(regex, "regex"))
     return Grammar("grammar", _grammar_text(grammar)) if grammar else None
@@ -95,7 +95,12 @@ def _grammar_text(text: str) -> str:
     return text
 
 
-def _schema_text(schema: Mapping[str, object]) -> str:
+def schema_text(schema: Mapping[str, object]) -> str:
+    """Return a schema as the engine is given it; what it doesn't name, its objects don't have.
+
+    Raises:
+        BadRequest: it is beyond the bounds.
+    """
     _measure(schema)
     # ASCII, so that half a surrogate pair is an escape that the engine refuses and not an error here.
     return _within(json.dumps(schema if _composes(schema) else _closed(schema)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from corral.runtime.prompt.thinking import infer_tags
+from corral.runtime.prompt.parsers.families import family_of
 from corral.runtime.verbs import Details, Message, ModelDetails, ModelSummary, TensorInfo
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog, Inventory, StoredModel
@@ -122,7 +122,7 @@ class Library:
             parameters=self._parameters(stored),
             history=self._history(stored),
             licenses=tuple(self._text(layer) for layer in stored.layers(MediaType.LICENSE)),
-            capabilities=capabilities(header, template),
+            capabilities=capabilities(header, template, stored.config.parser),
             draft=self._blobs.path(drafts[-1].digest) if drafts else None,
             adapters=self._files(stored, MediaType.ADAPTER),
             projectors=self._files(stored, MediaType.PROJECTOR),
@@ -175,7 +175,7 @@ class Library:
         if models and self._blobs.has(models[0].digest):
             try:
                 header = self._header(models[0].digest)
-                known = capabilities(header, self._template(stored))
+                known = capabilities(header, self._template(stored), stored.config.parser)
             except Exception:  # a damaged file must not hide the other models; `show` says what is wrong
                 known = ()
         return ModelSummary(
@@ -220,15 +220,17 @@ def details(config: ModelConfig, header: GgufHeader | None) -> Details:
     )
 
 
-def capabilities(header: GgufHeader, template: str | None) -> tuple[str, ...]:
+def capabilities(header: GgufHeader, template: str | None, parser: str = "") -> tuple[str, ...]:
     """What the model can do here: one with a pooling type embeds or ranks, everything else completes text.
 
-    It thinks where the template that renders its chats knows of thoughts (spec a.12).
+    It thinks, and calls tools, where the template that renders its chats knows of that, or the parser it names does
+    (spec a.12).
     """
     pooling = header.metadata.get(f"{header.architecture}.pooling_type")
     if pooling is None:
-        thinks = infer_tags(template if template is not None else header.chat_template or "") is not None
-        return ("completion", "thinking") if thinks else ("completion",)
+        family = family_of(parser, template if template is not None else header.chat_template or "")
+        known = {"completion": True, "tools": family.form is not None, "thinking": family.tags is not None}
+        return tuple(name for name, has in known.items() if has)
     return ("rerank",) if pooling == POOLED_TO_RANK else ("embedding",)
 
 

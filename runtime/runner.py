@@ -80,7 +80,8 @@ def runner_environment(environ: Mapping[str, str]) -> dict[str, str]:
 class Output:
     """What came for one request since the last look: text, how many tokens it took, and the end if it is there.
 
-    `thinking` comes before `text`; `thought` of the tokens, counted from the answer's beginning, it took so far.
+    `thinking` comes before `text`, `calls` after it; `thought` of the tokens,
+    counted from the answer's beginning, thinking took so far.
     """
 
     text: str
@@ -91,6 +92,7 @@ class Output:
     logprobs: list[protocol.Logprob]
     thinking: str = ""
     thought: int = 0
+    calls: tuple[protocol.ToolCall, ...] = ()
 
 
 class RunnerStream:
@@ -102,6 +104,7 @@ class RunnerStream:
         self._arrived = asyncio.Event()
         self._texts: list[str] = []
         self._thoughts: list[str] = []
+        self._calls: list[protocol.ToolCall] = []
         self._unread = 0
         self._tokens = 0
         self._all_tokens = 0
@@ -126,6 +129,8 @@ class RunnerStream:
                 self._thoughts.append(message.thinking)
                 self._unread += len(message.text) + len(message.thinking) + _LOGPROB_CHARS * len(message.logprobs)
                 self._logprobs += message.logprobs
+                self._calls += message.tool_calls
+                self._unread += sum(len(call.arguments) for call in message.tool_calls)
                 self._tokens += message.tokens
                 self._all_tokens += message.tokens
                 if message.thinking:
@@ -166,8 +171,10 @@ class RunnerStream:
             self._logprobs,
             "".join(self._thoughts),
             self._thought,
+            tuple(self._calls),
         )
         self._texts, self._thoughts, self._unread, self._tokens, self._logprobs = [], [], 0, 0, []
+        self._calls = []
         self._started = self._progress = None
         if self._error is not None:
             self._arrived.set()

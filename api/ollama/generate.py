@@ -13,13 +13,13 @@ from corral.api.body import read_json
 from corral.api.errors import RequestRefused, ollama_body
 from corral.api.keys import caller, workbench
 from corral.api.ollama.checks import check_chat, check_generate, check_name
-from corral.api.ollama.replies import chat_object, generate_object, line
+from corral.api.ollama.replies import ChatObjects, generate_object, line
 from corral.api.ollama.schemas import ChatBody, GenerateBody
 from corral.api.reply import encode, json_reply
 from corral.api.stream import Wire, respond
 from corral.runtime.durations import parse_keep_alive
 from corral.runtime.formats import parse_format
-from corral.runtime.verbs import ChatRequest, Chunk, GenerateRequest, Logprob, ToolCall
+from corral.runtime.verbs import ChatRequest, Chunk, GenerateRequest, Logprob, ToolCall, Tools
 from corral.store.errors import ModelNotFound
 
 NDJSON = Wire("application/x-ndjson", lambda problem: encode(ollama_body(problem)) + b"\n", {})
@@ -78,9 +78,10 @@ async def chat(request: web.Request) -> web.StreamResponse:
         top_logprobs=0 if unloads else body.top_logprobs,
         progress=body.stream and body.prompt_eval_progress,
         think=None if unloads else body.to_think(),
+        tools=Tools() if unloads else body.to_tools(),
     )
     one_object = not body.stream or not (body.messages or verb.progress)
-    return await answer(request, body.model, client.chat(verb), chat_object, one_object=one_object)
+    return await answer(request, body.model, client.chat(verb), ChatObjects(), one_object=one_object)
 
 
 async def answer(
@@ -101,19 +102,23 @@ async def answer(
 
 
 async def collect(chunks: AsyncGenerator[Chunk, None]) -> Chunk:
-    """Wait for a whole answer: the texts, log probabilities and tool calls joined, the rest from the last piece."""
+    """Wait for a whole answer: texts, calls and log probabilities joined, the rest from the last piece."""
     thoughts: list[str] = []
     texts: list[str] = []
-    logprobs: list[Logprob] = []
     calls: list[ToolCall] = []
+    logprobs: list[Logprob] = []
     last = Chunk()
     async with aclosing(chunks):
         async for chunk in chunks:
             thoughts.append(chunk.thinking)
             texts.append(chunk.text)
-            logprobs += chunk.logprobs
             calls += chunk.tool_calls
+            logprobs += chunk.logprobs
             last = chunk
     return replace(
-        last, thinking="".join(thoughts), text="".join(texts), logprobs=tuple(logprobs), tool_calls=tuple(calls)
+        last,
+        thinking="".join(thoughts),
+        text="".join(texts),
+        tool_calls=tuple(calls),
+        logprobs=tuple(logprobs),
     )

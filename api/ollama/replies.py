@@ -19,6 +19,7 @@ from corral.runtime.verbs import (
     Progress,
     PromptProgress,
     Ranking,
+    ToolCall,
 )
 
 
@@ -29,11 +30,25 @@ def generate_object(model: str, chunk: Chunk) -> dict[str, Any]:
     return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
 
 
-def chat_object(model: str, chunk: Chunk) -> dict[str, Any]:
-    """A piece of an answer on `/api/chat`."""
-    message = {"role": "assistant", "content": chunk.text} | without_empty(thinking=chunk.thinking)
-    reply = {"model": model, "created_at": utc_now(), "message": message, "done": chunk.done_reason is not None}
-    return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
+class ChatObjects:
+    """The pieces of one answer on `/api/chat`; its tool calls are counted over all of them."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def __call__(self, model: str, chunk: Chunk) -> dict[str, Any]:
+        """Return the next piece."""
+        calls = [call_object(call, self._calls + number) for number, call in enumerate(chunk.tool_calls)]
+        self._calls += len(calls)
+        said = {"role": "assistant", "content": chunk.text} | without_empty(thinking=chunk.thinking, tool_calls=calls)
+        reply = {"model": model, "created_at": utc_now(), "message": said, "done": chunk.done_reason is not None}
+        return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
+
+
+def call_object(call: ToolCall, index: int) -> dict[str, Any]:
+    """A tool call; `index` is its place in the answer."""
+    function = {"index": index, "name": call.name, "arguments": dict(call.arguments)}
+    return without_empty(id=call.id) | {"function": function}
 
 
 def _progress(chunk: Chunk) -> dict[str, Any]:

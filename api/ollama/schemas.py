@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from corral.api.body import WireModel
-from corral.runtime.verbs import Message
+from corral.runtime.tool_use import parse_tool_choice
+from corral.runtime.verbs import Message, ToolCall, Tools
 
 
 class NamedModel(WireModel):
@@ -22,6 +23,27 @@ class NamedModel(WireModel):
         return self.model_field or self.name
 
 
+class WireFunction(WireModel):
+    """The function of a call; `arguments` is an object."""
+
+    go_name: ClassVar[str] = "ToolCallFunction"
+    index: int = 0
+    name: str = ""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class WireCall(WireModel):
+    """A call an assistant made before."""
+
+    go_name: ClassVar[str] = "ToolCall"
+    id: str = ""
+    function: WireFunction = Field(default_factory=WireFunction)
+
+    def to_call(self) -> ToolCall:
+        """Return the call as the workbench takes it."""
+        return ToolCall(self.function.name, self.function.arguments, self.id)
+
+
 class WireMessage(WireModel):
     """A message of a conversation."""
 
@@ -30,11 +52,20 @@ class WireMessage(WireModel):
     content: str = ""
     thinking: str = ""
     images: list[Any] = Field(default_factory=list)
-    tool_calls: list[Any] = Field(default_factory=list)
+    tool_calls: list[WireCall] = Field(default_factory=list)
+    tool_name: str = ""
+    tool_call_id: str = ""
 
     def to_message(self) -> Message:
         """Return the message as the workbench takes it; the role in lower case."""
-        return Message(self.role.lower(), self.content, self.thinking)
+        return Message(
+            role=self.role.lower(),
+            content=self.content,
+            thinking=self.thinking,
+            tool_calls=tuple(call.to_call() for call in self.tool_calls),
+            tool_name=self.tool_name,
+            tool_call_id=self.tool_call_id,
+        )
 
 
 class InferenceBody(NamedModel):
@@ -74,11 +105,18 @@ class GenerateBody(InferenceBody):
 
 
 class ChatBody(InferenceBody):
-    """`POST /api/chat`."""
+    """`POST /api/chat`. `tool_choice` and `parallel_tool_calls` are ours, with OpenAI's values."""
 
     go_name: ClassVar[str] = "ChatRequest"
     messages: list[WireMessage] = Field(default_factory=list)
-    tools: list[Any] = Field(default_factory=list)
+    tools: list[dict[str, Any]] = Field(default_factory=list)
+    tool_choice: Any = None
+    parallel_tool_calls: bool = True
+
+    def to_tools(self) -> Tools:
+        """Return what may be called, as the verbs have it. Raises BadRequest for a `tool_choice` that is none."""
+        choice, only = parse_tool_choice(self.tool_choice)
+        return Tools(tuple(self.tools), choice, only, self.parallel_tool_calls)
 
 
 class ShowBody(NamedModel):

@@ -17,7 +17,7 @@ from corral.runtime.prompt.thinking import Tags
 CONTENT: Final = "content"
 
 _BLANKS: Final = r"BLANKS: /[ \t\r\n]{0,8}/"
-_ANYTHING: Final = "/(?s:.*)/"
+ANYTHING: Final = "/(?s:.*)/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,15 @@ class Deferral:
 def thinking_first(model: Model, deferral: Deferral) -> str:
     """Return a Lark grammar of an answer whose content is the grammar named `CONTENT`."""
     tags = deferral.tags
-    closing = _symbols(model, tags.closing)
-    header = " ".join(_symbols(model, tags.header))
+    closing = symbols(model, tags.closing)
+    header = " ".join(symbols(model, tags.header))
     rules = [_BLANKS]
     if closing[0].startswith("<"):
         # A closing tag is a token of its own: no text is mistaken for it, and none may look like it.
-        rules.append(f"FREE: {_ANYTHING} & ~({_ANYTHING} {_quoted(tags.closing)} {_ANYTHING})")
+        rules.append(f"FREE: {ANYTHING} & ~({ANYTHING} {quoted(tags.closing)} {ANYTHING})")
         thoughts = " ".join(["FREE", *closing])
     else:
-        rules.append(f"free[suffix={closing[0]}]: {_ANYTHING}")
+        rules.append(f"free[suffix={closing[0]}]: {ANYTHING}")
         thoughts = " ".join(["free", *closing[1:]])
     answer = f"BLANKS @{CONTENT}"
     answers = f"{answer} | BLANKS {header} {answer}" if header else answer
@@ -47,7 +47,7 @@ def thinking_first(model: Model, deferral: Deferral) -> str:
     if deferral.inside:
         start = "thoughts answer"
     else:
-        start = f"BLANKS {' '.join(_symbols(model, tags.opening))} thoughts answer | @{CONTENT}"
+        start = f"BLANKS {' '.join(symbols(model, tags.opening))} thoughts answer | @{CONTENT}"
         start += f" | {header} {answer}" if header else ""
     return "\n".join([f"start: {start}", *rules, ""])
 
@@ -57,16 +57,17 @@ def deferred(model: Model, deferral: Deferral, content: dict[str, Any]) -> list[
     return [{"name": "thinking", "lark_grammar": thinking_first(model, deferral)}, {**content, "name": CONTENT}]
 
 
-def _symbols(model: Model, tag: str) -> list[str]:
+def symbols(model: Model, tag: str) -> list[str]:
     """Return a tag as Lark symbols: marks by their token's number, as llguidance wants them, the rest quoted."""
     symbols: list[str] = []
     rest = tag
     for token in filter(model.is_mark, model.tokenize(tag, begin=False)):
         text, _, rest = rest.partition(model.piece(token).decode(errors="replace"))
-        symbols += [_quoted(text)] if text else []
+        symbols += [quoted(text)] if text else []
         symbols.append(f"<[{token}]>")
-    return [*symbols, _quoted(rest)] if rest else symbols
+    return [*symbols, quoted(rest)] if rest else symbols
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text as Lark writes one."""
     return json.dumps(text, ensure_ascii=False)

@@ -67,7 +67,8 @@ class Drawing:
         if reason:
             text += sequence.text.flush()
         pieces.append(_piece_of(sequence, text, last=bool(reason)))
-        return reason
+        parser = sequence.request.parser
+        return "stop" if not reason and parser is not None and parser.over else reason
 
     def _settle(self, sequence: Sequence, guessed: int, accepted: int) -> None:
         """Keep what was computed of a draft as far as it was right."""
@@ -86,10 +87,10 @@ def _piece_of(sequence: Sequence, text: str, *, last: bool) -> Piece:
     request = sequence.request
     rest = last and not sequence.text.stopped
     logprobs = [] if request.logprobs is None else request.logprobs.release(text, rest=rest)
-    thinking = ""
-    if request.thinking is not None:
-        thinking, text = request.thinking.push(text, last=last)
-    return Piece(request.id, text, 1, logprobs, thinking)
+    if request.parser is None:
+        return Piece(request.id, text, 1, logprobs)
+    thinking, content, calls = request.parser.push(text, last=last)
+    return Piece(request.id, content, 1, logprobs, thinking, list(calls))
 
 
 def _end_of(sequence: Sequence, reason: str, now: int, unsaid: int = 0) -> Finished:
@@ -109,4 +110,5 @@ def _end_of(sequence: Sequence, reason: str, now: int, unsaid: int = 0) -> Finis
         drafted=sequence.drafted,
         accepted=sequence.accepted,
         stop=sequence.text.stop,
+        warnings=list(request.parser.warnings) if request.parser is not None else [],
     )

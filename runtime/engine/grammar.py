@@ -6,6 +6,7 @@ A grammar that fails, at once or after some tokens, fails its request: nothing g
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, grammar_from, regex_to_lark
 from llguidance.llamacpp import lltokenizer_from_vocab
 
+from corral.runtime.engine.call_grammar import CallGrammar
 from corral.runtime.engine.deferral import Deferral, deferred
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.protocol import Grammar
@@ -39,15 +41,15 @@ class GrammarFailed(Exception):
 class Constraint:
     """Where one answer stands in its grammar. Made on the main thread, belongs to the loop's from then on.
 
-    `warnings` says in words what of a schema is not enforced.
+    `warnings` says in words what of a schema is not enforced; `what` is where the schema came from.
     """
 
     __slots__ = ("_mask", "_matcher", "_num_vocab", "warnings")
 
-    def __init__(self, matcher: LLMatcher, num_vocab: int) -> None:
+    def __init__(self, matcher: LLMatcher, num_vocab: int, what: str = "format") -> None:
         self._matcher = matcher
         self._num_vocab = num_vocab
-        self.warnings = tuple(f"format: {_line(text)}" for text in matcher.get_grammar_warnings())
+        self.warnings = tuple(f"{what}: {_line(text)}" for text in matcher.get_grammar_warnings())
         self._mask: bytes | None = self._next_mask()  # found out now if nothing fits, and off the loop
 
     def apply(self, logits: Logits) -> None:
@@ -93,18 +95,39 @@ class Grammars:
 
     def compile(self, grammar: Grammar, deferral: Deferral | None = None) -> Constraint:
         """Make ready to bind one answer, with `deferral` what comes after its thoughts. Raises GrammarFailed."""
+
+        def make() -> str:
+            whole = _internal(grammar)
+            if deferral is None:
+                return whole
+            return json.dumps({"grammars": deferred(self._model, deferral, _part(grammar, whole))})
+
+        return self._compile(make, "format")
+
+    def compile_calls(self, calls: CallGrammar, deferral: Deferral | None = None) -> Constraint:
+        """Make ready to bind one answer to calls of tools, with `deferral` after its thoughts. Raises GrammarFailed."""
+
+        def make() -> str:
+            parts = [
+                {**json.loads(_internal(Grammar("json_schema", text)))["grammars"][0], "name": name}
+                for name, text in calls.schemas.items()
+            ]
+            main: dict[str, Any] = {"lark_grammar": calls.lark}
+            whole = [main] if deferral is None else deferred(self._model, deferral, main)
+            return json.dumps({"grammars": [*whole, *parts]})
+
+        return self._compile(make, "tools")
+
+    def _compile(self, make: Callable[[], str], what: str) -> Constraint:
         if self._tokenizer is None:
             ends = self._model.end_tokens()
             self._tokenizer = lltokenizer_from_vocab(self._model.vocab, eos_token=ends or None)
         try:
             with time_limit(COMPILE_SECONDS):
-                whole = _internal(grammar)
-                if deferral is not None:
-                    whole = json.dumps({"grammars": deferred(self._model, deferral, _part(grammar, whole))})
-                matcher = LLMatcher(self._tokenizer, whole, log_level=0, limits=self._limits)
+                matcher = LLMatcher(self._tokenizer, make(), log_level=0, limits=self._limits)
                 if matcher.is_error():
                     raise GrammarFailed(_line(matcher.get_error()))
-                return Constraint(matcher, self._model.num_vocab)
+                return Constraint(matcher, self._model.num_vocab, what)
         except (ValueError, RecursionError) as error:
             raise GrammarFailed(_line(str(error))) from None
         except TimeIsUp:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
+from corral.runtime.engine.call_grammar import call_grammar
 from corral.runtime.engine.deferral import Deferral
 from corral.runtime.engine.drafting import PromptLookup
-from corral.runtime.engine.grammar import GrammarFailed, Grammars
+from corral.runtime.engine.grammar import Constraint, GrammarFailed, Grammars
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.logprobs import LogprobStream
-from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Sampling, Submit
+from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Sampling, Submit, ToolUse
 from corral.runtime.engine.sampling import new_sampler
 from corral.runtime.engine.sequence import Request
 from corral.runtime.engine.shift import SMALLEST_WINDOW, tokens_to_keep
-from corral.runtime.errors import PromptTooLong, TemplateFailed
+from corral.runtime.errors import BadRequest, PromptTooLong, TemplateFailed
 from corral.runtime.prompt.fit import Fitted, cut_middle, fit
-from corral.runtime.prompt.render import ModelTemplate, renderer_for, tags_of
-from corral.runtime.prompt.thinking import Tags, ThinkingStream, forget_thinking
+from corral.runtime.prompt.parsers.answers import parser_for
+from corral.runtime.prompt.parsers.calls import Offered, offered_by
+from corral.runtime.prompt.parsers.families import Family, family_of
+from corral.runtime.prompt.render import ModelTemplate, renderer_for, template_of
+from corral.runtime.prompt.thinking import Tags, forget_thinking
 
 _NAMES: Final = {
     "json_schema": "invalid JSON schema in format",
@@ -63,16 +67,16 @@ class Preparer:
                 return Refused(submit.id, "too_long", str(PromptTooLong(len(tokens), num_ctx)), len(tokens))
             short = cut_middle(tokens, keep, max(keep + 1, num_ctx - _room(submit.num_predict, num_ctx)))
             tokens, cut = short, len(tokens) - len(short)
-        tags = self._tags(submit)
-        inside = tags is not None and self._opens(tags, tokens)
-        deferral = Deferral(tags, inside) if tags is not None and _thinks(submit) else None
+        family, tools = self._family(submit), _tools(submit)
+        inside = family.tags is not None and self._opens(family.tags, tokens)
         try:
-            constraint = self._grammars.compile(submit.grammar, deferral) if submit.grammar is not None else None
+            offered = offered_by(tools) if tools is not None else None
+            constraint = self._constraint(submit, family, offered, inside=inside)
             sampler = new_sampler(submit.sampling, self._model, num_ctx, tokens)
         except GrammarFailed as error:
-            what = _NAMES.get(submit.grammar.kind if submit.grammar else "", "")
+            what = _NAMES.get(submit.grammar.kind if submit.grammar else "", "invalid parameters of a tool")
             return Refused(submit.id, "bad_request", f"{what}: {error}")
-        except ValueError as error:
+        except (ValueError, BadRequest) as error:
             return Refused(submit.id, "bad_request", str(error))
         return Request(
             id=submit.id,
@@ -90,7 +94,9 @@ class Preparer:
             logprobs=LogprobStream(self._model, submit.logprobs) if submit.logprobs is not None else None,
             most_guessed=submit.draft_num_predict,
             lookup=PromptLookup(tokens) if self._looks_up and submit.draft_num_predict else None,
-            thinking=ThinkingStream(tags, inside=inside) if tags and (tags.marks_answers or _thinks(submit)) else None,
+            parser=parser_for(
+                family, offered, thinks=_thinks(submit), inside=inside, parallel=tools is None or tools.parallel
+            ),
         )
 
     def tokens_of(self, request_id: int, prompt: ChatPrompt) -> list[int] | Refused:
@@ -103,9 +109,26 @@ class Preparer:
         except ValueError as error:
             return Refused(request_id, "bad_request", str(error))
 
-    def _tags(self, submit: Submit) -> Tags | None:
-        """Return what stands around the answer's thoughts; a raw prompt's answer is not looked into."""
-        return tags_of(submit.prompt.go_template, self._template) if isinstance(submit.prompt, ChatPrompt) else None
+    def _family(self, submit: Submit) -> Family:
+        """Return how the answer is to be read; a raw prompt's is not looked into."""
+        if not isinstance(submit.prompt, ChatPrompt):
+            return Family()
+        return family_of(submit.prompt.parser, template_of(submit.prompt.go_template, self._template))
+
+    def _constraint(
+        self, submit: Submit, family: Family, offered: Offered | None, *, inside: bool
+    ) -> Constraint | None:
+        """Return what binds the answer: to a form, or to calls. Raises GrammarFailed, BadRequest and ValueError."""
+        deferral = Deferral(family.tags, inside) if family.tags is not None and _thinks(submit) else None
+        if submit.grammar is not None:
+            return self._grammars.compile(submit.grammar, deferral)
+        tools = _tools(submit)
+        if tools is None or offered is None or not (tools.only or tools.choice == "required"):
+            return None
+        calls = call_grammar(self._model, family, offered, parallel=tools.parallel, inside=inside)
+        if calls is None:
+            raise ValueError("this model cannot be made to call tools: neither template nor parser says how it does")
+        return self._grammars.compile_calls(calls, None if family.is_harmony else deferral)
 
     def _opens(self, tags: Tags, tokens: list[int]) -> bool:
         """Say whether a prompt ends with the opening tag."""
@@ -123,7 +146,7 @@ class Preparer:
         if isinstance(submit.prompt, RawPrompt):
             return Fitted(tokenize(submit.prompt.text), 0)
         render = renderer_for(submit.prompt.go_template, self._template, submit.prompt.think)
-        tags, turns = self._tags(submit), submit.prompt.turns
+        tags, turns = self._family(submit).tags, submit.prompt.turns
         turns = forget_thinking(turns, tags) if tags is not None else turns
         if not submit.truncate:
             return Fitted(tokenize(render(turns)), 0)
@@ -133,6 +156,12 @@ class Preparer:
 def _thinks(submit: Submit) -> bool:
     """Say whether the model is to think before it answers."""
     return isinstance(submit.prompt, ChatPrompt) and bool(submit.prompt.think)
+
+
+def _tools(submit: Submit) -> ToolUse | None:
+    """Return the tools the model may call."""
+    tools = submit.prompt.tools if isinstance(submit.prompt, ChatPrompt) else None
+    return tools if tools is not None and tools.choice != "none" else None
 
 
 def _room(num_predict: int, num_ctx: int) -> int:

@@ -349,7 +349,8 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
     """The end of a request; `reason` is "stop" or "length". Durations in nanoseconds.
 
     `shifted` is how many tokens were dropped to go on when the window was full. Of `drafted` tokens that were guessed
-    ahead, `accepted` were right. `stop` is the stop string that ended it, "" where none did.
+    ahead, `accepted` were right. `stop` is the stop string that ended it, "" where none did. `warnings` says in words
+    what of the answer is not as it should be.
     """
 
     id: int
@@ -364,6 +365,7 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
     drafted: int = 0
     accepted: int = 0
     stop: str = ""
+    warnings: list[str] = []
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):

@@ -10,7 +10,7 @@ from corral.runtime.engine.drafting import LONGEST_GUESS, PromptLookup, Trust
 from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.text import TextStream
-from corral.runtime.prompt.thinking import ThinkingStream
+from corral.runtime.prompt.parsers.calls import AnswerParser
 
 MOST_REPEATS: Final = 30
 """A longer run of one token ends the generation (spec a.9)."""
@@ -24,7 +24,7 @@ class Request:
 
     `cut` tokens were taken from the prompt's middle; `shift` lets the answer go on when the window is full, with the
     first `keep` tokens kept. `most_guessed` is how many tokens are guessed ahead at most, negative for as many
-    as pay; they come from a draft model or from `lookup`.
+    as pay; they come from a draft model or from `lookup`. `parser` splits the answer.
     Whoever lets go of it closes its sampler.
     """
 
@@ -43,7 +43,7 @@ class Request:
     logprobs: LogprobStream | None = None
     most_guessed: int = 0
     lookup: PromptLookup | None = None
-    thinking: ThinkingStream | None = None
+    parser: AnswerParser | None = None
 
     @property
     def most_output(self) -> int:

@@ -20,9 +20,14 @@ class ModelTemplate:
     eos: str = ""
 
 
+def template_of(go_template: str | None, model: ModelTemplate) -> str:
+    """Return the text of the template that renders a model's chats."""
+    return go_template if go_template is not None else model.source or ""
+
+
 def tags_of(go_template: str | None, model: ModelTemplate) -> Tags | None:
     """Return the tags around a model's thoughts, by the template that renders its chats."""
-    return infer_tags(go_template if go_template is not None else model.source or "")
+    return infer_tags(template_of(go_template, model))
 
 
 def renderer_for(go_template: str | None, model: ModelTemplate, think: Think = None) -> Callable[[Sequence[Turn]], str]:

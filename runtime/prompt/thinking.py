@@ -144,7 +144,7 @@ class ThinkingStream:
             self._held = rest
             self._stage, self._trims = _Stage.CONTENT, True
             return thinking
-        sure = len(self._held) - (0 if last else _begun_at_end(self._held, self._tags.closing))
+        sure = len(self._held) - (0 if last else begun_at_end(self._held, self._tags.closing))
         thinking, self._held = self._held[:sure], self._held[sure:]
         return thinking
 
@@ -161,7 +161,7 @@ class ThinkingStream:
         return content
 
 
-def _begun_at_end(text: str, tag: str) -> int:
+def begun_at_end(text: str, tag: str) -> int:
     """Return how many characters at the end of a text may be the beginning of a tag."""
     longest = min(len(text), len(tag) - 1)
     return next((count for count in range(longest, 0, -1) if tag.startswith(text[-count:])), 0)

@@ -28,7 +28,7 @@ def connected(base_url: str) -> anthropic.Anthropic:
 def test_a_conversation_with_tools(serve: Serve, streamed: bool) -> None:
     fake = ServedFake.with_models(MODEL)
     fake.models[MODEL] = replace(fake.models[MODEL], capabilities=("completion", "tools"))
-    fake.words, fake.tool_calls = (), [ToolCall("weather", {"city": "Bern"}, "toolu_1")]
+    fake.words, fake.calls = (), [ToolCall("weather", {"city": "Bern"}, "toolu_1")]
     served = serve(fake)
     asked: list[MessageParam] = [{"role": "user", "content": "How is the weather in Bern?"}]
     with connected(served.service.base_url) as client:
@@ -45,7 +45,7 @@ def test_a_conversation_with_tools(serve: Serve, streamed: bool) -> None:
         (use,) = first.content
         assert use.type == "tool_use"
         assert (use.name, use.input, use.id, first.stop_reason) == ("weather", {"city": "Bern"}, "toolu_1", "tool_use")
-        fake.words, fake.tool_calls = ["Sunny."], ()
+        fake.words, fake.calls = ["Sunny."], ()
         result: MessageParam = {
             "role": "user",
             "content": [{"type": "tool_result", "tool_use_id": use.id, "content": "sunny, 21 degrees"}],

@@ -266,7 +266,6 @@ UNSERVED = [
     ("/api/generate", {"raw": True, "system": "s"}, 400, "raw mode does not support template, system, or context"),
     ("/api/chat", {"tools": [{"type": "function"}]}, 400, f"{FULL} does not support tools"),
     ("/api/chat", {"messages": [{"role": "user", "images": ["aGk="]}]}, 400, f"{FULL} does not support vision"),
-    ("/api/chat", {"messages": [{"role": "user", "tool_calls": [{}]}]}, 400, f"{FULL} does not support tools"),
     ("/api/chat", {"keep_alive": "300"}, 400, 'time: missing unit in duration "300"'),
     ("/api/chat", {"keep_alive": True}, 400, "Unsupported type: 'bool'"),
 ]  # fmt: skip

@@ -30,6 +30,7 @@ from corral.runtime.engine.protocol import (
     Started,
     Step,
     Submit,
+    ToolCall,
     ToRunner,
     Turn,
     frame,
@@ -46,6 +47,7 @@ class Answer:
 
     text: str = ""
     thinking: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
     tokens: int = 0
     started: Started | None = None
     refused: Refused | None = None
@@ -104,10 +106,8 @@ class RunnerProcess:
 
     def submit(self, request_id: int, prompt: str | list[Turn], **fields: object) -> Answer:
         """Send a request; text is a raw prompt, turns are a chat."""
-        go_template, think = fields.pop("go_template", None), fields.pop("think", None)
-        assert go_template is None or isinstance(go_template, str)
-        assert think is None or isinstance(think, bool | str)
-        asked = RawPrompt(prompt) if isinstance(prompt, str) else ChatPrompt(prompt, go_template, think)
+        chat = {name: fields.pop(name) for name in ("go_template", "think", "tools", "parser") if name in fields}
+        asked = RawPrompt(prompt) if isinstance(prompt, str) else ChatPrompt(prompt, **chat)  # type: ignore[arg-type]
         given: dict[str, object] = {"sampling": GREEDY, "num_ctx": 512, "num_predict": 24, **fields}
         answer = self.answers[request_id] = Answer()
         self.send(Submit(id=request_id, prompt=asked, **given))  # type: ignore[arg-type]
@@ -176,6 +176,7 @@ class RunnerProcess:
             assert not (piece.thinking and self.answers[piece.id].text)
             self.answers[piece.id].thinking += piece.thinking
             self.answers[piece.id].text += piece.text
+            self.answers[piece.id].calls += piece.tool_calls
             self.answers[piece.id].logprobs += piece.logprobs
             self.answers[piece.id].tokens += piece.tokens
         for finished in step.finished:

@@ -7,7 +7,7 @@ from pathlib import Path
 import gguf
 import pytest
 
-from corral.runtime.library import SHOWN_ARRAY, model_info
+from corral.runtime.library import SHOWN_ARRAY, capabilities, model_info
 from corral.store.gguf import read_header
 
 
@@ -25,3 +25,25 @@ def test_short_arrays_are_shown_and_long_ones_on_demand(tmp_path: Path, verbose:
     assert info["five"] == [1, 2, 3, 4, 5]
     assert info["words"] == ["a", "b"]
     assert info["six"] == long
+
+
+@pytest.mark.parametrize(
+    ("template", "parser", "wanted"),
+    [
+        (None, "", ("completion", "tools")),
+        ("{{ .Prompt }}", "", ("completion",)),
+        ("{{ .Prompt }}", "qwen3-coder", ("completion", "tools")),
+        ("{{ .Prompt }}", "olmo3-think", ("completion", "tools", "thinking")),
+        ("{{ .Prompt }}", "nobody", ("completion",)),
+        ("{{ if .Tools }}{{ end }}{{ range .Messages }}<think>{{ .Thinking }}</think>{{ end }}", "", None),
+        ("{{ range .Messages }}tools{{ end }}", "", ("completion",)),
+    ],
+)
+def test_what_a_model_can_do(tmp_path: Path, template: str | None, parser: str, wanted: tuple[str, ...] | None) -> None:
+    path = tmp_path / "x.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_chat_template("{% if tools %}{{ tools }}{% endif %}")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert capabilities(read_header(path), template, parser) == (wanted or ("completion", "tools", "thinking"))
