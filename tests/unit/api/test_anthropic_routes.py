@@ -291,7 +291,7 @@ def test_blocks(served: Served) -> None:
     assert "warnings" not in reply
     assert asked(served).messages == (
         Message("user", "What is it?", images=(b"picture",)),
-        Message("assistant", "I look.", "hm", calls=(CALL, ToolCall("time", {}, "toolu_2"))),
+        Message("assistant", "I look.", "hm", tool_calls=(CALL, ToolCall("time", {}, "toolu_2"))),
         Message("tool", "sunny", images=(b"picture",), tool_name="weather", tool_call_id="toolu_1"),
         Message("tool", "", tool_name="time", tool_call_id="toolu_2"),
         Message("user", "And now?"),
