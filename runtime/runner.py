@@ -85,6 +85,7 @@ class Output:
     logprobs: list[protocol.Logprob]
     thinking: str = ""
     thought: int = 0
+    rendered: protocol.Rendered | None = None
 
 
 class RunnerStream:
@@ -104,15 +105,23 @@ class RunnerStream:
         self._started: protocol.Started | None = None
         self._progress: protocol.PromptProgress | None = None
         self._finished: protocol.Finished | None = None
+        self._rendered: protocol.Rendered | None = None
         self._error: RunError | None = None
         self._paused = False
 
     @property
     def over(self) -> bool:
         """Whether the runner has said its last of this request."""
-        return self._finished is not None or self._error is not None
+        return self._finished is not None or self._rendered is not None or self._error is not None
 
-    def put(self, message: protocol.Started | protocol.PromptProgress | protocol.Piece | protocol.Finished) -> None:
+    def put(
+        self,
+        message: protocol.Started
+        | protocol.PromptProgress
+        | protocol.Piece
+        | protocol.Finished
+        | protocol.Rendered,
+    ) -> None:
         """Take what the runner said."""
         match message:
             case protocol.Piece():
@@ -133,6 +142,8 @@ class RunnerStream:
                 self._progress = message
             case protocol.Finished():
                 self._finished = message
+            case protocol.Rendered():
+                self._rendered = message
         self._arrived.set()
 
     def fail(self, error: RunError) -> None:
@@ -160,6 +171,7 @@ class RunnerStream:
             self._logprobs,
             "".join(self._thoughts),
             self._thought,
+            self._rendered,
         )
         self._texts, self._thoughts, self._unread, self._tokens, self._logprobs = [], [], 0, 0, []
         self._started = self._progress = None
@@ -410,6 +422,9 @@ class Runner:
             case protocol.Started():
                 if stream := self._streams.get(message.id):
                     self._prompt_done[message.id] = message.cached_tokens
+                    stream.put(message)
+            case protocol.Rendered():
+                if stream := self._streams.get(message.id):
                     stream.put(message)
             case protocol.Refused():
                 if stream := self._streams.get(message.id):

@@ -26,6 +26,8 @@ def generate_object(model: str, chunk: Chunk) -> dict[str, Any]:
     """A piece of an answer on `/api/generate`; `response` is always there, the figures on the last one only."""
     said = {"response": chunk.text} | without_empty(thinking=chunk.thinking)
     reply = {"model": model, "created_at": utc_now(), **said, "done": chunk.done_reason is not None}
+    if chunk.rendered:
+        return reply | _rendered(chunk)
     return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
 
 
@@ -33,7 +35,14 @@ def chat_object(model: str, chunk: Chunk) -> dict[str, Any]:
     """A piece of an answer on `/api/chat`."""
     message = {"role": "assistant", "content": chunk.text} | without_empty(thinking=chunk.thinking)
     reply = {"model": model, "created_at": utc_now(), "message": message, "done": chunk.done_reason is not None}
+    if chunk.rendered:
+        return reply | {"message": {"role": "", "content": ""}} | _rendered(chunk)
     return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
+
+
+def _rendered(chunk: Chunk) -> dict[str, Any]:
+    """The prompt of a request that asked for nothing else; Ollama never calls such an answer done."""
+    return {"done": False, "_debug_info": {"rendered_template": chunk.rendered}}
 
 
 def _progress(chunk: Chunk) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from corral.runtime.engine.protocol import (
     Pong,
     Rank,
     Refused,
+    Rendered,
     Submit,
 )
 from corral.runtime.engine.wire import FrameReader, FrameWriter, take_standard_streams
@@ -97,7 +98,7 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
         match message:
             case Submit():
                 prepared = preparer.prepare(message)
-                if isinstance(prepared, Refused):
+                if isinstance(prepared, Refused | Rendered):
                     writer.send(prepared)
                 else:
                     commands.put(prepared)

@@ -9,12 +9,13 @@ from corral.runtime.engine.drafting import PromptLookup
 from corral.runtime.engine.grammar import GrammarFailed, Grammars
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.logprobs import LogprobStream
-from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Submit
+from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Rendered, Submit
 from corral.runtime.engine.sampling import new_sampler
 from corral.runtime.engine.sequence import Request
 from corral.runtime.engine.shift import SMALLEST_WINDOW, tokens_to_keep
 from corral.runtime.errors import PromptTooLong, TemplateFailed
 from corral.runtime.prompt.fit import Fitted, cut_middle, fit
+from corral.runtime.prompt.renderers.plain import family_of
 from corral.runtime.prompt.render import ModelTemplate, renderer_for, tags_of
 from corral.runtime.prompt.thinking import Tags, ThinkingStream, forget_thinking
 
@@ -39,10 +40,12 @@ class Preparer:
         self._looks_up = looks_up
         bos, eos = model.special_texts()
         self._grammars = Grammars(model)
-        self._template = ModelTemplate(model.chat_template(), bos, eos)
+        source = model.chat_template()
+        family = "" if source else family_of(model.has_mark)
+        self._template = ModelTemplate(source, bos, eos, family, model.infill_texts())
 
-    def prepare(self, submit: Submit) -> Request | Refused:
-        """Return what the loop needs, or why the request cannot run."""
+    def prepare(self, submit: Submit) -> Request | Refused | Rendered:
+        """Return what the loop needs, why the request cannot run, or the prompt where that is all it asks for."""
         num_ctx = min(submit.num_ctx, self._num_ctx) if submit.num_ctx > 0 else self._num_ctx
         bad = next((token for token in submit.prefix if not self._model.is_token(token)), None)
         if bad is not None:
@@ -53,6 +56,8 @@ class Preparer:
             return Refused(submit.id, "template", str(error))
         except ValueError as error:
             return Refused(submit.id, "bad_request", str(error))
+        if submit.render_only:
+            return Rendered(submit.id, fitted.text)
         tokens = submit.prefix + fitted.tokens
         if not tokens:
             return Refused(submit.id, "bad_request", "the prompt is empty")
@@ -94,8 +99,13 @@ class Preparer:
         )
 
     def _tags(self, submit: Submit) -> Tags | None:
-        """Return what stands around the answer's thoughts; a raw prompt's answer is not looked into."""
-        return tags_of(submit.prompt.go_template, self._template) if isinstance(submit.prompt, ChatPrompt) else None
+        """Return what stands around the answer's thoughts; that of a raw prompt, or before a
+        suffix, is not looked into.
+        """
+        prompt = submit.prompt
+        if not isinstance(prompt, ChatPrompt) or prompt.suffix:
+            return None
+        return tags_of(prompt.go_template, self._template, prompt.renderer)
 
     def _opens(self, tags: Tags, tokens: list[int]) -> bool:
         """Say whether a prompt ends with the opening tag."""
@@ -111,12 +121,21 @@ class Preparer:
             return self._model.tokenize(text, begin=begin)
 
         if isinstance(submit.prompt, RawPrompt):
-            return Fitted(tokenize(submit.prompt.text), 0)
-        render = renderer_for(submit.prompt.go_template, self._template, submit.prompt.think)
+            return Fitted(tokenize(submit.prompt.text), 0, submit.prompt.text)
+        prompt = submit.prompt
+        render = renderer_for(
+            prompt.go_template,
+            self._template,
+            prompt.think,
+            functions=prompt.tools.functions if prompt.tools is not None else "",
+            renderer=prompt.renderer,
+            suffix=prompt.suffix,
+        )
         tags, turns = self._tags(submit), submit.prompt.turns
         turns = forget_thinking(turns, tags) if tags is not None else turns
         if not submit.truncate:
-            return Fitted(tokenize(render(turns)), 0)
+            text = render(turns)
+            return Fitted(tokenize(text), 0, text)
         return fit(turns, render, tokenize, num_ctx - len(submit.prefix))
 
 

@@ -15,6 +15,8 @@ from typing import Any, Final, NoReturn
 
 from jinja2 import TemplateError, nodes
 from jinja2.compiler import CodeGenerator, Frame
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from corral.runtime.errors import TemplateFailed
@@ -62,12 +64,22 @@ class _Generator(CodeGenerator):
         self.write("))")
 
 
+class _Generation(Extension):
+    """Takes `{% generation %}` for what it is here, nothing: Hugging Face marks by it what a model is trained on."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 class _Environment(ImmutableSandboxedEnvironment):
     code_generator_class = _Generator
     intercepted_binops = frozenset({"+", "*", "**", "%", "//", "-"})
 
     def __init__(self) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation])
         self.meter = _Meter()
         self.filters["tojson"] = _to_json
         self.filters = {name: _metered(name, function, self.meter) for name, function in self.filters.items()}
@@ -131,7 +143,7 @@ def _environment() -> _Environment:
     return _Environment()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _compile(source: str) -> Any:
     return _environment().from_string(source)
 

@@ -258,7 +258,6 @@ UNSERVED = [
         400,
         'invalid think value: "much" (must be "high", "medium", "low", "max", true, or false)',
     ),
-    ("/api/generate", {"suffix": "x"}, 400, f"{FULL} does not support insert"),
     ("/api/generate", {"images": ["aGk="]}, 400, f"{FULL} does not support vision"),
     ("/api/generate", {"format": "xml"}, 500, 'invalid format: "xml"; expected "json" or a valid JSON Schema object'),
     ("/api/generate", {"logprobs": True, "top_logprobs": -1}, 400, "top_logprobs must be between 0 and 20"),
