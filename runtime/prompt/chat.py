@@ -10,7 +10,7 @@ import msgspec
 
 from corral.runtime.engine.protocol import ToolCall, Turn
 from corral.runtime.errors import TemplateFailed
-from corral.runtime.prompt.dialect import call_object, call_style, knows_system, wants_parts
+from corral.runtime.prompt.dialect import call_object, call_style, knows_results, knows_system, wants_parts
 from corral.runtime.prompt.godata import call_arguments
 from corral.runtime.prompt.jinja import render_jinja
 from corral.runtime.prompt.thinking import Tags, Think, infer_tags
@@ -34,6 +34,7 @@ def render_chat(
         "eos_token": eos,
         "tools": list(tools) or None,
         "documents": None,
+        **({"xml_tools": list(tools)} if tools and "xml_tools" in source else {}),
         **_thinking(think),
     }
     text = _render(source, turns[:-1] if begun else turns, variables)
@@ -48,17 +49,46 @@ def _begun(tags: Tags | None, text: str, turn: Turn) -> str:
 
 
 def _render(source: str, turns: Sequence[Turn], variables: dict[str, object]) -> str:
+    """Render; what a template refuses is tried once more in the form that most of those who refuse can read."""
     shaped = _shape(source, turns)
     try:
         return render_jinja(source, {**variables, "messages": messages(source, shaped)})
     except TemplateFailed:
         merged = _merged(shaped)
-        if len(merged) == len(shaped):
+        if len(merged) == len(shaped) and variables["tools"]:
             raise
-        return render_jinja(source, {**variables, "messages": messages(source, merged)})
+        tools = variables["tools"] or []
+        return render_jinja(source, {**variables, "tools": tools, "messages": messages(source, merged)})
 
 
 def _shape(source: str, turns: Sequence[Turn]) -> list[Turn]:
+    """Say otherwise what a template does not know: a system, calls of tools, their results."""
+    turns = _identified(turns, short="length 9" in source)
+    if any(turn.tool_calls for turn in turns) and call_style(source) is None:
+        turns = [_spelled_out(turn) if turn.tool_calls else turn for turn in turns]
+    if any(turn.role == "tool" for turn in turns) and not knows_results(source):
+        turns = [_as_question(turn) if turn.role == "tool" else turn for turn in turns]
+    return _without_system(source, turns)
+
+
+def _spelled_out(turn: Turn) -> Turn:
+    """Put calls into what a message says."""
+    calls = [
+        {"name": call.name, "arguments": call_arguments(call.arguments), "id": call.id} for call in turn.tool_calls
+    ]
+    said = {"tool_calls": calls, "content": turn.content} if turn.content else {"tool_calls": calls}
+    content = json.dumps(said, ensure_ascii=False, indent=2)
+    return msgspec.structs.replace(turn, content=content, tool_calls=[])
+
+
+def _as_question(turn: Turn) -> Turn:
+    """Have the user tell a tool's result."""
+    told = {"tool": turn.tool_name, "content": turn.content, "tool_call_id": turn.tool_call_id}
+    content = json.dumps({"tool_response": told}, ensure_ascii=False, indent=2)
+    return Turn("user", content, images=turn.images)
+
+
+def _without_system(source: str, turns: Sequence[Turn]) -> list[Turn]:
     """Put the system's messages into the user's where a template knows no system."""
     if not any(turn.role == "system" for turn in turns) or knows_system(source):
         return list(turns)
@@ -91,7 +121,7 @@ def _merged(turns: Sequence[Turn]) -> list[Turn]:
 def messages(source: str, turns: Sequence[Turn]) -> list[dict[str, object]]:
     """Return a conversation in the form a template reads."""
     parts = wants_parts(source)
-    return [_message(source, turn, parts=parts) for turn in _identified(turns, short="length 9" in source)]
+    return [_message(source, turn, parts=parts) for turn in turns]
 
 
 def _message(source: str, turn: Turn, *, parts: bool) -> dict[str, object]:
@@ -100,8 +130,8 @@ def _message(source: str, turn: Turn, *, parts: bool) -> dict[str, object]:
     message: dict[str, object] = {"role": turn.role, "content": content}
     if turn.thinking:
         message |= {"thinking": turn.thinking, "reasoning_content": turn.thinking}
-    if turn.tool_calls:
-        style = call_style(source)
+    style = call_style(source) if turn.tool_calls else None
+    if style is not None:
         message["tool_calls"] = [
             call_object(
                 call.name,

@@ -50,16 +50,25 @@ def wants_parts(source: str) -> bool:
 
 
 @lru_cache(maxsize=_KEPT)
-def call_style(source: str) -> CallStyle:
-    """Say how calls are to be given; as most templates want them where none is found in the prompt."""
+def knows_results(source: str) -> bool:
+    """Say whether a tool's message is found in the prompt."""
+    style = call_style(source) or CallStyle(Arguments.OBJECT, bare=False)
+    call = call_object("corral_tool", {}, "{}", "call00000", style)
+    asked = {"role": "assistant", "content": None if style.bare else "", "tool_calls": [call]}
+    return _NEEDLE in _try(source, [_said("user", "hi"), asked, _answer(_NEEDLE)])
+
+
+@lru_cache(maxsize=_KEPT)
+def call_style(source: str) -> CallStyle | None:
+    """Say how calls are to be given, None where no way brings them into the prompt."""
     styles = [CallStyle(arguments, bare) for arguments in Arguments for bare in (False, True)]
     for style in styles:
         call = call_object("corral_tool", {_NEEDLE: "x"}, '{"corral_needle": "x"}', "call00000", style)
         message = {"role": "assistant", "content": None if style.bare else "", "tool_calls": [call]}
-        text = _try(source, [_said("user", "hi"), message, _answer()]) or _try(source, [_said("user", "hi"), message])
+        text = _try(source, [_said("user", "hi"), message, _answer("x")]) or _try(source, [_said("user", "hi"), message])
         if _NEEDLE in text and f"'{_NEEDLE}':" not in text and f'\\"{_NEEDLE}\\":' not in text:
             return style
-    return CallStyle(Arguments.OBJECT, bare=False)
+    return None
 
 
 def call_object(
@@ -70,8 +79,8 @@ def call_object(
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": given}}
 
 
-def _answer() -> dict[str, object]:
-    return {"role": "tool", "content": "x", "name": "corral_tool", "tool_call_id": "call00000"}
+def _answer(content: str) -> dict[str, object]:
+    return {"role": "tool", "content": content, "name": "corral_tool", "tool_call_id": "call00000"}
 
 
 def _said(role: str, content: str) -> dict[str, object]:
@@ -79,8 +88,10 @@ def _said(role: str, content: str) -> dict[str, object]:
 
 
 def _try(source: str, messages: list[dict[str, object]]) -> str:
-    variables = {"messages": messages, "add_generation_prompt": True, "bos_token": "", "eos_token": "", "tools": None}
-    try:
-        return render_jinja(source, variables)
-    except TemplateFailed:
-        return ""
+    variables = {"messages": messages, "add_generation_prompt": True, "bos_token": "", "eos_token": ""}
+    for tools in (None, []):
+        try:
+            return render_jinja(source, {**variables, "tools": tools})
+        except TemplateFailed:
+            continue
+    return ""

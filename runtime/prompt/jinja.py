@@ -163,8 +163,10 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Print JSON as Hugging Face does: nothing is escaped for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    """Print JSON as Hugging Face does: nothing is escaped for HTML; what a filter yields one by one is a list."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys, default=list
+    )
 
 
 def _metered(name: str, function: Callable[..., Any], meter: _Meter) -> Callable[..., Any]:
