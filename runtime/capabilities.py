@@ -1,4 +1,4 @@
-"""What a model can do here, and which built-in way its prompts are written, from what its files say (spec a.12, g.3)."""
+"""What a model can do here, and which built-in way writes its prompts, from what its files say (spec a.12, g.3)."""
 
 from __future__ import annotations
 

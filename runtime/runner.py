@@ -116,11 +116,7 @@ class RunnerStream:
 
     def put(
         self,
-        message: protocol.Started
-        | protocol.PromptProgress
-        | protocol.Piece
-        | protocol.Finished
-        | protocol.Rendered,
+        message: protocol.Started | protocol.PromptProgress | protocol.Piece | protocol.Finished | protocol.Rendered,
     ) -> None:
         """Take what the runner said."""
         match message:

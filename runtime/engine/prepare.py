@@ -15,8 +15,8 @@ from corral.runtime.engine.sequence import Request
 from corral.runtime.engine.shift import SMALLEST_WINDOW, tokens_to_keep
 from corral.runtime.errors import PromptTooLong, TemplateFailed
 from corral.runtime.prompt.fit import Fitted, cut_middle, fit
-from corral.runtime.prompt.renderers.plain import family_of
 from corral.runtime.prompt.render import ModelTemplate, renderer_for, tags_of
+from corral.runtime.prompt.renderers.plain import family_of
 from corral.runtime.prompt.thinking import Tags, ThinkingStream, forget_thinking
 
 _NAMES: Final = {

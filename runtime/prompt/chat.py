@@ -172,14 +172,14 @@ def _identified(turns: Sequence[Turn], *, short: bool) -> list[Turn]:
             identified.append(msgspec.structs.replace(turn, tool_calls=calls))
         elif turn.role == "tool":
             wanted = _short(turn.tool_call_id) if short and turn.tool_call_id else turn.tool_call_id
-            call = _answered(open_calls, wanted, turn.tool_name)
-            if call is not None:
-                open_calls.remove(call)
+            answered = _answered(open_calls, wanted, turn.tool_name)
+            if answered is not None:
+                open_calls.remove(answered)
             identified.append(
                 msgspec.structs.replace(
                     turn,
-                    tool_call_id=wanted or (call.id if call else ""),
-                    tool_name=turn.tool_name or (call.name if call else ""),
+                    tool_call_id=wanted or (answered.id if answered else ""),
+                    tool_name=turn.tool_name or (answered.name if answered else ""),
                 )
             )
         else:

@@ -7,6 +7,7 @@ llama.cpp asks them the same way (`minja::chat_template`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
@@ -54,7 +55,7 @@ def knows_results(source: str) -> bool:
     """Say whether a tool's message is found in the prompt."""
     style = call_style(source) or CallStyle(Arguments.OBJECT, bare=False)
     call = call_object("corral_tool", {}, "{}", "call00000", style)
-    asked = {"role": "assistant", "content": None if style.bare else "", "tool_calls": [call]}
+    asked = _called(call, style)
     return _NEEDLE in _try(source, [_said("user", "hi"), asked, _answer(_NEEDLE)])
 
 
@@ -64,8 +65,10 @@ def call_style(source: str) -> CallStyle | None:
     styles = [CallStyle(arguments, bare) for arguments in Arguments for bare in (False, True)]
     for style in styles:
         call = call_object("corral_tool", {_NEEDLE: "x"}, '{"corral_needle": "x"}', "call00000", style)
-        message = {"role": "assistant", "content": None if style.bare else "", "tool_calls": [call]}
-        text = _try(source, [_said("user", "hi"), message, _answer("x")]) or _try(source, [_said("user", "hi"), message])
+        message = _called(call, style)
+        text = _try(source, [_said("user", "hi"), message, _answer("x")]) or _try(
+            source, [_said("user", "hi"), message]
+        )
         if _NEEDLE in text and f"'{_NEEDLE}':" not in text and f'\\"{_NEEDLE}\\":' not in text:
             return style
     return None
@@ -79,6 +82,10 @@ def call_object(
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": given}}
 
 
+def _called(call: Mapping[str, object], style: CallStyle) -> dict[str, object]:
+    return {"role": "assistant", "content": None if style.bare else "", "tool_calls": [call]}
+
+
 def _answer(content: str) -> dict[str, object]:
     return {"role": "tool", "content": content, "name": "corral_tool", "tool_call_id": "call00000"}
 
@@ -89,9 +96,8 @@ def _said(role: str, content: str) -> dict[str, object]:
 
 def _try(source: str, messages: list[dict[str, object]]) -> str:
     variables = {"messages": messages, "add_generation_prompt": True, "bos_token": "", "eos_token": ""}
-    for tools in (None, []):
-        try:
+    choices: tuple[list[object] | None, ...] = (None, [])
+    for tools in choices:
+        with suppress(TemplateFailed):
             return render_jinja(source, {**variables, "tools": tools})
-        except TemplateFailed:
-            continue
     return ""

@@ -1,4 +1,4 @@
-"""What is known of the built-in renderers without loading them: how their families mark thoughts, and who calls tools."""
+"""What is known of built-in renderers without loading them: how their families mark thoughts, and who calls tools."""
 
 from __future__ import annotations
 

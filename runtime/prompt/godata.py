@@ -117,7 +117,9 @@ def go_json(value: object, depth: int = 0) -> str:
     match value:
         case Struct():
             members = [
-                (name, value[key]) for key, name, always in value.fields if always or value[key] not in (None, "", [], {})
+                (name, value[key])
+                for key, name, always in value.fields
+                if always or value[key] not in (None, "", [], {})
             ]
             return _object(members, depth)
         case Mapping():
@@ -207,7 +209,8 @@ def _property(given: object, depth: int) -> Struct:
         _PROPERTY,
         {
             "AnyOf": Slice(
-                _property(one, depth + 1) for one in (alternatives if isinstance(alternatives, list) and not deep else ())
+                _property(one, depth + 1)
+                for one in (alternatives if isinstance(alternatives, list) and not deep else ())
             ),
             "Type": Types([kinds] if isinstance(kinds, str) else map(str, kinds if isinstance(kinds, list) else ())),
             "Items": schema.get("items"),

@@ -28,6 +28,7 @@ _MOST_MADE: Final = 32 * MOST_OUTPUT
 _LARGEST_COUNT: Final = 1_000_000
 _LARGEST_EXPONENT: Final = 64
 _LONG_NUMBER: Final = re.compile(r"\d{6}")
+_GENERATION: Final = {"generation"}
 
 
 class _TooMuch(Exception):
@@ -67,7 +68,7 @@ class _Generator(CodeGenerator):
 class _Generation(Extension):
     """Takes `{% generation %}` for what it is here, nothing: Hugging Face marks by it what a model is trained on."""
 
-    tags = {"generation"}
+    tags = _GENERATION
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)

@@ -90,6 +90,7 @@ def _tools(functions: str) -> list[Mapping[str, object]]:
     if not functions:
         return []
     try:
-        return msgspec.json.decode(functions, type=list[dict[str, object]])  # type: ignore[return-value]
+        tools: list[Mapping[str, object]] = msgspec.json.decode(functions, type=list[dict[str, object]])
     except msgspec.MsgspecError as error:
         raise TemplateFailed(f"the tools are no list of objects: {error}") from None
+    return tools

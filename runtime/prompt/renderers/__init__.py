@@ -16,8 +16,14 @@ from corral.runtime.prompt.renderers.glm import glm47, glm_ocr
 from corral.runtime.prompt.renderers.harmony import harmony
 from corral.runtime.prompt.renderers.lfm import lfm2
 from corral.runtime.prompt.renderers.nemotron import nemotron
-from corral.runtime.prompt.renderers.olmo import OLMO3_32B_THINK, OLMO3_SYSTEM, OLMO31_SYSTEM, OLMO31_THINK, olmo3
-from corral.runtime.prompt.renderers.olmo import olmo3_think
+from corral.runtime.prompt.renderers.olmo import (
+    OLMO3_32B_THINK,
+    OLMO3_SYSTEM,
+    OLMO31_SYSTEM,
+    OLMO31_THINK,
+    olmo3,
+    olmo3_think,
+)
 from corral.runtime.prompt.renderers.plain import FAMILIES, plain
 from corral.runtime.prompt.renderers.qwen import qwen3_coder, qwen3_vl, qwen35
 

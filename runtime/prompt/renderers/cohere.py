@@ -49,7 +49,9 @@ def cohere(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
                         f'\n\n    {{"tool_call_id": "{count}", "tool_name": "{call.name}", "parameters": {given}}}'
                     )
                     count += 1
-                parts.append(f"\n            \n                {thoughts}<|START_ACTION|>[{','.join(calls)}\n\n]<|END_ACTION|>")
+                parts.append(
+                    f"\n            \n                {thoughts}<|START_ACTION|>[{','.join(calls)}\n\n]<|END_ACTION|>"
+                )
                 parts.append(_END)
             case "tool":
                 number = numbers.get(turn.tool_call_id, str(answered)) if turn.tool_call_id else str(answered)
@@ -87,6 +89,7 @@ def _tool(tool: Tool) -> str:
 def _result(number: str, turn: Turn) -> str:
     content = to_json({"content": turn.content})
     return (
-        f'\n    {{\n        "tool_call_id": "{number}",\n        "results": {{\n\n            \n            "0": {content}\n\n'
+        f'\n    {{\n        "tool_call_id": "{number}",\n'
+        f'        "results": {{\n\n            \n            "0": {content}\n\n'
         '        },\n        "is_error": null\n    }'
     )

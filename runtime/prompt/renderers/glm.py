@@ -65,12 +65,14 @@ def _tools(tools: Sequence[Tool]) -> str:
     listed = "".join(f"{to_json(tool)}\n" for tool in tools)
     return (
         "<|system|>\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
-        f"You are provided with function signatures within <tools></tools> XML tags:\n<tools>\n{listed}</tools>\n\n{_CALLS}"
+        "You are provided with function signatures within <tools></tools> XML tags:\n"
+        f"<tools>\n{listed}</tools>\n\n{_CALLS}"
     )
 
 
 def _call(call: ToolCall) -> str:
     given = "".join(
-        f"<arg_key>{name}</arg_key><arg_value>{value_text(value)}</arg_value>" for name, value in arguments(call).items()
+        f"<arg_key>{name}</arg_key><arg_value>{value_text(value)}</arg_value>"
+        for name, value in arguments(call).items()
     )
     return f"<tool_call>{call.name}{given}</tool_call>"

@@ -66,7 +66,9 @@ def harmony(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
                     parts.append(f"<|message|>{compact_json(arguments(call))}<|call|>")
             case "tool":
                 name = turn.tool_name or names.get(turn.tool_call_id, "") or called
-                parts.append(f"<|start|>functions.{name} to=assistant<|channel|>commentary<|message|>{turn.content}<|end|>")
+                parts.append(
+                    f"<|start|>functions.{name} to=assistant<|channel|>commentary<|message|>{turn.content}<|end|>"
+                )
             case "system" | "developer":
                 parts.append(f"<|start|>developer<|message|>{turn.content}<|end|>")
             case role:

@@ -29,7 +29,13 @@ class Family:
 
 
 FAMILIES: Final = (
-    Family("gemma", ("<start_of_turn>", "<end_of_turn>"), "<start_of_turn>user\n", "<start_of_turn>model\n", "<end_of_turn>\n"),
+    Family(
+        "gemma",
+        ("<start_of_turn>", "<end_of_turn>"),
+        "<start_of_turn>user\n",
+        "<start_of_turn>model\n",
+        "<end_of_turn>\n",
+    ),
     Family(
         "llama3",
         ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
@@ -79,9 +85,16 @@ FAMILIES: Final = (
         "<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>",
     ),
     Family(
-        "deepseek", ("<｜User｜>", "<｜Assistant｜>"), "<｜User｜>", "<｜Assistant｜>", "", assistant_end="<｜end▁of▁sentence｜>"
+        "deepseek",
+        ("<｜User｜>", "<｜Assistant｜>"),
+        "<｜User｜>",
+        "<｜Assistant｜>",
+        "",
+        assistant_end="<｜end▁of▁sentence｜>",
     ),
-    Family("phi-3", ("<|user|>", "<|assistant|>", "<|end|>"), "<|user|>\n", "<|assistant|>\n", "<|end|>\n", "<|system|>\n"),
+    Family(
+        "phi-3", ("<|user|>", "<|assistant|>", "<|end|>"), "<|user|>\n", "<|assistant|>\n", "<|end|>\n", "<|system|>\n"
+    ),
     Family("mistral", ("[INST]", "[/INST]"), "[INST] ", "[/INST]", "", assistant_end="</s>"),
 )
 """Those that need more tokens go before those whose tokens they have too."""

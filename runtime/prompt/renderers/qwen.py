@@ -116,7 +116,9 @@ def qwen3_vl(turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, thin
                     body += "\n</think>\n\n" + turn.content.lstrip("\n") if turn.content else ""
                 for number, call in enumerate(turn.tool_calls):
                     body += "\n" if number or turn.content else ""
-                    body += f'<tool_call>\n{{"name": "{call.name}", "arguments": {to_json(arguments(call))}}}\n</tool_call>'
+                    body += (
+                        f'<tool_call>\n{{"name": "{call.name}", "arguments": {to_json(arguments(call))}}}\n</tool_call>'
+                    )
                 if is_begun(turns, index):
                     return "".join(parts) + f"{OPEN}assistant\n{body}"
                 parts.append(chatml("assistant", body))
@@ -145,9 +147,8 @@ def qwen35(turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, shows_
     for index, turn in enumerate(turns):
         match turn.role:
             case "assistant":
-                thoughts, content = _split(turn, thinks=thinks)
-                shown = (thinks and index > asked) or shows_all
-                body = f"<think>\n{thoughts}\n</think>\n\n{content}" if shown else content
+                thoughts, content = _split(turn)
+                body = f"<think>\n{thoughts}\n</think>\n\n{content}" if index > asked or shows_all else content
                 for number, call in enumerate(turn.tool_calls):
                     body += "\n" if number else "\n\n" if content.strip() else ""
                     body += _call(call)
@@ -220,10 +221,10 @@ def _last_question(turns: Sequence[Turn]) -> int:
     return len(turns) - 1
 
 
-def _split(turn: Turn, *, thinks: bool) -> tuple[str, str]:
+def _split(turn: Turn) -> tuple[str, str]:
     """Return an answer's thoughts and what it says, also where they stand in its text."""
     content = turn.content.strip()
-    if thinks and turn.thinking:
+    if turn.thinking:
         return turn.thinking.strip(), content
     before, closing, after = content.partition("</think>")
     if not closing:

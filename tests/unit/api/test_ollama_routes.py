@@ -281,6 +281,21 @@ def test_what_is_not_served_is_refused(
     assert served.fake.asked == []
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_prompt_is_shown_without_being_computed(served: Served, stream: bool) -> None:
+    asked = {"model": MODEL, "stream": stream, "_debug_render_only": True}
+    info = {"rendered_template": f"rendered by {MODEL}"}
+    generated = served.post("/api/generate", asked | {"prompt": "a", "suffix": "b"}).json()
+    assert generated == {**generated, "model": MODEL, "response": "", "done": False, "_debug_info": info}
+    chatted = served.post("/api/chat", asked | {"messages": HI}).json()
+    assert chatted == {**chatted, "message": {"role": "", "content": ""}, "done": False, "_debug_info": info}
+    assert {*generated, *chatted} == {"model", "created_at", "response", "message", "done", "_debug_info"}
+    generate, chat = served.fake.asked
+    assert isinstance(generate, GenerateRequest)
+    assert isinstance(chat, ChatRequest)
+    assert (generate.suffix, generate.render_only, chat.render_only) == ("b", True, True)
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
