@@ -16,7 +16,7 @@ from corral.runtime.engine.shift import SMALLEST_WINDOW, tokens_to_keep
 from corral.runtime.errors import PromptTooLong, TemplateFailed
 from corral.runtime.prompt.fit import Fitted, cut_middle, fit
 from corral.runtime.prompt.render import ModelTemplate, renderer_for, tags_of
-from corral.runtime.prompt.renderers.plain import family_of
+from corral.runtime.prompt.renderers.plain import family_by_marks
 from corral.runtime.prompt.thinking import Tags, ThinkingStream, forget_thinking
 
 _NAMES: Final = {
@@ -41,7 +41,7 @@ class Preparer:
         bos, eos = model.special_texts()
         self._grammars = Grammars(model)
         source = model.chat_template()
-        family = "" if source else family_of(model.has_mark)
+        family = "" if source else family_by_marks(model.has_mark)
         self._template = ModelTemplate(source, bos, eos, family, model.infill_texts())
 
     def prepare(self, submit: Submit) -> Request | Refused | Rendered:

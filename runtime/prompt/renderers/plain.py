@@ -100,7 +100,7 @@ FAMILIES: Final = (
 """Those that need more tokens go before those whose tokens they have too."""
 
 
-def family_of(has_token: Callable[[str], bool]) -> str:
+def family_by_marks(has_token: Callable[[str], bool]) -> str:
     """Return the renderer for a vocabulary, "" where its marks are not known."""
     return next((family.name for family in FAMILIES if all(map(has_token, family.tokens))), "")
 

@@ -13,7 +13,7 @@ from corral.runtime.errors import TemplateFailed
 from corral.runtime.prompt.families import RENDERER_TAGS, WITHOUT_TOOLS
 from corral.runtime.prompt.render import ModelTemplate, renderer_for, tags_of
 from corral.runtime.prompt.renderers import RENDERERS
-from corral.runtime.prompt.renderers.plain import FAMILIES, family_of
+from corral.runtime.prompt.renderers.plain import FAMILIES, family_by_marks
 from corral.runtime.prompt.thinking import Think
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -215,11 +215,11 @@ def test_what_is_known_of_renderers_is_of_those_there_are() -> None:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_vocabulary_tells_its_family(family: object) -> None:
     assert isinstance(family, type(FAMILIES[0]))
-    assert family_of(lambda token: token in family.tokens) == family.name
+    assert family_by_marks(lambda token: token in family.tokens) == family.name
     model = ModelTemplate(None, family=family.name)
     assert renderer_for(None, model)([USER]) == f"{family.user}hi{family.end}{family.assistant}"
     assert renderer_for("{{ .Prompt }}", model)([USER]) == "hi"
 
 
 def test_a_vocabulary_without_marks_has_none() -> None:
-    assert family_of(lambda token: token == "<|im_start|>") == ""
+    assert family_by_marks(lambda token: token == "<|im_start|>") == ""
