@@ -12,7 +12,7 @@ from corral.runtime.engine.protocol import ToolCall, Turn
 from corral.runtime.errors import TemplateFailed
 from corral.runtime.prompt.dialect import call_object, call_style, knows_results, knows_system, wants_parts
 from corral.runtime.prompt.godata import call_arguments
-from corral.runtime.prompt.jinja import render_jinja
+from corral.runtime.prompt.jinja import TemplateTooSlow, render_jinja
 from corral.runtime.prompt.thinking import Tags, Think, infer_tags
 
 _MISTRAL_ID: Final = 9
@@ -53,6 +53,8 @@ def _render(source: str, turns: Sequence[Turn], variables: dict[str, object]) ->
     shaped = _shape(source, turns)
     try:
         return render_jinja(source, {**variables, "messages": messages(source, shaped)})
+    except TemplateTooSlow:
+        raise
     except TemplateFailed:
         merged = _merged(shaped)
         if len(merged) == len(shaped) and variables["tools"]:

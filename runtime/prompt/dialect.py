@@ -7,14 +7,13 @@ llama.cpp asks them the same way (`minja::chat_template`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Final
 
 from corral.runtime.errors import TemplateFailed
-from corral.runtime.prompt.jinja import render_jinja
+from corral.runtime.prompt.jinja import TemplateTooSlow, render_jinja
 
 _NEEDLE: Final = "corral_needle"
 _KEPT: Final = 16
@@ -95,9 +94,14 @@ def _said(role: str, content: str) -> dict[str, object]:
 
 
 def _try(source: str, messages: list[dict[str, object]]) -> str:
+    """Render, "" where the template refuses. Raises TemplateTooSlow."""
     variables = {"messages": messages, "add_generation_prompt": True, "bos_token": "", "eos_token": ""}
     choices: tuple[list[object] | None, ...] = (None, [])
     for tools in choices:
-        with suppress(TemplateFailed):
+        try:
             return render_jinja(source, {**variables, "tools": tools})
+        except TemplateTooSlow:
+            raise
+        except TemplateFailed:
+            continue
     return ""

@@ -31,6 +31,10 @@ _LONG_NUMBER: Final = re.compile(r"\d{6}")
 _GENERATION: Final = {"generation"}
 
 
+class TemplateTooSlow(TemplateFailed):
+    """A template took its time; nobody should try it again in another form."""
+
+
 class _TooMuch(Exception):
     """A template made more than it may."""
 
@@ -125,7 +129,7 @@ def render_jinja(source: str, variables: Mapping[str, object]) -> str:
             environment.meter.reset()
             text = _compile(source).render(variables)
     except TimeIsUp:
-        raise TemplateFailed(f"the chat template took longer than {RENDER_SECONDS:g} s") from None
+        raise TemplateTooSlow(f"the chat template took longer than {RENDER_SECONDS:g} s") from None
     except _TooMuch as error:
         raise TemplateFailed(f"the chat template was stopped: {error}") from None
     except TemplateError as error:

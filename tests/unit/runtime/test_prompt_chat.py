@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 from corral.runtime.engine.protocol import ToolCall, Turn
 from corral.runtime.errors import TemplateFailed
+from corral.runtime.prompt.jinja import RENDER_SECONDS
 from corral.runtime.prompt.render import ModelTemplate, renderer_for
 
 USER = Turn("user", "hi")
@@ -113,6 +115,14 @@ def test_a_begun_answer_goes_behind_the_place_for_answers() -> None:
 
 def test_templates_that_run_through_tools_without_asking_have_none() -> None:
     assert render("{% for t in tools %}{{ t }}{% endfor %}" + EACH, USER) == "[user] hi"
+
+
+def test_a_template_that_takes_too_long_is_tried_once() -> None:
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    began = time.monotonic()
+    with pytest.raises(TemplateFailed, match="longer than"):
+        render(loops, Turn("system", "be kind"), *CALLED)
+    assert time.monotonic() - began < 2 * RENDER_SECONDS
 
 
 def test_what_training_marks_is_passed_through() -> None:
