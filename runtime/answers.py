@@ -20,7 +20,8 @@ from corral.runtime.options import Options, parse_options
 from corral.runtime.prompt.thinking import Think
 from corral.runtime.reload import unmet_options
 from corral.runtime.residents import Wanted
-from corral.runtime.runner import Output, Runner
+from corral.runtime.runner import Runner
+from corral.runtime.runner_stream import Output
 from corral.runtime.snapshot import RequestState
 from corral.runtime.tool_use import call_from, new_call_id, tool_use
 from corral.runtime.verbs import (
@@ -60,6 +61,7 @@ class _Job:
     grammar: protocol.Grammar | None = None
     logprobs: int | None = None
     progress: bool = False
+    render_only: bool = False
 
 
 class Answers:
@@ -96,9 +98,14 @@ class Answers:
                 system = model.system if request.system is None else request.system
                 turns = [Message("system", system)] if system else []
                 turns += [] if request.context else model.history
-                template = model.template if request.template is None else request.template
                 turns.append(Message("user", request.prompt))
-                prompt = _chat_prompt(turns, template, _think(request, model))
+                think = _think(request, model)
+                if request.template is None:
+                    prompt = _chat_prompt(turns, model.template, think, model, request.suffix)
+                else:
+                    prompt = _chat_prompt(turns, request.template, think, None, request.suffix)
+            if request.suffix and not await self._dispatch.library.inserts(model):
+                raise NotSupported(f"{model.name.full} does not support insert")
             job = self._job(caller, model, request, prompt, "generate")
             async for chunk in self._answer(job):
                 yield chunk
@@ -136,6 +143,7 @@ class Answers:
             warnings=warnings,
             logprobs=request.top_logprobs if request.logprobs else None,
             progress=request.progress,
+            render_only=request.render_only,
             grammar=grammar_for(request.format, request.options, options.grammar, options.regex),
         )
 
@@ -193,6 +201,9 @@ class Answers:
                     yield Chunk(text=output.text, logprobs=logprobs, thinking=output.thinking)
                 if output.calls:
                     yield Chunk(tool_calls=tuple(call_from(call, self._new_call_id()) for call in output.calls))
+                if output.rendered is not None:
+                    yield Chunk(done_reason=DoneReason.STOP, rendered=output.rendered.text)
+                    return
                 if output.finished is not None:
                     total_ns = int((self._clock() - began) * 1e9)
                     yield _last(output.finished, total_ns, lease.load_ns, warnings, output.thought)
@@ -234,7 +245,7 @@ def chat_prompt(request: ChatRequest, model: ModelOnDisk) -> protocol.ChatPrompt
     turns = [*model.history, *request.messages]
     if request.messages and request.messages[0].role != "system" and model.system:
         turns.insert(0, Message("system", model.system))
-    prompt = _chat_prompt(turns, model.template, _think(request, model))
+    prompt = _chat_prompt(turns, model.template, _think(request, model), model)
     return msgspec.structs.replace(prompt, tools=_tools(request, model))
 
 
@@ -268,9 +279,13 @@ def _turn(message: Message) -> protocol.Turn:
     )
 
 
-def _chat_prompt(turns: list[Message], template: str | None, think: Think) -> protocol.ChatPrompt:
+def _chat_prompt(
+    turns: list[Message], template: str | None, think: Think, model: ModelOnDisk | None, suffix: str = ""
+) -> protocol.ChatPrompt:
+    """Return a conversation to be rendered as `model` says; by nothing but the template where that is None."""
     said = [_turn(message) for message in turns]
-    return protocol.ChatPrompt(said, template, think)
+    renderer, parser = (model.renderer, model.parser) if model is not None else ("", "")
+    return protocol.ChatPrompt(said, template, think, renderer=renderer, parser=parser, suffix=suffix)
 
 
 def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], protocol.Submit]:
@@ -296,6 +311,7 @@ def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], pr
             grammar=job.grammar,
             logprobs=job.logprobs,
             draft_num_predict=options.draft_num_predict,
+            render_only=job.render_only,
         )
 
     return make

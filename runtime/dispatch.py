@@ -18,7 +18,7 @@ from corral.runtime.loads import load_message
 from corral.runtime.options import OPTIONS, parse_options, unknown_names
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Wanted
-from corral.runtime.runner import RunnerStream
+from corral.runtime.runner_stream import RunnerStream
 from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import GpuSample

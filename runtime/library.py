@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from corral.runtime.prompt.parsers.families import family_of
+from corral.runtime.capabilities import capabilities, renderer_of, vocabulary_infills
 from corral.runtime.verbs import Details, Message, ModelDetails, ModelSummary, TensorInfo
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog, Inventory, StoredModel
@@ -27,8 +27,6 @@ from corral.store.names import Digest, ModelName
 HEADERS_KEPT = 2048
 SHOWN_ARRAY = 5
 """Longer arrays are shown empty unless asked for (spec a.12)."""
-POOLED_TO_RANK = 4
-"""`pooling_type` of models with a classification head (llama.cpp, LLAMA_POOLING_TYPE_RANK)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,16 @@ class ModelOnDisk:
     projectors: tuple[Path, ...] = ()
 
     @property
+    def renderer(self) -> str:
+        """The built-in way its prompts are written, "" for a template's (spec g.3)."""
+        return renderer_of(self.config, self.header, self.template)
+
+    @property
+    def parser(self) -> str:
+        """The built-in way its answers are read, "" for a template's."""
+        return self.config.parser
+
+    @property
     def runner_key(self) -> str:
         """What two models must have in common to share a runner and what it has computed: weights and adapters."""
         return "+".join((self.weights.hex, *(path.name for path in self.adapters)))
@@ -71,6 +79,7 @@ class Library:
         self._catalog = catalog
         self._blobs = blobs
         self._headers: OrderedDict[Digest, GgufHeader] = OrderedDict()
+        self._infills: dict[Digest, bool] = {}
 
     async def open(self, text: str) -> ModelOnDisk:
         """Read a model by the name a request gives.
@@ -81,6 +90,14 @@ class Library:
             StoreError: the model is damaged.
         """
         return await asyncio.to_thread(self._open, text)
+
+    async def inserts(self, model: ModelOnDisk) -> bool:
+        """Say whether a model writes between two texts; looks into its vocabulary where nothing else says so."""
+        if "insert" in model.capabilities:
+            return True
+        if model.weights not in self._infills:
+            self._infills[model.weights] = await asyncio.to_thread(vocabulary_infills, model.path)
+        return self._infills[model.weights]
 
     async def inventory(self) -> Inventory:
         """Scan the store."""
@@ -122,7 +139,9 @@ class Library:
             parameters=self._parameters(stored),
             history=self._history(stored),
             licenses=tuple(self._text(layer) for layer in stored.layers(MediaType.LICENSE)),
-            capabilities=capabilities(header, template, stored.config.parser),
+            capabilities=capabilities(
+                header, template, renderer_of(stored.config, header, template), stored.config.parser
+            ),
             draft=self._blobs.path(drafts[-1].digest) if drafts else None,
             adapters=self._files(stored, MediaType.ADAPTER),
             projectors=self._files(stored, MediaType.PROJECTOR),
@@ -175,7 +194,9 @@ class Library:
         if models and self._blobs.has(models[0].digest):
             try:
                 header = self._header(models[0].digest)
-                known = capabilities(header, self._template(stored), stored.config.parser)
+                template = self._template(stored)
+                renderer = renderer_of(stored.config, header, template)
+                known = capabilities(header, template, renderer, stored.config.parser)
             except Exception:  # a damaged file must not hide the other models; `show` says what is wrong
                 known = ()
         return ModelSummary(
@@ -218,20 +239,6 @@ def details(config: ModelConfig, header: GgufHeader | None) -> Details:
         context_length=config.context_length or (header.context_length if header else 0) or 0,
         embedding_length=config.embedding_length or (header.embedding_length if header else 0) or 0,
     )
-
-
-def capabilities(header: GgufHeader, template: str | None, parser: str = "") -> tuple[str, ...]:
-    """What the model can do here: one with a pooling type embeds or ranks, everything else completes text.
-
-    It thinks, and calls tools, where the template that renders its chats knows of that, or the parser it names does
-    (spec a.12).
-    """
-    pooling = header.metadata.get(f"{header.architecture}.pooling_type")
-    if pooling is None:
-        family = family_of(parser, template if template is not None else header.chat_template or "")
-        known = {"completion": True, "tools": family.form is not None, "thinking": family.tags is not None}
-        return tuple(name for name, has in known.items() if has)
-    return ("rerank",) if pooling == POOLED_TO_RANK else ("embedding",)
 
 
 def parameter_lines(parameters: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

@@ -54,11 +54,7 @@ async def check_chat(client: Client, body: ChatBody) -> None:
 def _generate_refusal(body: GenerateBody) -> RequestRefused | None:
     if body.raw and (body.template or body.system or body.context):
         return RequestRefused("raw mode does not support template, system, or context")
-    missing = []
-    if body.suffix:
-        missing.append("insert")
-    if body.images:
-        missing.append("vision")
+    missing = ["vision"] if body.images else []
     return _missing(body.model, missing) or _common_refusal(body)
 
 
@@ -85,9 +81,6 @@ def _common_refusal(body: InferenceBody) -> RequestRefused | None:
         return RequestRefused(str(error), 500)
     if not 0 <= body.top_logprobs <= 20:
         return RequestRefused("top_logprobs must be between 0 and 20")
-    for unserved, name in ((body.debug_render_only, "_debug_render_only"),):
-        if unserved:
-            return RequestRefused(f"{name} is not supported by this server yet")
     return None
 
 

@@ -27,6 +27,7 @@ from corral.runtime.engine.protocol import (
     Pong,
     Rank,
     Refused,
+    Rendered,
     Submit,
     Tokenize,
 )
@@ -102,7 +103,7 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
         match message:
             case Submit():
                 prepared = preparer.prepare(message)
-                if isinstance(prepared, Refused):
+                if isinstance(prepared, Refused | Rendered):
                     writer.send(prepared)
                 else:
                     commands.put(prepared)

@@ -142,6 +142,23 @@ class Model:
         bos, eos = (self.piece(t).decode("utf-8", errors="replace") if t >= 0 else "" for t in tokens)
         return bos, eos
 
+    def infill_texts(self) -> tuple[str, str, str] | None:
+        """Return the marks before what comes first, before what comes last, and before what is to be filled in.
+
+        None where the vocabulary does not have all three.
+        """
+        vocab = self._vocab
+        tokens = [int(get(vocab)) for get in (c.llama_vocab_fim_pre, c.llama_vocab_fim_suf, c.llama_vocab_fim_mid)]
+        if any(token < 0 for token in tokens):
+            return None
+        first, last, middle = (self.piece(token).decode("utf-8", errors="replace") for token in tokens)
+        return first, last, middle
+
+    def has_mark(self, text: str) -> bool:
+        """Say whether a text is one special token."""
+        tokens = self._tokenize(text, add_special=False, special=True)
+        return len(tokens) == 1 and self.is_mark(tokens[0])
+
     def tokenize(self, text: str, *, begin: bool = True, special: bool = True) -> list[int]:
         """Return a prompt's tokens; with `begin` it starts with BOS once, where one belongs.
 

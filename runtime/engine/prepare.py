@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from corral.runtime.engine.call_grammar import call_grammar
@@ -10,16 +11,18 @@ from corral.runtime.engine.drafting import PromptLookup
 from corral.runtime.engine.grammar import Constraint, GrammarFailed, Grammars
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.logprobs import LogprobStream
-from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Sampling, Submit, ToolUse
+from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Rendered, Sampling, Submit, ToolUse
 from corral.runtime.engine.sampling import new_sampler
 from corral.runtime.engine.sequence import Request
 from corral.runtime.engine.shift import SMALLEST_WINDOW, tokens_to_keep
 from corral.runtime.errors import BadRequest, PromptTooLong, TemplateFailed
+from corral.runtime.prompt.families import RENDERER_TAGS
 from corral.runtime.prompt.fit import Fitted, cut_middle, fit
 from corral.runtime.prompt.parsers.answers import parser_for
 from corral.runtime.prompt.parsers.calls import Offered, offered_by
-from corral.runtime.prompt.parsers.families import Family, family_of
+from corral.runtime.prompt.parsers.families import PARSERS, Family, family_of
 from corral.runtime.prompt.render import ModelTemplate, renderer_for, template_of
+from corral.runtime.prompt.renderers.plain import family_by_marks
 from corral.runtime.prompt.thinking import Tags, forget_thinking
 
 _NAMES: Final = {
@@ -43,10 +46,12 @@ class Preparer:
         self._looks_up = looks_up
         bos, eos = model.special_texts()
         self._grammars = Grammars(model)
-        self._template = ModelTemplate(model.chat_template(), bos, eos)
+        source = model.chat_template()
+        family = "" if source else family_by_marks(model.has_mark)
+        self._template = ModelTemplate(source, bos, eos, family, model.infill_texts())
 
-    def prepare(self, submit: Submit) -> Request | Refused:
-        """Return what the loop needs, or why the request cannot run."""
+    def prepare(self, submit: Submit) -> Request | Refused | Rendered:
+        """Return what the loop needs, why the request cannot run, or the prompt where that is all it asks for."""
         num_ctx = min(submit.num_ctx, self._num_ctx) if submit.num_ctx > 0 else self._num_ctx
         bad = next((token for token in submit.prefix if not self._model.is_token(token)), None)
         if bad is not None:
@@ -57,6 +62,8 @@ class Preparer:
             return Refused(submit.id, "template", str(error))
         except ValueError as error:
             return Refused(submit.id, "bad_request", str(error))
+        if submit.render_only:
+            return Rendered(submit.id, fitted.text)
         tokens = submit.prefix + fitted.tokens
         if not tokens:
             return Refused(submit.id, "bad_request", "the prompt is empty")
@@ -110,10 +117,14 @@ class Preparer:
             return Refused(request_id, "bad_request", str(error))
 
     def _family(self, submit: Submit) -> Family:
-        """Return how the answer is to be read; a raw prompt's is not looked into."""
-        if not isinstance(submit.prompt, ChatPrompt):
+        """Return how the answer is to be read; that to a raw prompt, or before a suffix, is not looked into."""
+        prompt = submit.prompt
+        if not isinstance(prompt, ChatPrompt) or prompt.suffix:
             return Family()
-        return family_of(submit.prompt.parser, template_of(submit.prompt.go_template, self._template))
+        family = family_of(prompt.parser, template_of(prompt.go_template, self._template))
+        if prompt.renderer and prompt.parser not in PARSERS:
+            family = replace(family, tags=RENDERER_TAGS.get(prompt.renderer))
+        return family
 
     def _constraint(
         self, submit: Submit, family: Family, offered: Offered | None, *, inside: bool
@@ -144,12 +155,21 @@ class Preparer:
             return self._model.tokenize(text, begin=begin)
 
         if isinstance(submit.prompt, RawPrompt):
-            return Fitted(tokenize(submit.prompt.text), 0)
-        render = renderer_for(submit.prompt.go_template, self._template, submit.prompt.think)
-        tags, turns = self._family(submit).tags, submit.prompt.turns
+            return Fitted(tokenize(submit.prompt.text), 0, submit.prompt.text)
+        prompt = submit.prompt
+        render = renderer_for(
+            prompt.go_template,
+            self._template,
+            prompt.think,
+            functions=prompt.tools.functions if prompt.tools is not None else "",
+            renderer=prompt.renderer,
+            suffix=prompt.suffix,
+        )
+        tags, turns = self._family(submit).tags, prompt.turns
         turns = forget_thinking(turns, tags) if tags is not None else turns
         if not submit.truncate:
-            return Fitted(tokenize(render(turns)), 0)
+            text = render(turns)
+            return Fitted(tokenize(text), 0, text)
         return fit(turns, render, tokenize, num_ctx - len(submit.prefix))
 
 

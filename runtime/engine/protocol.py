@@ -173,7 +173,7 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     `truncate` lets a prompt that is too long be cut, `shift` lets an answer go on when the window is full; both keep
     `num_keep` tokens of the beginning. `logprobs` is how many likeliest tokens are told with each token's log
     probability; None tells neither. `draft_num_predict` is how many tokens are guessed ahead, whether that pays or
-    not; 0 for none, negative for as many as pay.
+    not; 0 for none, negative for as many as pay. With `render_only` nothing is computed: the answer is `Rendered`.
     """
 
     id: int
@@ -190,6 +190,7 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     grammar: Grammar | None = None
     logprobs: int | None = None
     draft_num_predict: int = -1
+    render_only: bool = False
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):
@@ -315,6 +316,13 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     num_tokens: int = 0
 
 
+class Rendered(msgspec.Struct, frozen=True, tag="rendered"):
+    """The prompt of a request that asks for nothing else."""
+
+    id: int
+    text: str
+
+
 class Logprob(msgspec.Struct, frozen=True, array_like=True):
     """The natural logarithm of a token's probability, and the likeliest tokens in its place, falling."""
 
@@ -432,7 +440,7 @@ class Pong(msgspec.Struct, frozen=True, tag="pong"):
 
 
 Reply = Embedded | Ranked | Tokenized | Detokenized
-FromRunner = Hello | Loading | Loaded | LoadRefused | Started | Refused | Step | Reply | Pong
+FromRunner = Hello | Loading | Loaded | LoadRefused | Started | Refused | Rendered | Step | Reply | Pong
 
 _encoder = msgspec.msgpack.Encoder()
 
