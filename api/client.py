@@ -5,6 +5,7 @@ Belongs to the loop it is first used on. Imports neither httpx nor the HTTP serv
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import aclosing
@@ -93,6 +94,8 @@ class HttpClient:
             body["raw"] = True
         if request.context:
             body["context"] = list(request.context)
+        if request.images:
+            body["images"] = _images(request.images)
         async with aclosing(self._answer("/api/generate", body, request.model)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -226,9 +229,14 @@ class HttpClient:
         return False
 
 
-def _message(message: Message) -> dict[str, str]:
+def _message(message: Message) -> dict[str, Any]:
     thinking = {"thinking": message.thinking} if message.thinking else {}
-    return {"role": message.role, "content": message.content} | thinking
+    images = {"images": _images(message.images)} if message.images else {}
+    return {"role": message.role, "content": message.content} | thinking | images
+
+
+def _images(images: Sequence[bytes]) -> list[str]:
+    return [base64.b64encode(image).decode() for image in images]
 
 
 def _keep_alive(seconds: float) -> float:

@@ -34,6 +34,8 @@ from corral.runtime.waiting import PromptWatch, load_progress
 _NOT_SHIFTED = frozenset({"deepseek2"})
 """Architectures whose answers end where the context is full, unless a request says otherwise (spec a.7)."""
 MAX_TOP_LOGPROBS = 20
+_MOST_IMAGE_BYTES = protocol.MAX_FRAME_BYTES * 3 // 4
+"""The rest of what can be said to a runner at once is for texts."""
 ROW_EVERY_S = 0.05
 """How often a request's row in the table follows its tokens: faster than anybody looks."""
 
@@ -90,13 +92,13 @@ class Answers:
             model = await self._dispatch.library.open(request.model)
             prompt: protocol.RawPrompt | protocol.ChatPrompt | None = None
             if request.prompt and request.raw:
-                prompt = protocol.RawPrompt(request.prompt)
+                prompt = protocol.RawPrompt(request.prompt, list(request.images))
             elif request.prompt:
                 system = model.system if request.system is None else request.system
                 turns = [Message("system", system)] if system else []
                 turns += [] if request.context else model.history
                 template = model.template if request.template is None else request.template
-                turns.append(Message("user", request.prompt))
+                turns.append(Message("user", request.prompt, images=request.images))
                 prompt = _chat_prompt(turns, template, _think(request, model))
             job = self._job(caller, model, request, prompt, "generate")
             async for chunk in self._answer(job):
@@ -112,6 +114,7 @@ class Answers:
     ) -> _Job:
         if "completion" not in model.capabilities:
             raise NotSupported(f'"{request.model}" does not support {verb}')
+        _check_images(prompt, model)
         _think(request, model)
         if not 0 <= request.top_logprobs <= MAX_TOP_LOGPROBS:
             raise BadRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
@@ -221,6 +224,18 @@ def _think(request: ChatRequest | GenerateRequest, model: ModelOnDisk) -> Think:
     if request.think and not can_think:
         raise NotSupported(f'"{request.model}" does not support thinking')
     return True if request.think is None and can_think else request.think
+
+
+def _check_images(prompt: protocol.RawPrompt | protocol.ChatPrompt | None, model: ModelOnDisk) -> None:
+    """Refuse images that the model cannot read or that are too much for one message. Raises RunError."""
+    if isinstance(prompt, protocol.ChatPrompt):
+        images = [image for turn in prompt.turns for image in turn.images]
+    else:
+        images = prompt.images if prompt is not None else []
+    if images and "vision" not in model.capabilities:
+        raise NotSupported(f"{model.name.full} does not support vision")
+    if sum(map(len, images)) > _MOST_IMAGE_BYTES:
+        raise BadRequest(f"the images of a request may have {_MOST_IMAGE_BYTES // 2**20} MiB together")
 
 
 def _turn(message: Message) -> protocol.Turn:

@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 DEFAULT_CONTEXT = 4096
 SMALLEST_CONTEXT = 4
+SMALLEST_CONTEXT_WITH_IMAGES = 2048
+"""Of a model that reads images, each of which takes hundreds of tokens (spec a.9)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Dispatch:
         settings, header = self.settings, model.header
         options = parse_options(settings.load_options, given)
         num_ctx = options.num_ctx or settings.context_length or DEFAULT_CONTEXT
+        if "vision" in model.capabilities:
+            num_ctx = max(num_ctx, SMALLEST_CONTEXT_WITH_IMAGES)
         if header.context_length:
             num_ctx = min(num_ctx, header.context_length)
         num_ctx = max(num_ctx, SMALLEST_CONTEXT)
@@ -69,6 +73,7 @@ class Dispatch:
             embedding="completion" not in model.capabilities,
             draft=model.draft,
             adapters=model.adapters,
+            projector=model.projectors[0] if model.projectors else None,
         )
         explicit = frozenset(
             name for name, value in given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads

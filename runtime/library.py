@@ -60,8 +60,8 @@ class ModelOnDisk:
 
     @property
     def runner_key(self) -> str:
-        """What two models must have in common to share a runner and what it has computed: weights and adapters."""
-        return "+".join((self.weights.hex, *(path.name for path in self.adapters)))
+        """What two models must have in common to share a runner and what it has computed: weights, adapters and projectors."""
+        return "+".join((self.weights.hex, *(path.name for path in (*self.adapters, *self.projectors))))
 
 
 class Library:
@@ -122,7 +122,7 @@ class Library:
             parameters=self._parameters(stored),
             history=self._history(stored),
             licenses=tuple(self._text(layer) for layer in stored.layers(MediaType.LICENSE)),
-            capabilities=capabilities(header, template),
+            capabilities=capabilities(header, template, sees=bool(stored.layers(MediaType.PROJECTOR))),
             draft=self._blobs.path(drafts[-1].digest) if drafts else None,
             adapters=self._files(stored, MediaType.ADAPTER),
             projectors=self._files(stored, MediaType.PROJECTOR),
@@ -175,7 +175,9 @@ class Library:
         if models and self._blobs.has(models[0].digest):
             try:
                 header = self._header(models[0].digest)
-                known = capabilities(header, self._template(stored))
+                known = capabilities(
+                    header, self._template(stored), sees=bool(stored.layers(MediaType.PROJECTOR))
+                )
             except Exception:  # a damaged file must not hide the other models; `show` says what is wrong
                 known = ()
         return ModelSummary(
@@ -220,15 +222,16 @@ def details(config: ModelConfig, header: GgufHeader | None) -> Details:
     )
 
 
-def capabilities(header: GgufHeader, template: str | None) -> tuple[str, ...]:
+def capabilities(header: GgufHeader, template: str | None, *, sees: bool = False) -> tuple[str, ...]:
     """What the model can do here: one with a pooling type embeds or ranks, everything else completes text.
 
-    It thinks where the template that renders its chats knows of thoughts (spec a.12).
+    It thinks where the template that renders its chats knows of thoughts, and it `sees` with a projector (spec a.12).
     """
     pooling = header.metadata.get(f"{header.architecture}.pooling_type")
     if pooling is None:
         thinks = infer_tags(template if template is not None else header.chat_template or "") is not None
-        return ("completion", "thinking") if thinks else ("completion",)
+        found = {"completion": True, "vision": sees, "thinking": thinks}
+        return tuple(name for name, has in found.items() if has)
     return ("rerank",) if pooling == POOLED_TO_RANK else ("embedding",)
 
 

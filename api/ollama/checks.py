@@ -57,8 +57,6 @@ def _generate_refusal(body: GenerateBody) -> RequestRefused | None:
     missing = []
     if body.suffix:
         missing.append("insert")
-    if body.images:
-        missing.append("vision")
     return _missing(body.model, missing) or _common_refusal(body)
 
 
@@ -66,8 +64,6 @@ def _chat_refusal(body: ChatBody) -> RequestRefused | None:
     missing = []
     if body.tools or any(message.tool_calls for message in body.messages):
         missing.append("tools")
-    if any(message.images for message in body.messages):
-        missing.append("vision")
     return _missing(body.model, missing) or _common_refusal(body)
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from corral.api.body import WireModel
+from corral.api.images import Image
 from corral.runtime.verbs import Message
 
 
@@ -29,12 +30,12 @@ class WireMessage(WireModel):
     role: str = ""
     content: str = ""
     thinking: str = ""
-    images: list[Any] = Field(default_factory=list)
+    images: list[Image] = Field(default_factory=list)
     tool_calls: list[Any] = Field(default_factory=list)
 
     def to_message(self) -> Message:
         """Return the message as the workbench takes it; the role in lower case."""
-        return Message(self.role.lower(), self.content, self.thinking)
+        return Message(self.role.lower(), self.content, self.thinking, tuple(self.images))
 
 
 class InferenceBody(NamedModel):
@@ -70,7 +71,7 @@ class GenerateBody(InferenceBody):
     template: str | None = None
     context: list[int] = Field(default_factory=list)
     raw: bool = False
-    images: list[Any] = Field(default_factory=list)
+    images: list[Image] = Field(default_factory=list)
 
 
 class ChatBody(InferenceBody):

@@ -11,8 +11,10 @@ from corral.runtime.engine.llama import Model
 from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Submit
 from corral.runtime.engine.sampling import new_sampler
-from corral.runtime.engine.sequence import Request
+from corral.runtime.engine.sequence import Request, without_images
 from corral.runtime.engine.shift import SMALLEST_WINDOW, tokens_to_keep
+from corral.runtime.engine.sight import Sight
+from corral.runtime.engine.vision import Vision
 from corral.runtime.errors import PromptTooLong, TemplateFailed
 from corral.runtime.prompt.fit import Fitted, cut_middle, fit
 from corral.runtime.prompt.render import ModelTemplate, renderer_for, tags_of
@@ -32,8 +34,21 @@ _BLANKS_AT_END: Final = 16
 class Preparer:
     """Renders and tokenises; belongs to the runner's main thread, which alone may set an alarm."""
 
-    def __init__(self, model: Model, num_ctx: int, *, looks_up: bool = True) -> None:
-        """`looks_up` has what comes next guessed from what was said before."""
+    def __init__(
+        self,
+        model: Model,
+        num_ctx: int,
+        *,
+        looks_up: bool = True,
+        vision: Vision | None = None,
+        most_at_once: int = 0,
+    ) -> None:
+        """`looks_up` has what comes next guessed from what was said before.
+
+        `vision` reads images, of which some must fit a batch of `most_at_once` tokens.
+        """
+        self._vision = vision
+        self._most_at_once = most_at_once
         self._model = model
         self._num_ctx = num_ctx
         self._looks_up = looks_up
@@ -48,7 +63,8 @@ class Preparer:
         if bad is not None:
             return Refused(submit.id, "bad_request", f"context holds {bad}, which is no token of this model")
         try:
-            fitted = self._tokens(submit, num_ctx)
+            sight = self._sight(submit)
+            fitted = self._tokens(submit, num_ctx, sight)
         except TemplateFailed as error:
             return Refused(submit.id, "template", str(error))
         except ValueError as error:
@@ -56,19 +72,25 @@ class Preparer:
         tokens = submit.prefix + fitted.tokens
         if not tokens:
             return Refused(submit.id, "bad_request", "the prompt is empty")
+        try:
+            media = sight.spans(tokens)
+        except ValueError as error:
+            return Refused(submit.id, "bad_request", str(error))
+        num_ctx -= sum(span.media.cells - len(span.media.stand_ins) for span in media)
         cut = 0
         keep = tokens_to_keep(submit.num_keep, len(tokens), num_ctx, begins=self._model.begins)
         if len(tokens) > num_ctx:
-            if not submit.truncate:
+            if not submit.truncate or media:
                 return Refused(submit.id, "too_long", str(PromptTooLong(len(tokens), num_ctx)), len(tokens))
             short = cut_middle(tokens, keep, max(keep + 1, num_ctx - _room(submit.num_predict, num_ctx)))
             tokens, cut = short, len(tokens) - len(short)
+        text = without_images(tokens) if media else tokens
         tags = self._tags(submit)
-        inside = tags is not None and self._opens(tags, tokens)
+        inside = tags is not None and self._opens(tags, text)
         deferral = Deferral(tags, inside) if tags is not None and _thinks(submit) else None
         try:
             constraint = self._grammars.compile(submit.grammar, deferral) if submit.grammar is not None else None
-            sampler = new_sampler(submit.sampling, self._model, num_ctx, tokens)
+            sampler = new_sampler(submit.sampling, self._model, num_ctx, text)
         except GrammarFailed as error:
             what = _NAMES.get(submit.grammar.kind if submit.grammar else "", "")
             return Refused(submit.id, "bad_request", f"{what}: {error}")
@@ -84,13 +106,14 @@ class Preparer:
             want_context=submit.want_context,
             dropped=fitted.dropped,
             cut=cut,
-            shift=submit.shift and num_ctx >= SMALLEST_WINDOW,
+            shift=submit.shift and num_ctx >= SMALLEST_WINDOW and not media,
             keep=min(keep, len(tokens)),
             constraint=constraint,
             logprobs=LogprobStream(self._model, submit.logprobs) if submit.logprobs is not None else None,
-            most_guessed=submit.draft_num_predict,
-            lookup=PromptLookup(tokens) if self._looks_up and submit.draft_num_predict else None,
+            most_guessed=submit.draft_num_predict if self._looks_up or not media else 0,  # a draft model sees none
+            lookup=PromptLookup(text) if self._looks_up and submit.draft_num_predict else None,
             thinking=ThinkingStream(tags, inside=inside) if tags and (tags.marks_answers or _thinks(submit)) else None,
+            media=media,
         )
 
     def _tags(self, submit: Submit) -> Tags | None:
@@ -103,17 +126,21 @@ class Preparer:
         text = b"".join(map(self._model.piece, tail)).decode(errors="replace")
         return text.rstrip().endswith(tags.opening)
 
-    def _tokens(self, submit: Submit, num_ctx: int) -> Fitted:
+    def _sight(self, submit: Submit) -> Sight:
+        """Return what a request's images become. Raises ValueError for those that cannot be read."""
+        return Sight(self._vision, self._most_at_once, submit.prompt)
+
+    def _tokens(self, submit: Submit, num_ctx: int, sight: Sight) -> Fitted:
         """Render and tokenise. Raises TemplateFailed, and ValueError for what cannot be tokenised."""
         begin = not submit.prefix
 
         def tokenize(text: str) -> list[int]:
-            return self._model.tokenize(text, begin=begin)
+            return sight.tokenize(text, self._model, begin=begin)
 
         if isinstance(submit.prompt, RawPrompt):
-            return Fitted(tokenize(submit.prompt.text), 0)
+            return Fitted(tokenize(sight.text(submit.prompt)), 0)
         render = renderer_for(submit.prompt.go_template, self._template, submit.prompt.think)
-        tags, turns = self._tags(submit), submit.prompt.turns
+        tags, turns = self._tags(submit), sight.turns(submit.prompt)
         turns = forget_thinking(turns, tags) if tags is not None else turns
         if not submit.truncate:
             return Fitted(tokenize(render(turns)), 0)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from corral.runtime.engine.protocol import (
     LENGTH,
@@ -105,9 +106,10 @@ class RunnerProcess:
     def submit(self, request_id: int, prompt: str | list[Turn], **fields: object) -> Answer:
         """Send a request; text is a raw prompt, turns are a chat."""
         go_template, think = fields.pop("go_template", None), fields.pop("think", None)
+        images: Any = fields.pop("images", [])
         assert go_template is None or isinstance(go_template, str)
         assert think is None or isinstance(think, bool | str)
-        asked = RawPrompt(prompt) if isinstance(prompt, str) else ChatPrompt(prompt, go_template, think)
+        asked = RawPrompt(prompt, images) if isinstance(prompt, str) else ChatPrompt(prompt, go_template, think)
         given: dict[str, object] = {"sampling": GREEDY, "num_ctx": 512, "num_predict": 24, **fields}
         answer = self.answers[request_id] = Answer()
         self.send(Submit(id=request_id, prompt=asked, **given))  # type: ignore[arg-type]
