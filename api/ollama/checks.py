@@ -35,12 +35,21 @@ async def check_model(client: Client, model: str, status_text: str = "model '{}'
         raise RequestRefused(status_text.format(model), 404) from None
 
 
+async def check_sees(client: Client, model: str) -> None:
+    """Refuse images for a model that reads none."""
+    await check_model(client, model)
+    if "vision" not in (await client.show(model)).capabilities and (refusal := _missing(model, ["vision"])):
+        raise refusal
+
+
 async def check_generate(client: Client, body: GenerateBody) -> None:
     """Refuse what `/api/generate` may hold and cannot be done."""
     refusal = _generate_refusal(body)
     if refusal is not None:
         await check_model(client, body.model)
         raise refusal
+    if body.images:
+        await check_sees(client, body.model)
 
 
 async def check_chat(client: Client, body: ChatBody) -> None:
@@ -49,6 +58,8 @@ async def check_chat(client: Client, body: ChatBody) -> None:
     if refusal is not None:
         await check_model(client, body.model)
         raise refusal
+    if any(message.images for message in body.messages):
+        await check_sees(client, body.model)
 
 
 def _generate_refusal(body: GenerateBody) -> RequestRefused | None:

@@ -225,7 +225,7 @@ REFUSED = [
     (message([]), 400, "invalid message format"),
     (message([{"type": "text"}]), 400, "invalid message format"),
     (message(["x"]), 400, "invalid message format"),
-    (message([{"type": "image_url", "image_url": "http://x"}]), 400, "image input is not supported by this server yet"),
+    (message([{"type": "image_url", "image_url": "http://x"}]), 400, NO_URLS),
     (message([{"type": "input_audio"}]), 400, "audio input is not supported by this server yet"),
 ]  # fmt: skip
 

@@ -21,11 +21,13 @@ SAME = 0.02
 """Rounding: where cells lie and who is in the batch turns the last bits."""
 
 KINDS = [("full", "mlp"), ("sliding", "gemma3"), ("recurrent", "mlp"), ("hybrid", "mlp")]
+AFTER = {"full": BEGINNING, "sliding": "a dog", "recurrent": "a " + QUESTION, "hybrid": BEGINNING}
+"""What stands behind an image: so little that a window still reaches it, and a state still knows it."""
 
 
 def seeing(folder: Path, kind: str = "full", projector: str = "mlp", **changes: object) -> RunnerProcess:
     """Return a runner with a model that sees."""
-    model = write_tiny(folder / "model.gguf", kind)
+    model = write_tiny(folder / "model.gguf", kind, marks=["<start_of_image>", "<end_of_image>"])
     write_projector(folder / "projector.gguf", projector)
     runner = RunnerProcess()
     loaded = runner.load(model, projector_path=str(folder / "projector.gguf"), **changes)
@@ -57,7 +59,7 @@ def cached(answer: Answer) -> int:
 
 @pytest.mark.parametrize(("kind", "projector"), KINDS)
 def test_a_cached_image_answers_as_a_fresh_one(tmp_path: Path, kind: str, projector: str) -> None:
-    prompt, image = BEGINNING + "[img]" + BEGINNING + QUESTION, [picture(1, 64)]
+    prompt, image = BEGINNING + "[img]" + AFTER[kind], [picture(1, 64)]
     with seeing(tmp_path, kind, projector) as runner:
         fresh = look(runner, 1, image, prompt)
         again = look(runner, 2, image, prompt)
@@ -126,7 +128,7 @@ def test_streams_beside_an_image_go_on_as_they_were(runner: RunnerProcess) -> No
 
 
 def test_a_window_filled_with_an_image_ends_the_answer(runner: RunnerProcess) -> None:
-    answer = runner.ask(90, QUESTION, images=[picture(1)], num_ctx=48, num_predict=100)
+    answer = runner.ask(90, QUESTION, images=[picture(1)], num_ctx=64, num_predict=100)
     assert answer.finished is not None
     assert (answer.finished.reason, answer.finished.shifted) == ("length", 0)
 
