@@ -12,22 +12,22 @@ import pytest
 
 from corral.runtime.engine.protocol import Loaded, LoadRefused, Turn
 from tests.unit.runtime.runner_process import Answer, RunnerProcess
-from tests.unit.runtime.tiny_models import write_tiny
-from tests.unit.runtime.tiny_vision import IMAGE_TOKENS, encoded, picture, write_projector
+from tests.unit.runtime.tiny_models import WIDTH, WORDS, write_tiny
+from tests.unit.runtime.tiny_vision import IMAGE_TOKENS, SIDE, encoded, picture, projected, write_projector
 
 BEGINNING = "the fox ran and saw " * 8
 QUESTION = "the dog and the cat ran"
 SAME = 0.02
 """Rounding: where cells lie and who is in the batch turns the last bits."""
 
-KINDS = [("full", "mlp"), ("sliding", "gemma3"), ("recurrent", "mlp"), ("hybrid", "mlp")]
-AFTER = {"full": BEGINNING, "sliding": "a dog", "recurrent": "a " + QUESTION, "hybrid": BEGINNING}
+KINDS = [("full", "mlp"), ("sliding", "gemma3"), ("recurrent", "mlp"), ("hybrid", "mlp"), ("grid", "qwen2vl_merger")]
+AFTER = {"full": BEGINNING, "sliding": "a dog", "recurrent": "a " + QUESTION, "hybrid": BEGINNING, "grid": BEGINNING}
 """What stands behind an image: so little that a window still reaches it, and a state still knows it."""
 
 
 def seeing(folder: Path, kind: str = "full", projector: str = "mlp", **changes: object) -> RunnerProcess:
     """Return a runner with a model that sees."""
-    model = write_tiny(folder / "model.gguf", kind, marks=["<start_of_image>", "<end_of_image>"])
+    model = write_tiny(folder / "model.gguf", kind, marks=["<start_of_image>", "<end_of_image>", "<|vision_start|>", "<|vision_end|>"])
     write_projector(folder / "projector.gguf", projector)
     runner = RunnerProcess()
     loaded = runner.load(model, projector_path=str(folder / "projector.gguf"), **changes)
@@ -70,6 +70,23 @@ def test_a_cached_image_answers_as_a_fresh_one(tmp_path: Path, kind: str, projec
         other = look(runner, 3, [picture(2, 64)], prompt)
         assert cached(other) < cached(again) - IMAGE_TOKENS[projector]
         assert chances(other) != pytest.approx(chances(fresh), abs=SAME)
+
+
+def test_an_image_is_what_its_projector_makes_of_it(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(4).integers(0, 256, (SIDE["mlp"], SIDE["mlp"], 3), np.uint8)
+    rows = projected(write_projector(tmp_path / "projector.gguf", "mlp"), pixels)
+    marks = [f"<patch{index}>" for index in range(len(rows))]
+    plain = 3 + 256 + len(WORDS)  # the vocabulary without them
+    random = np.random.default_rng(7).normal(0, 0.3, (plain + len(rows), WIDTH)).astype(np.float32)
+    added = np.zeros_like(random)
+    added[plain:] = rows - random[plain:]
+    model = write_tiny(tmp_path / "model.gguf", "full", seed=7, marks=marks, added={"token_embd.weight": added})
+    with RunnerProcess() as runner:
+        assert isinstance(runner.load(model, projector_path=str(tmp_path / "projector.gguf")), Loaded)
+        seen = look(runner, 1, [encoded(pixels)], "the fox [img] and a dog")
+        spelled = look(runner, 2, [], f"the fox {''.join(marks)} and a dog")
+        assert chances(seen) == pytest.approx(chances(spelled), abs=SAME)
+        assert seen.text == spelled.text
 
 
 def test_an_image_takes_its_tokens_and_changes_the_answer(runner: RunnerProcess) -> None:

@@ -13,12 +13,12 @@ from PIL import Image
 
 from tests.unit.runtime.tiny_models import WIDTH
 
-SIDE: Final = {"mlp": 32, "gemma3": 64}
+SIDE: Final = {"mlp": 32, "gemma3": 64, "qwen2vl_merger": 64}
 PATCH: Final = 8
 INNER: Final = 16
 POOLED: Final = 2
 IMAGE_TOKENS: Final = {kind: (side // PATCH) ** 2 for kind, side in SIDE.items()} | {
-    "gemma3": (SIDE["gemma3"] // PATCH // POOLED) ** 2
+    kind: (SIDE[kind] // PATCH // POOLED) ** 2 for kind in ("gemma3", "qwen2vl_merger")
 }
 
 Tensor = NDArray[np.float32]
@@ -28,7 +28,7 @@ def write_projector(path: Path, kind: str, *, seed: int = 3, width: int = WIDTH)
     """Write a projector of `kind` and return its tensors.
 
     "mlp" is LLaVA's: a patch's pixels and its place through two layers. "gemma3" pools patches, and all of an image's
-    tokens look at each other.
+    tokens look at each other. "qwen2vl_merger" joins patches, and tokens have a row and a column.
     """
     random = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, "clip")
@@ -49,6 +49,9 @@ def write_projector(path: Path, kind: str, *, seed: int = 3, width: int = WIDTH)
     writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
     writer.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
     writer.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
+    if kind == "qwen2vl_merger":
+        writer.add_uint32("clip.vision.image_min_pixels", SIDE[kind] ** 2)
+        writer.add_uint32("clip.vision.image_max_pixels", SIDE[kind] ** 2)
     places = (SIDE[kind] // PATCH) ** 2
     tensors = {
         "v.patch_embd.weight": _random(random, INNER, 3, PATCH, PATCH) * np.float32(0.1),
@@ -60,7 +63,16 @@ def write_projector(path: Path, kind: str, *, seed: int = 3, width: int = WIDTH)
     for name in ("attn_q", "attn_k", "attn_v", "attn_out", "ffn_up", "ffn_down"):
         tensors[f"v.blk.0.{name}.weight"] = _random(random, INNER, INNER)
         tensors[f"v.blk.0.{name}.bias"] = np.zeros(INNER, np.float32)
-    if kind == "gemma3":
+    if kind == "qwen2vl_merger":
+        del tensors["v.position_embd.weight"]
+        tensors["v.patch_embd.weight.1"] = _random(random, INNER, 3, PATCH, PATCH) * np.float32(0.1)
+        tensors["v.post_ln.weight"] = np.ones(INNER, np.float32)
+        tensors["v.post_ln.bias"] = np.zeros(INNER, np.float32)
+        joined = INNER * POOLED**2
+        for name, rows in (("mm.0", joined), ("mm.2", width)):
+            tensors[f"{name}.weight"] = _random(random, rows, joined)
+            tensors[f"{name}.bias"] = _random(random, rows)
+    elif kind == "gemma3":
         tensors["v.post_ln.weight"] = np.ones(INNER, np.float32)
         tensors["v.post_ln.bias"] = np.zeros(INNER, np.float32)
         tensors["mm.input_projection.weight"] = _random(random, INNER, width)
@@ -77,6 +89,20 @@ def write_projector(path: Path, kind: str, *, seed: int = 3, width: int = WIDTH)
     writer.write_tensors_to_file()
     writer.close()
     return tensors
+
+
+def projected(tensors: dict[str, Tensor], pixels: NDArray[np.uint8]) -> Tensor:
+    """Return what the "mlp" projector makes of pixels of its own size: a row for each patch."""
+    side = SIDE["mlp"]
+    assert pixels.shape == (side, side, 3)
+    values = (pixels.astype(np.float32) / 255 - 0.5) / 0.5
+    rows = side // PATCH
+    patches = values.reshape(rows, PATCH, rows, PATCH, 3).transpose(0, 2, 4, 1, 3).reshape(rows * rows, -1)
+    seen = patches @ tensors["v.patch_embd.weight"].reshape(INNER, -1).T + tensors["v.position_embd.weight"]
+    inner = seen @ tensors["mm.0.weight"].T + tensors["mm.0.bias"]
+    bent = 0.5 * inner * (1 + np.tanh(np.sqrt(2 / np.pi) * (inner + 0.044715 * inner**3)))
+    made: Tensor = (bent @ tensors["mm.2.weight"].T + tensors["mm.2.bias"]).astype(np.float32)
+    return made
 
 
 def picture(seed: int, side: int = 32, form: str = "PNG") -> bytes:
