@@ -60,7 +60,7 @@ class ModelOnDisk:
 
     @property
     def runner_key(self) -> str:
-        """What two models must have in common to share a runner and what it has computed: weights, adapters and projectors."""
+        """What two models must have in common to share a runner and what it has computed: all that it computes with."""
         return "+".join((self.weights.hex, *(path.name for path in (*self.adapters, *self.projectors))))
 
 
@@ -175,9 +175,7 @@ class Library:
         if models and self._blobs.has(models[0].digest):
             try:
                 header = self._header(models[0].digest)
-                known = capabilities(
-                    header, self._template(stored), sees=bool(stored.layers(MediaType.PROJECTOR))
-                )
+                known = capabilities(header, self._template(stored), sees=bool(stored.layers(MediaType.PROJECTOR)))
             except Exception:  # a damaged file must not hide the other models; `show` says what is wrong
                 known = ()
         return ModelSummary(

@@ -194,6 +194,8 @@ def test_response_formats_reach_the_workbench(served: Served) -> None:
         assert asked(served).format == wanted
 
 
+NO_URLS = "image URLs are not currently supported, please use base64 encoded data instead"
+
 REFUSED = [
     ({"messages": []}, 400, "[] is too short - 'messages'"),
     ({"model": ""}, 400, "model is required"),

@@ -27,7 +27,9 @@ AFTER = {"full": BEGINNING, "sliding": "a dog", "recurrent": "a " + QUESTION, "h
 
 def seeing(folder: Path, kind: str = "full", projector: str = "mlp", **changes: object) -> RunnerProcess:
     """Return a runner with a model that sees."""
-    model = write_tiny(folder / "model.gguf", kind, marks=["<start_of_image>", "<end_of_image>", "<|vision_start|>", "<|vision_end|>"])
+    model = write_tiny(
+        folder / "model.gguf", kind, marks=["<start_of_image>", "<end_of_image>", "<|vision_start|>", "<|vision_end|>"]
+    )
     write_projector(folder / "projector.gguf", projector)
     runner = RunnerProcess()
     loaded = runner.load(model, projector_path=str(folder / "projector.gguf"), **changes)
