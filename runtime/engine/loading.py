@@ -19,7 +19,7 @@ from corral.runtime.engine.params import ModelParams
 from corral.runtime.engine.pooled import PooledContext
 from corral.runtime.engine.protocol import FromRunner, Load, Loaded, Loading
 from corral.runtime.engine.shelf import Shelf
-from corral.runtime.engine.vision import Vision
+from corral.runtime.engine.vision import Vision, reads_images
 
 _TELL_EVERY_S: Final = 0.1
 _NAMED_BY_DIGEST: Final = "sha256-"
@@ -47,7 +47,9 @@ def load_model(
         except LoadError as error:
             warnings.append(f"the draft model is not used: {error}")
     vision: Vision | None = None
-    if load.projector_path and isinstance(context, Context):
+    if load.projector_path and not reads_images(load.projector_path):
+        warnings.append("the projector is not used: it reads no images")
+    elif load.projector_path and isinstance(context, Context):
         threads = load.batch_threads or load.num_threads
         use_gpu = load.placement.gpu_layers != 0
         vision = Vision(load.projector_path, model, log, use_gpu=use_gpu, num_threads=threads)

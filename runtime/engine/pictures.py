@@ -6,7 +6,7 @@ import io
 import warnings
 from typing import Final, NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MOST_IMAGES: Final = 20
 MOST_PIXELS: Final = 50_000_000
@@ -49,7 +49,7 @@ class _Refused(Exception):
 def _read(data: bytes) -> Pixels:
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise _Refused("is no PNG, JPEG, WebP, GIF or BMP file") from None
     except Image.DecompressionBombError:
         raise _Refused(f"has more than {MOST_PIXELS // 1_000_000} million pixels") from None

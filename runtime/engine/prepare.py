@@ -63,7 +63,7 @@ class Preparer:
         if bad is not None:
             return Refused(submit.id, "bad_request", f"context holds {bad}, which is no token of this model")
         try:
-            sight = self._sight(submit)
+            sight = Sight(self._vision, self._most_at_once, submit.prompt)
             fitted = self._tokens(submit, num_ctx, sight)
         except TemplateFailed as error:
             return Refused(submit.id, "template", str(error))
@@ -72,10 +72,7 @@ class Preparer:
         tokens = submit.prefix + fitted.tokens
         if not tokens:
             return Refused(submit.id, "bad_request", "the prompt is empty")
-        try:
-            media = sight.spans(tokens)
-        except ValueError as error:
-            return Refused(submit.id, "bad_request", str(error))
+        media = sight.spans(tokens)
         num_ctx -= sum(span.media.cells - len(span.media.stand_ins) for span in media)
         cut = 0
         keep = tokens_to_keep(submit.num_keep, len(tokens), num_ctx, begins=self._model.begins)
@@ -84,6 +81,10 @@ class Preparer:
                 return Refused(submit.id, "too_long", str(PromptTooLong(len(tokens), num_ctx)), len(tokens))
             short = cut_middle(tokens, keep, max(keep + 1, num_ctx - _room(submit.num_predict, num_ctx)))
             tokens, cut = short, len(tokens) - len(short)
+        try:
+            sight.encode(media)
+        except ValueError as error:
+            return Refused(submit.id, "bad_request", str(error))
         text = without_images(tokens) if media else tokens
         tags = self._tags(submit)
         inside = tags is not None and self._opens(tags, text)
@@ -125,10 +126,6 @@ class Preparer:
         tail = tokens[-len(tags.opening.encode()) - _BLANKS_AT_END :]
         text = b"".join(map(self._model.piece, tail)).decode(errors="replace")
         return text.rstrip().endswith(tags.opening)
-
-    def _sight(self, submit: Submit) -> Sight:
-        """Return what a request's images become. Raises ValueError for those that cannot be read."""
-        return Sight(self._vision, self._most_at_once, submit.prompt)
 
     def _tokens(self, submit: Submit, num_ctx: int, sight: Sight) -> Fitted:
         """Render and tokenise. Raises TemplateFailed, and ValueError for what cannot be tokenised."""

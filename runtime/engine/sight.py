@@ -56,18 +56,20 @@ class Sight:
         return tokens + model.tokenize("\n", begin=False) if ends_in_image else tokens
 
     def spans(self, tokens: Sequence[int]) -> tuple[Span, ...]:
-        """Return where the images stand in a prompt, their embeddings computed. Raises ValueError."""
-        if self._vision is None or not self._pieces:
-            return ()
+        """Return where the images stand in a prompt."""
         media = [piece for pieces in self._pieces for piece in pieces if isinstance(piece, Media)]
         found: list[Span] = []
         at = 0
-        while at < len(tokens):
+        while media and at < len(tokens):
             if tokens[at] >= 0:
                 at += 1
                 continue
             here = next(one for one in media if tokens[at : at + len(one.stand_ins)] == one.stand_ins)
             found.append(Span(at, here))
             at = found[-1].end
-        self._vision.encode([span.media for span in found], self._most_at_once)
         return tuple(found)
+
+    def encode(self, spans: Sequence[Span]) -> None:
+        """Compute the embeddings of what stands in a prompt. Raises ValueError."""
+        if self._vision is not None and spans:
+            self._vision.encode([span.media for span in spans], self._most_at_once)

@@ -102,6 +102,12 @@ Piece = list[int] | Media
 """A part of what stands for an image: the tokens around it, and itself in one or more parts."""
 
 
+def reads_images(path: str) -> bool:
+    """Say whether a projector is for images, and not for sound alone; one that is broken is not known to be so."""
+    found = m.mtmd_get_cap_from_file(os.fsencode(path))
+    return bool(found.inp_vision or not found.inp_audio)
+
+
 class Vision:
     """A model's projector; belongs to the runner's main thread."""
 
@@ -110,12 +116,6 @@ class Vision:
         if not os.path.isfile(path):
             raise LoadError(f"projector file {path} does not exist")
 
-        @c.llama_log_callback  # type: ignore[untyped-decorator]
-        def receive(level: int, text: bytes, _data: object) -> None:
-            log.receive(level, text.decode("utf-8", errors="replace"))
-
-        self._receive = receive
-        m.mtmd_helper_log_set(receive, ctypes.c_void_p(0))
         params = m.mtmd_context_params_default()
         params.use_gpu = use_gpu
         params.print_timings = False
@@ -124,8 +124,6 @@ class Vision:
         pointer = m.mtmd_init_from_file(os.fsencode(path), model.pointer, params)
         if not pointer:
             raise LoadError(f"the projector does not fit the model: {log.last_errors() or 'llama.cpp refused it'}")
-        if not m.mtmd_support_vision(pointer):
-            raise LoadError("the projector reads no images; other media are not supported")
         self._pointer = pointer
         self._width = int(c.llama_model_n_embd_inp(model.pointer))
         self.size_bytes = os.path.getsize(path)
