@@ -1,6 +1,7 @@
 """A llama.cpp model: its weights and its vocabulary. Every pointer is checked.
 
-llama.cpp's C API is called here, in `params.py`, `context.py`, `chain.py`, `pooled.py` and `vision.py`, and nowhere else.
+llama.cpp's C API is called here, in `params.py`, `context.py`, `chain.py`, `pooled.py` and `vision.py`, and nowhere
+else.
 """
 
 from __future__ import annotations
