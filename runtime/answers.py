@@ -39,6 +39,8 @@ from corral.runtime.waiting import PromptWatch, load_progress
 _NOT_SHIFTED = frozenset({"deepseek2"})
 """Architectures whose answers end where the context is full, unless a request says otherwise (spec a.7)."""
 MAX_TOP_LOGPROBS = 20
+_MOST_IMAGE_BYTES = protocol.MAX_FRAME_BYTES * 3 // 4
+"""The rest of what can be said to a runner at once is for texts."""
 ROW_EVERY_S = 0.05
 """How often a request's row in the table follows its tokens: faster than anybody looks."""
 
@@ -93,12 +95,12 @@ class Answers:
             model = await self._dispatch.library.open(request.model)
             prompt: protocol.RawPrompt | protocol.ChatPrompt | None = None
             if request.prompt and request.raw:
-                prompt = protocol.RawPrompt(request.prompt)
+                prompt = protocol.RawPrompt(request.prompt, list(request.images))
             elif request.prompt:
                 system = model.system if request.system is None else request.system
                 turns = [Message("system", system)] if system else []
                 turns += [] if request.context else model.history
-                turns.append(Message("user", request.prompt))
+                turns.append(Message("user", request.prompt, images=request.images))
                 think = _think(request, model)
                 if request.template is None:
                     prompt = _chat_prompt(turns, model.template, think, model, request.suffix)
@@ -120,6 +122,7 @@ class Answers:
     ) -> _Job:
         if "completion" not in model.capabilities:
             raise NotSupported(f'"{request.model}" does not support {verb}')
+        _check_images(prompt, model)
         _think(request, model)
         if not 0 <= request.top_logprobs <= MAX_TOP_LOGPROBS:
             raise BadRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
@@ -264,6 +267,18 @@ def _tools(request: ChatRequest, model: ModelOnDisk) -> protocol.ToolUse | None:
     if tools is not None and "tools" not in model.capabilities:
         raise NotSupported(f"{model.name.full} does not support tools")
     return tools
+
+
+def _check_images(prompt: protocol.RawPrompt | protocol.ChatPrompt | None, model: ModelOnDisk) -> None:
+    """Refuse images that the model cannot read or that are too much for one message. Raises RunError."""
+    if isinstance(prompt, protocol.ChatPrompt):
+        images = [image for turn in prompt.turns for image in turn.images]
+    else:
+        images = prompt.images if prompt is not None else []
+    if images and "vision" not in model.capabilities:
+        raise NotSupported(f"{model.name.full} does not support vision")
+    if sum(map(len, images)) > _MOST_IMAGE_BYTES:
+        raise BadRequest(f"the images of a request may have {_MOST_IMAGE_BYTES // 2**20} MiB together")
 
 
 def _turn(message: Message) -> protocol.Turn:

@@ -42,15 +42,18 @@ def renderer_of(config: ModelConfig, header: GgufHeader, template: str | None) -
     return config.renderer
 
 
-def capabilities(header: GgufHeader, template: str | None, renderer: str = "", parser: str = "") -> tuple[str, ...]:
+def capabilities(
+    header: GgufHeader, template: str | None, renderer: str = "", parser: str = "", *, sees: bool = False
+) -> tuple[str, ...]:
     """What the model can do: one with a pooling type embeds or ranks, everything else completes text.
 
-    It thinks, calls tools and inserts where what renders its chats knows of these, or the parser it names does.
+    It thinks, calls tools and inserts where what renders its chats knows of these, or the parser it names does; it
+    `sees` with a projector.
     """
     pooling = header.metadata.get(f"{header.architecture}.pooling_type")
     if pooling is not None:
         return ("rerank",) if pooling == POOLED_TO_RANK else ("embedding",)
-    known = ["completion"]
+    known = ["completion", "vision"] if sees else ["completion"]
     source = template if template is not None else header.chat_template or ""
     family = family_of(parser, source)
     if renderer not in WITHOUT_TOOLS if renderer else family.form is not None:

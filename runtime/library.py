@@ -68,8 +68,8 @@ class ModelOnDisk:
 
     @property
     def runner_key(self) -> str:
-        """What two models must have in common to share a runner and what it has computed: weights and adapters."""
-        return "+".join((self.weights.hex, *(path.name for path in self.adapters)))
+        """What two models must have in common to share a runner and what it has computed: all that it computes with."""
+        return "+".join((self.weights.hex, *(path.name for path in (*self.adapters, *self.projectors))))
 
 
 class Library:
@@ -139,9 +139,7 @@ class Library:
             parameters=self._parameters(stored),
             history=self._history(stored),
             licenses=tuple(self._text(layer) for layer in stored.layers(MediaType.LICENSE)),
-            capabilities=capabilities(
-                header, template, renderer_of(stored.config, header, template), stored.config.parser
-            ),
+            capabilities=self._capabilities(stored, header, template),
             draft=self._blobs.path(drafts[-1].digest) if drafts else None,
             adapters=self._files(stored, MediaType.ADAPTER),
             projectors=self._files(stored, MediaType.PROJECTOR),
@@ -149,6 +147,11 @@ class Library:
 
     def _files(self, stored: StoredModel, kind: MediaType) -> tuple[Path, ...]:
         return tuple(self._blobs.path(layer.digest) for layer in stored.layers(kind))
+
+    def _capabilities(self, stored: StoredModel, header: GgufHeader, template: str | None) -> tuple[str, ...]:
+        config = stored.config
+        sees = bool(stored.layers(MediaType.PROJECTOR))
+        return capabilities(header, template, renderer_of(config, header, template), config.parser, sees=sees)
 
     def _header(self, digest: Digest) -> GgufHeader:
         header = self._headers.get(digest)
@@ -194,9 +197,7 @@ class Library:
         if models and self._blobs.has(models[0].digest):
             try:
                 header = self._header(models[0].digest)
-                template = self._template(stored)
-                renderer = renderer_of(stored.config, header, template)
-                known = capabilities(header, template, renderer, stored.config.parser)
+                known = self._capabilities(stored, header, self._template(stored))
             except Exception:  # a damaged file must not hide the other models; `show` says what is wrong
                 known = ()
         return ModelSummary(

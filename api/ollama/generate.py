@@ -41,6 +41,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
         template=body.template,
         raw=body.raw,
         context=tuple(body.context),
+        images=tuple(body.images),
         options=body.options,
         keep_alive_s=keep_alive_s,
         truncate=body.truncate,

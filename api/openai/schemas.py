@@ -9,6 +9,7 @@ from pydantic import Field
 
 from corral.api.body import WireModel
 from corral.api.errors import RequestRefused
+from corral.api.images import image_of_url
 from corral.runtime.verbs import Message
 
 EFFORTS: Final[Mapping[str, bool | str]] = {
@@ -42,21 +43,25 @@ class OpenAIMessage(WireModel):
         if isinstance(self.content, str):
             return [Message(self.role, self.content, self.reasoning)]
         if isinstance(self.content, list):
-            texts = [_text_of(part) for part in self.content]
-            return [Message(self.role, text, "" if at else self.reasoning) for at, text in enumerate(texts)]
+            parts = [_read_part(part) for part in self.content]
+            return [
+                Message(self.role, text, "" if at else self.reasoning, images)
+                for at, (text, images) in enumerate(parts)
+            ]
         if self.content is None:
             raise RequestRefused("invalid message content type: <nil>")
         raise RequestRefused("invalid message format")
 
 
-def _text_of(part: object) -> str:
+def _read_part(part: object) -> tuple[str, tuple[bytes, ...]]:
+    """Return a part's text, or its image. Raises RequestRefused."""
     if not isinstance(part, dict):
         raise RequestRefused("invalid message format")
     kind, text = part.get("type"), part.get("text")
     if kind == "text" and isinstance(text, str):
-        return text
+        return text, ()
     if kind == "image_url":
-        raise RequestRefused("image input is not supported by this server yet")
+        return "", (image_of_url(part.get("image_url")),)
     if kind == "input_audio":
         raise RequestRefused("audio input is not supported by this server yet")
     raise RequestRefused("invalid message format")

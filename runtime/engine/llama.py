@@ -1,6 +1,7 @@
 """A llama.cpp model: its weights and its vocabulary. Every pointer is checked.
 
-llama.cpp's C API is called here, in `params.py`, `context.py`, `chain.py` and `pooled.py`, and nowhere else.
+llama.cpp's C API is called here, in `params.py`, `context.py`, `chain.py`, `pooled.py` and `vision.py`, and nowhere
+else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 import llama_cpp.llama_cpp as c
+import llama_cpp.mtmd_cpp as m
 
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.sizes import keeps_whole_window, state_bytes, state_floats
@@ -41,6 +43,7 @@ def start_backend(log: EngineLog) -> object:
         log.receive(level, text.decode("utf-8", errors="replace"))
 
     c.llama_log_set(receive, ctypes.c_void_p(0))
+    m.mtmd_helper_log_set(receive, ctypes.c_void_p(0))
     c.llama_backend_init()
     return receive
 

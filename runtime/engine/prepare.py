@@ -13,8 +13,10 @@ from corral.runtime.engine.llama import Model
 from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Rendered, Sampling, Submit, ToolUse
 from corral.runtime.engine.sampling import new_sampler
-from corral.runtime.engine.sequence import Request
+from corral.runtime.engine.sequence import Request, without_images
 from corral.runtime.engine.shift import SMALLEST_WINDOW, tokens_to_keep
+from corral.runtime.engine.sight import Sight
+from corral.runtime.engine.vision import Vision
 from corral.runtime.errors import BadRequest, PromptTooLong, TemplateFailed
 from corral.runtime.prompt.families import RENDERER_TAGS
 from corral.runtime.prompt.fit import Fitted, cut_middle, fit
@@ -39,8 +41,21 @@ _BLANKS_AT_END: Final = 16
 class Preparer:
     """Renders and tokenises; belongs to the runner's main thread, which alone may set an alarm."""
 
-    def __init__(self, model: Model, num_ctx: int, *, looks_up: bool = True) -> None:
-        """`looks_up` has what comes next guessed from what was said before."""
+    def __init__(
+        self,
+        model: Model,
+        num_ctx: int,
+        *,
+        looks_up: bool = True,
+        vision: Vision | None = None,
+        most_at_once: int = 0,
+    ) -> None:
+        """`looks_up` has what comes next guessed from what was said before.
+
+        `vision` reads images, of which some must fit a batch of `most_at_once` tokens.
+        """
+        self._vision = vision
+        self._most_at_once = most_at_once
         self._model = model
         self._num_ctx = num_ctx
         self._looks_up = looks_up
@@ -57,29 +72,37 @@ class Preparer:
         if bad is not None:
             return Refused(submit.id, "bad_request", f"context holds {bad}, which is no token of this model")
         try:
-            fitted = self._tokens(submit, num_ctx)
+            sight = Sight(self._vision, self._most_at_once, submit.prompt)
+            fitted = self._tokens(submit, num_ctx, sight)
         except TemplateFailed as error:
             return Refused(submit.id, "template", str(error))
         except ValueError as error:
             return Refused(submit.id, "bad_request", str(error))
         if submit.render_only:
-            return Rendered(submit.id, fitted.text)
+            return Rendered(submit.id, sight.shown(fitted.text))
         tokens = submit.prefix + fitted.tokens
         if not tokens:
             return Refused(submit.id, "bad_request", "the prompt is empty")
+        media = sight.spans(tokens)
+        num_ctx -= sum(span.media.cells - len(span.media.stand_ins) for span in media)
         cut = 0
         keep = tokens_to_keep(submit.num_keep, len(tokens), num_ctx, begins=self._model.begins)
         if len(tokens) > num_ctx:
-            if not submit.truncate:
+            if not submit.truncate or media:
                 return Refused(submit.id, "too_long", str(PromptTooLong(len(tokens), num_ctx)), len(tokens))
             short = cut_middle(tokens, keep, max(keep + 1, num_ctx - _room(submit.num_predict, num_ctx)))
             tokens, cut = short, len(tokens) - len(short)
+        try:
+            sight.encode(media)
+        except ValueError as error:
+            return Refused(submit.id, "bad_request", str(error))
+        text = without_images(tokens) if media else tokens
         family, tools = self._family(submit), _tools(submit)
-        inside = family.tags is not None and self._opens(family.tags, tokens)
+        inside = family.tags is not None and self._opens(family.tags, text)
         try:
             offered = offered_by(tools) if tools is not None else None
             constraint = self._constraint(submit, family, offered, inside=inside)
-            sampler = new_sampler(submit.sampling, self._model, num_ctx, tokens)
+            sampler = new_sampler(submit.sampling, self._model, num_ctx, text)
         except GrammarFailed as error:
             what = _NAMES.get(submit.grammar.kind if submit.grammar else "", "invalid parameters of a tool")
             return Refused(submit.id, "bad_request", f"{what}: {error}")
@@ -95,22 +118,23 @@ class Preparer:
             want_context=submit.want_context,
             dropped=fitted.dropped,
             cut=cut,
-            shift=submit.shift and num_ctx >= SMALLEST_WINDOW,
+            shift=submit.shift and num_ctx >= SMALLEST_WINDOW and not media,
             keep=min(keep, len(tokens)),
             constraint=constraint,
             logprobs=LogprobStream(self._model, submit.logprobs) if submit.logprobs is not None else None,
-            most_guessed=submit.draft_num_predict,
-            lookup=PromptLookup(tokens) if self._looks_up and submit.draft_num_predict else None,
+            most_guessed=submit.draft_num_predict if self._looks_up or not media else 0,  # a draft model sees none
+            lookup=PromptLookup(text) if self._looks_up and submit.draft_num_predict else None,
             parser=parser_for(
                 family, offered, thinks=_thinks(submit), inside=inside, parallel=tools is None or tools.parallel
             ),
+            media=media,
         )
 
     def tokens_of(self, request_id: int, prompt: ChatPrompt) -> list[int] | Refused:
         """Return all tokens of a chat as the model would be sent it, or why it cannot be rendered."""
         whole = Submit(request_id, prompt, Sampling(), num_ctx=0, truncate=False)
         try:
-            return self._tokens(whole, 0).tokens
+            return self._tokens(whole, 0, Sight(self._vision, self._most_at_once, prompt)).tokens
         except TemplateFailed as error:
             return Refused(request_id, "template", str(error))
         except ValueError as error:
@@ -147,15 +171,16 @@ class Preparer:
         text = b"".join(map(self._model.piece, tail)).decode(errors="replace")
         return text.rstrip().endswith(tags.opening)
 
-    def _tokens(self, submit: Submit, num_ctx: int) -> Fitted:
+    def _tokens(self, submit: Submit, num_ctx: int, sight: Sight) -> Fitted:
         """Render and tokenise. Raises TemplateFailed, and ValueError for what cannot be tokenised."""
         begin = not submit.prefix
 
         def tokenize(text: str) -> list[int]:
-            return self._model.tokenize(text, begin=begin)
+            return sight.tokenize(text, self._model, begin=begin)
 
         if isinstance(submit.prompt, RawPrompt):
-            return Fitted(tokenize(submit.prompt.text), 0, submit.prompt.text)
+            text = sight.text(submit.prompt)
+            return Fitted(tokenize(text), 0, text)
         prompt = submit.prompt
         render = renderer_for(
             prompt.go_template,
@@ -165,7 +190,7 @@ class Preparer:
             renderer=prompt.renderer,
             suffix=prompt.suffix,
         )
-        tags, turns = self._family(submit).tags, prompt.turns
+        tags, turns = self._family(submit).tags, sight.turns(prompt)
         turns = forget_thinking(turns, tags) if tags is not None else turns
         if not submit.truncate:
             text = render(turns)

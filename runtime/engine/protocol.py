@@ -82,9 +82,10 @@ class Grammar(msgspec.Struct, frozen=True):
 
 
 class RawPrompt(msgspec.Struct, frozen=True, tag="raw"):
-    """Text that goes in as it is."""
+    """Text that goes in as it is, with `images` at its `[img]` or `[img-0]`, else before it."""
 
     text: str
+    images: list[bytes] = []
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
@@ -141,7 +142,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     sliding-window model keep what its window has left behind (more memory, more prompts reused); None weighs it.
     `embedding` is for a model that only embeds or ranks: nothing is reserved for generating. `draft_path` is a small
     model that guesses what this one will say. In the folder `shelf` sequences are kept on disk when they leave memory,
-    `shelf_bytes` at most; "" keeps none. `adapters` change what the weights compute.
+    `shelf_bytes` at most; "" keeps none. `adapters` change what the weights compute. `projector_path` is what makes
+    images into what the model reads.
     """
 
     path: str
@@ -165,6 +167,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     placement: Placement = Placement()
     draft_path: str = ""
     adapters: list[Adapter] = []
+    projector_path: str = ""
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):

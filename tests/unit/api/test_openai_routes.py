@@ -194,6 +194,8 @@ def test_response_formats_reach_the_workbench(served: Served) -> None:
         assert asked(served).format == wanted
 
 
+NO_URLS = "image URLs are not currently supported, please use base64 encoded data instead"
+
 REFUSED = [
     ({"messages": []}, 400, "[] is too short - 'messages'"),
     ({"model": ""}, 400, "model is required"),
@@ -225,7 +227,7 @@ REFUSED = [
     (message([]), 400, "invalid message format"),
     (message([{"type": "text"}]), 400, "invalid message format"),
     (message(["x"]), 400, "invalid message format"),
-    (message([{"type": "image_url", "image_url": "http://x"}]), 400, "image input is not supported by this server yet"),
+    (message([{"type": "image_url", "image_url": "http://x"}]), 400, NO_URLS),
     (message([{"type": "input_audio"}]), 400, "audio input is not supported by this server yet"),
 ]  # fmt: skip
 

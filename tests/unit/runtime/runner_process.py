@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from corral.runtime.engine.protocol import (
     LENGTH,
@@ -109,9 +110,10 @@ class RunnerProcess:
     def submit(self, request_id: int, prompt: str | list[Turn] | ChatPrompt, **fields: object) -> Answer:
         """Send a request; text is a raw prompt, turns are a chat."""
         chat = {name: fields.pop(name) for name in ("go_template", "think", "tools", "parser") if name in fields}
+        images: Any = fields.pop("images", [])
         if isinstance(prompt, list):
             prompt = ChatPrompt(prompt, **chat)  # type: ignore[arg-type]
-        asked = RawPrompt(prompt) if isinstance(prompt, str) else prompt
+        asked = RawPrompt(prompt, images) if isinstance(prompt, str) else prompt
         given: dict[str, object] = {"sampling": GREEDY, "num_ctx": 512, "num_predict": 24, **fields}
         answer = self.answers[request_id] = Answer()
         self.send(Submit(id=request_id, prompt=asked, **given))  # type: ignore[arg-type]
