@@ -32,6 +32,7 @@ from corral.runtime.verbs import (
     Ranking,
     RerankRequest,
     Stats,
+    ToolCall,
 )
 from corral.store.errors import DigestMismatch, ModelNotFound
 from corral.store.names import Digest, ModelName
@@ -63,7 +64,8 @@ def loaded(name: str, **changes: object) -> LoadedModel:
 class FakeClient:
     """Answers with `words`; where `gate` is set each word waits for one `release()`.
 
-    A model that can think says `thoughts` before, unless it is not to.
+    A model that can think says `thoughts` before, unless it is not to. After the words come `tool_calls`, and the end
+    for `done_reason`.
 
     `asked` holds every request in order, `closed` counts streams that were closed before their end. Of
     `drafted` tokens guessed ahead all but one were right.
@@ -85,6 +87,8 @@ class FakeClient:
     blobs: dict[str, bytes] = field(default_factory=dict)
     closed: int = 0
     drafted: int = 0
+    tool_calls: Sequence[ToolCall] = ()
+    done_reason: DoneReason = DoneReason.STOP
 
     def can_think(self, name: str) -> None:
         """Make a model on disk one that thinks."""
@@ -170,6 +174,8 @@ class FakeClient:
                 top = tuple(Logprob(f"{word}{i}", -1.0 - i, word.encode()) for i in range(request.top_logprobs))
                 logprobs = (Logprob(word, -0.5, word.encode(), top),) if request.logprobs else ()
                 yield Chunk(text=word, logprobs=logprobs)
+            for call in self.tool_calls:
+                yield Chunk(tool_calls=(call,))
             complete = True
             stats = Stats(
                 total_ns=2_000_000_000,
@@ -184,7 +190,7 @@ class FakeClient:
                 thinking_tokens=len(thoughts),
             )
             context = (1, 2, 3) if isinstance(request, GenerateRequest) and not request.raw else ()
-            yield Chunk(done_reason=DoneReason.STOP, stats=stats, context=context, warnings=self.warnings)
+            yield Chunk(done_reason=self.done_reason, stats=stats, context=context, warnings=self.warnings)
         finally:
             if not complete:
                 self.closed += 1

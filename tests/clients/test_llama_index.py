@@ -1,0 +1,43 @@
+"""LlamaIndex's unmodified `llama-index-llms-ollama` against a real service with a real model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.prompts import PromptTemplate
+from llama_index.llms.ollama import Ollama
+from pydantic import BaseModel, Field
+
+from tests.conftest import LiveServer
+
+pytestmark = pytest.mark.model
+
+
+class Colour(BaseModel):
+    """A colour."""
+
+    name: Literal["red", "green", "blue"]
+    note: str = Field(max_length=15)
+
+
+def test_chat_and_complete(live_server: LiveServer) -> None:
+    model = Ollama(
+        model=live_server.model,
+        base_url=live_server.base_url,
+        temperature=0,
+        context_window=1024,
+        additional_kwargs={"num_predict": 4},
+    )
+    hello = [ChatMessage(role="user", content="Say hello.")]
+    assert model.chat(hello).message.content
+    assert "".join(part.delta or "" for part in model.stream_chat(hello))
+    assert model.complete("Once upon a time").text
+    assert "".join(part.delta or "" for part in model.stream_complete("Once upon a time"))
+
+
+def test_a_pydantic_class_binds_the_answer(live_server: LiveServer) -> None:
+    model = Ollama(model=live_server.model, base_url=live_server.base_url, additional_kwargs={"seed": 1})
+    found = model.structured_predict(Colour, PromptTemplate("Which colour, as JSON?"))
+    assert isinstance(found, Colour)

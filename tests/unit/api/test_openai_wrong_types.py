@@ -1,0 +1,89 @@
+"""Every field of every request of the OpenAI-compatible API, of every wrong type: an answer or a refusal, no fault."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from corral.api.openai.body import OpenAIBody
+from corral.api.openai.completions import CompletionBody
+from corral.api.openai.embeddings import EmbeddingsBody
+from corral.api.openai.responses_body import ResponsesBody
+from corral.api.openai.schemas import ChatCompletionBody
+from corral.runtime.options import OPTIONS
+from tests.fakes.served import MODEL, Served
+
+WRONG: tuple[Any, ...] = (
+    True,
+    -1,
+    2**70,
+    1.5,
+    1e300,
+    "",
+    "\udc00",
+    "x",
+    [],
+    [None],
+    [[]],
+    [5],
+    {},
+    {"": {}},
+    {"type": 5},
+)
+BODIES: dict[str, tuple[type[OpenAIBody], dict[str, Any]]] = {
+    "/v1/chat/completions": (ChatCompletionBody, {"messages": [{"role": "user", "content": "x"}]}),
+    "/v1/completions": (CompletionBody, {"prompt": "x"}),
+    "/v1/responses": (ResponsesBody, {"input": "x"}),
+    "/v1/embeddings": (EmbeddingsBody, {"input": "x"}),
+}
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_no_field_of_a_wrong_type_is_a_fault(served: Served, path: str) -> None:
+    kind, body = BODIES[path]
+    fields = [field.alias or name for name, field in kind.model_fields.items()]
+    for name in (*fields, *OPTIONS):
+        for value in WRONG:
+            response = served.post(path, {"model": MODEL} | body | {name: value})
+            where = f"{name}={value!r}: {response.text[:200]}"
+            if response.status_code == 200:
+                continue
+            assert response.status_code in (400, 404), where
+            assert response.json()["error"]["type"] in ("invalid_request_error", "not_found_error"), where
+
+
+@pytest.mark.parametrize("part", ["role", "content", "name", "tool_calls", "tool_call_id", "reasoning"])
+def test_no_part_of_a_message_of_a_wrong_type_is_a_fault(served: Served, part: str) -> None:
+    for value in WRONG:
+        message = {"role": "user", "content": "x", part: value}
+        for path, field in (("/v1/chat/completions", "messages"), ("/v1/responses", "input")):
+            response = served.post(path, {"model": MODEL, field: [message]})
+            assert response.status_code in (200, 400), f"{path} {value!r}: {response.text[:200]}"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "text"),
+    [
+        (
+            "/v1/chat/completions",
+            {"stream": "yes"},
+            "json: cannot unmarshal string into Go struct field ChatCompletionRequest.stream of type bool",
+        ),
+        (
+            "/v1/completions",
+            {"n": []},
+            "json: cannot unmarshal array into Go struct field CompletionRequest.n of type int",
+        ),
+        (
+            "/v1/responses",
+            {"text": {"format": "x"}},
+            "json: cannot unmarshal string into Go struct field ResponsesRequest.text.format of type "
+            "map[string]interface {}",
+        ),
+        ("/v1/embeddings", {"mirostat": "x"}, 'option "mirostat" must be of type integer'),
+    ],
+)
+def test_a_refusal_names_the_field(served: Served, path: str, fields: dict[str, Any], text: str) -> None:
+    response = served.post(path, {"model": MODEL} | BODIES[path][1] | fields)
+    assert (response.status_code, response.json()["error"]["message"]) == (400, text)
