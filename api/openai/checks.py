@@ -49,7 +49,7 @@ def check_top_logprobs(top_logprobs: int) -> None:
 
 @contextmanager
 def refusals(model: str) -> Iterator[None]:
-    """Say what the workbench refuses as OpenAI's clients know it: a wrong form is their fault, natively the server's."""
+    """Say what the workbench refuses as OpenAI's clients know it: a wrong form is theirs, natively it is a 500."""
     try:
         yield
     except ModelNotFound:

@@ -14,6 +14,7 @@ from tests.conftest import LiveServer
 
 pytestmark = pytest.mark.model
 KEY = SecretStr("unused")
+CLOSE = {"Connection": "close"}  # these clients keep connections and never close them
 SAID = "Hello there, my friend!"
 HELLO = [SystemMessage("Be brief."), HumanMessage("Say hello.")]
 
@@ -28,6 +29,7 @@ def test_openai(live_server: LiveServer) -> None:
         model=live_server.model,
         base_url=f"{live_server.base_url}/v1",
         api_key=KEY,
+        default_headers=CLOSE,
         max_completion_tokens=16,
         temperature=0,
         extra_body={"regex": SAID},
@@ -38,7 +40,9 @@ def test_openai(live_server: LiveServer) -> None:
     assert whole.usage_metadata["output_tokens"] > 0
     parts = list(model.stream(HELLO))
     assert "".join(part.text for part in parts) == SAID
-    free = ChatOpenAI(model=live_server.model, base_url=f"{live_server.base_url}/v1", api_key=KEY, seed=1)
+    free = ChatOpenAI(
+        model=live_server.model, base_url=f"{live_server.base_url}/v1", api_key=KEY, default_headers=CLOSE, seed=1
+    )
     found = free.with_structured_output(Colour, method="json_schema").invoke("Which colour, as JSON?")
     assert isinstance(found, Colour)
 
@@ -48,6 +52,7 @@ def test_openai_responses(live_server: LiveServer) -> None:
         model=live_server.model,
         base_url=f"{live_server.base_url}/v1",
         api_key=KEY,
+        default_headers=CLOSE,
         use_responses_api=True,
         extra_body={"regex": SAID},
     )
@@ -61,6 +66,7 @@ def test_openai_embeddings(live_server: LiveServer) -> None:
         model=live_server.model,
         base_url=f"{live_server.base_url}/v1",
         api_key=KEY,
+        default_headers=CLOSE,
         check_embedding_ctx_length=False,
     )
     first, second = texts.embed_documents(["the fox ran", "a dog"])
@@ -69,7 +75,10 @@ def test_openai_embeddings(live_server: LiveServer) -> None:
 
 
 def test_ollama(live_server: LiveServer) -> None:
-    model = ChatOllama(model=live_server.model, base_url=live_server.base_url, temperature=0, num_predict=3)
+    client = {"headers": CLOSE}
+    model = ChatOllama(
+        model=live_server.model, base_url=live_server.base_url, client_kwargs=client, temperature=0, num_predict=3
+    )
     whole = model.invoke(HELLO)
     assert whole.text
     assert whole.response_metadata["done_reason"] == "length"
@@ -77,7 +86,7 @@ def test_ollama(live_server: LiveServer) -> None:
     assert "".join(part.text for part in parts)
     assert parts[-1].response_metadata or parts[-2].response_metadata
     found = (
-        ChatOllama(model=live_server.model, base_url=live_server.base_url, seed=1)
+        ChatOllama(model=live_server.model, base_url=live_server.base_url, client_kwargs=client, seed=1)
         .with_structured_output(Colour, method="json_schema")
         .invoke("Which colour, as JSON?")
     )
@@ -85,10 +94,11 @@ def test_ollama(live_server: LiveServer) -> None:
 
 
 def test_ollama_prompts_and_embeddings(live_server: LiveServer) -> None:
-    model = OllamaLLM(model=live_server.model, base_url=live_server.base_url, num_predict=3)
+    client = {"headers": CLOSE}
+    model = OllamaLLM(model=live_server.model, base_url=live_server.base_url, client_kwargs=client, num_predict=3)
     assert model.invoke("Once upon a time")
     assert "".join(model.stream("Once upon a time"))
-    vectors = OllamaEmbeddings(model=live_server.model, base_url=live_server.base_url)
+    vectors = OllamaEmbeddings(model=live_server.model, base_url=live_server.base_url, client_kwargs=client)
     first, second = vectors.embed_documents(["the fox ran", "a dog"])
     assert len(first) == len(second) > 0
     assert vectors.embed_query("the fox ran") == pytest.approx(first, abs=1e-3)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
+import ollama
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.prompts import PromptTemplate
@@ -22,10 +24,16 @@ class Colour(BaseModel):
     note: str = Field(max_length=15)
 
 
-def test_chat_and_complete(live_server: LiveServer) -> None:
+@pytest.fixture
+def client(live_server: LiveServer) -> Iterator[ollama.Client]:
+    with ollama.Client(host=live_server.base_url, trust_env=False) as client:  # its own it never closes
+        yield client
+
+
+def test_chat_and_complete(client: ollama.Client, live_server: LiveServer) -> None:
     model = Ollama(
         model=live_server.model,
-        base_url=live_server.base_url,
+        client=client,
         temperature=0,
         context_window=1024,
         additional_kwargs={"num_predict": 4},
@@ -37,7 +45,7 @@ def test_chat_and_complete(live_server: LiveServer) -> None:
     assert "".join(part.delta or "" for part in model.stream_complete("Once upon a time"))
 
 
-def test_a_pydantic_class_binds_the_answer(live_server: LiveServer) -> None:
-    model = Ollama(model=live_server.model, base_url=live_server.base_url, additional_kwargs={"seed": 1})
+def test_a_pydantic_class_binds_the_answer(client: ollama.Client, live_server: LiveServer) -> None:
+    model = Ollama(model=live_server.model, client=client, additional_kwargs={"seed": 1})
     found = model.structured_predict(Colour, PromptTemplate("Which colour, as JSON?"))
     assert isinstance(found, Colour)
