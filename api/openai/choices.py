@@ -51,10 +51,10 @@ async def side_by_side(streams: Sequence[AsyncGenerator[Chunk, None]]) -> AsyncG
         while waiting:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in sorted(done, key=waiting.__getitem__):
-                chunk = task.result()
+                came = task.result()
                 index = waiting.pop(task)
-                if chunk is not None:
-                    yield index, chunk
+                if came is not None:
+                    yield index, came
                     waiting[asyncio.ensure_future(anext(streams[index], None))] = index
     finally:
         for task in waiting:

@@ -42,7 +42,7 @@ class OpenAIMessage(WireModel):
     def _spoken(self) -> list[Message]:
         if isinstance(self.content, str):
             return [Message(self.role, self.content, self.reasoning)]
-        if self.content is None and self.tool_calls:
+        if not self.content and self.tool_calls:
             return [Message(self.role, "", self.reasoning)]
         if isinstance(self.content, list) and self.content:
             texts = [_text_of(part) for part in self.content]

@@ -98,9 +98,9 @@ def call_of(name: object, arguments: object, call_id: object) -> ToolCall:
     """Return a call from its parts. Raises RequestRefused."""
     if not isinstance(name, str):
         raise RequestRefused("invalid tool call: no name")
+    text = arguments or "{}"  # no text at all is what some clients send where there are no arguments
     try:
-        # No text at all is what some clients send where there are no arguments.
-        by_name = from_json(arguments or "{}", allow_inf_nan=False) if isinstance(arguments or "", str) else None
+        by_name = from_json(text, allow_inf_nan=False) if isinstance(text, str) else None
     except ValueError:
         by_name = None
     if not isinstance(by_name, dict):

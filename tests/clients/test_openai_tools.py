@@ -1,4 +1,4 @@
-"""Tools by the unmodified `openai` package: a service on a workbench from memory says what a model would."""
+"""Tools by unmodified clients: a service on a workbench from memory says what a model would."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ from typing import Any, cast
 
 import openai
 import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_openai import ChatOpenAI
 from openai.types.chat import ChatCompletionMessageFunctionToolCall
 from openai.types.responses import ResponseFunctionToolCall
+from pydantic import SecretStr
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
 
 from corral.api.server import Service
 from corral.runtime.settings import Settings
@@ -87,3 +93,32 @@ def test_responses(client: openai.OpenAI, fake: ServedFake) -> None:
         *(("user", 0), ("assistant", 2)),
         *(("tool", 0), ("tool", 0)),
     ]
+
+
+def test_langchain(client: openai.OpenAI) -> None:
+    close = {"Connection": "close"}  # it keeps connections and never closes them
+    model = ChatOpenAI(model=MODEL, base_url=str(client.base_url), api_key=SecretStr("unused"), default_headers=close)
+    bound = model.bind_tools([{"type": "function", "function": WEATHER}])
+    whole = bound.invoke("How is the weather?")
+    assert isinstance(whole, AIMessage)
+    assert [(call["name"], call["args"]) for call in whole.tool_calls] == [
+        ("weather", {"place": "Rome"}),
+        ("weather", {"place": "Köln"}),
+    ]
+    parts = [part for part in bound.stream("How is the weather?") if isinstance(part, AIMessageChunk)]
+    assert [call["args"] for call in sum(parts[1:], parts[0]).tool_calls] == [{"place": "Rome"}, {"place": "Köln"}]
+
+
+async def test_pydantic_ai(client: openai.OpenAI, fake: ServedFake) -> None:
+    asked: list[str] = []
+
+    def weather(place: str) -> str:
+        asked.append(place)
+        fake.tool_calls, fake.words = (), ("fine",)
+        return "sun"
+
+    provider = OpenAIProvider(base_url=str(client.base_url), api_key="unused")
+    async with provider.client:
+        agent = Agent(OpenAIChatModel(MODEL, provider=provider), tools=[weather])
+        found = await agent.run("How is the weather in Rome?")
+    assert (sorted(asked), found.output) == (["Köln", "Rome"], "fine")

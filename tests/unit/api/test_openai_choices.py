@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from corral.api.openai.choices import side_by_side
+from corral.api.openai.completion import Completion
 from corral.runtime.errors import RunnerDied
 from corral.runtime.verbs import ChatRequest, Chunk, DoneReason, Message, ToolCall, ToolChoice, Tools
 from tests.fakes.served import MODEL, Serve, Served, ServedFake
@@ -181,6 +182,7 @@ def test_calls_and_results_come_along(served: Served) -> None:
         {"role": "assistant", "content": "a", "tool_calls": [ROME | {"id": "c2"}]},
         {"role": "tool", "tool_call_id": "c2", "name": "other", "content": [{"type": "text", "text": "sun"}]},
         {"role": "tool", "tool_call_id": "c3", "content": "?"},
+        {"role": "assistant", "content": [], "tool_calls": [ROME]},
     ]
     assert served.post(CHAT, HI | {"messages": said}).status_code == 200
     call = ToolCall("weather", {"place": "Rome"}, "c1")
@@ -190,6 +192,7 @@ def test_calls_and_results_come_along(served: Served) -> None:
         Message("assistant", "a", tool_calls=(ToolCall("weather", {"place": "Rome"}, "c2"),)),
         Message("tool", "sun", tool_name="other", tool_call_id="c2"),
         Message("tool", "?", tool_call_id="c3"),
+        Message("assistant", tool_calls=(call,)),
     )
 
 
@@ -236,3 +239,13 @@ def test_tools_that_are_none(served: Served, fields: dict[str, Any], text: str |
         assert response.status_code == 200
     else:
         assert (response.status_code, response.json()["error"]["message"]) == (400, text)
+
+
+def test_a_prompt_that_is_only_rendered(served: Served) -> None:
+    served.post(CHAT, HI | {"_debug_render_only": True})
+    assert asked(served).render_only
+    rendered = Chunk(rendered="<user>hi", done_reason=DoneReason.STOP)
+    info = {"rendered_template": "<user>hi"}
+    assert Completion("id", MODEL, 0).whole([rendered])["_debug_info"] == info
+    *_, finish = Completion("id", MODEL, 0).events(rendered, usage=False)
+    assert finish["_debug_info"] == info

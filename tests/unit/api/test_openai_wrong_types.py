@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -87,3 +88,40 @@ def test_no_part_of_a_message_of_a_wrong_type_is_a_fault(served: Served, part: s
 def test_a_refusal_names_the_field(served: Served, path: str, fields: dict[str, Any], text: str) -> None:
     response = served.post(path, {"model": MODEL} | BODIES[path][1] | fields)
     assert (response.status_code, response.json()["error"]["message"]) == (400, text)
+
+
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"", "EOF"),
+        (b"[]", "json: cannot unmarshal array into Go value of type api."),
+        (b'{"model": "x"', "unexpected EOF"),
+        (b'{"model": "\xff"}', "invalid character"),
+        (b'{"temperature": NaN}', "invalid character"),
+        (b'{"messages": ' + b"[" * 100_000, "exceeded max depth"),
+        (b"\xef\xbb\xbf{}", "invalid character"),
+    ],
+)
+def test_no_text_that_is_no_json_is_a_fault(served: Served, path: str, body: bytes, text: str) -> None:
+    response = served.post(path, body)
+    error = response.json()["error"]
+    assert (response.status_code, error["type"]) == (400, "invalid_request_error")
+    assert error["message"].startswith(text)
+
+
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000])
+def test_no_number_beyond_all_bounds_is_a_fault(served: Served, path: str, number: str) -> None:
+    body = json.dumps({"model": MODEL} | BODIES[path][1])[:-1] + ', "temperature": ' + number + "}"
+    response = served.post(path, body.encode())
+    assert response.status_code == 400
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_body_too_large_is_refused_before_it_is_read(served: Served, path: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {100 * 2**20}\r\n\r\n{{"
+    answer = served.raw(head.encode())
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"type":"invalid_request_error"' in answer
