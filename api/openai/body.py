@@ -1,4 +1,4 @@
-"""What the requests of the OpenAI-compatible API have in common: options of ours, and fields nobody knows."""
+"""What the requests of the OpenAI-compatible API have in common: options of ours, and how tokens are drawn."""
 
 from __future__ import annotations
 
@@ -50,34 +50,33 @@ class Reasoning(WireModel):
 
 
 class OpenAIBody(WireModel):
-    """A request whose unknown fields are told instead of passed over.
+    """What every request may hold: `options` and `keep_alive` as in the native API, which Ollama passes over here.
 
-    Every generation option of the registry may also stand at the top, as in `"min_p": 0.05`: clients of other servers
-    send them there, by `extra_body`. `own_options` holds these, `unknown` the names of fields that mean nothing here.
-    `options` and `keep_alive` are as in the native API; Ollama passes them over (spec appendix C).
+    Each option of the registry may also stand at the top, as in `"min_p": 0.05`: clients of other servers send them
+    there, by `extra_body`. They win over those in `options` (spec appendix C).
     """
 
-    own_options: dict[str, Any] = Field(default_factory=dict, alias=" options at the top")
-    unknown: tuple[str, ...] = Field(default=(), alias=" unknown fields")
     model: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
     keep_alive: Any = None
 
     @model_validator(mode="before")
     @classmethod
-    def _sort_fields(cls, data: Any) -> Any:
+    def _gather_options(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
         known = {(field.alias or name).lower() for name, field in cls.model_fields.items()}
-        others = {key: value for key, value in data.items() if value is not None and key.lower() not in known}
-        own = {key.lower(): value for key, value in others.items() if key.lower() in OPTIONS}
-        unknown = tuple(key for key in others if key.lower() not in OPTIONS and key.lower() not in _OPENAI_ONLY)
-        return data | {" options at the top": own, " unknown fields": unknown}
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What of the request is ignored, in words."""
-        return tuple(f"field {name!r} is not known and was ignored" for name in self.unknown)
+        own, rest = {}, {}
+        for key, value in data.items():
+            name = key.lower()
+            if name in OPTIONS and name not in known:
+                own[name] = value
+            elif name not in _OPENAI_ONLY:
+                rest["options" if name == "options" else key] = value
+        given = rest.get("options") or {}
+        if own and isinstance(given, dict):
+            rest["options"] = given | {name: value for name, value in own.items() if value is not None}
+        return rest
 
 
 class TextBody(OpenAIBody):
@@ -131,7 +130,7 @@ class TextBody(OpenAIBody):
         Raises:
             RequestRefused: a value that none of them can have.
         """
-        options: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, **self.options, **self.own_options}
+        options: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, **self.options}
         for name in ("temperature", "top_p"):
             if name in self.model_fields_set:
                 options[name] = getattr(self, name)

@@ -52,9 +52,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
         for index in range(body.n)
     ]
     pieces = side_by_side(streams)
-    completion = Completion(
-        f"chatcmpl-{who.request_id}", body.model, int(time.time()), choices=body.n, warnings=body.warnings
-    )
+    completion = Completion(f"chatcmpl-{who.request_id}", body.model, int(time.time()), choices=body.n)
     with refusals(body.model):
         if not body.stream:
             return json_reply(completion.whole(await collect(pieces, body.n)), charset=False)

@@ -22,26 +22,33 @@ class _Choice:
     stats: Stats | None = None
 
 
+class Warnings:
+    """What was told already of that which is not as asked for: several answers to one request share most of it."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def new(self, *chunks: Chunk) -> dict[str, Any]:
+        """Return what these say and none before did, as a field of a reply."""
+        said = dict.fromkeys(one for chunk in chunks for one in chunk.warnings if one not in self._told)
+        self._told.update(said)
+        return without_empty(warnings=list(said))
+
+
 class Completion:
-    """The answers to one request in OpenAI's form: what their pieces share, and how far each is.
+    """The answers to one request in OpenAI's form: what their pieces share, and how far each is."""
 
-    `warnings` are of the request itself; those of an answer come with its last piece.
-    """
-
-    def __init__(
-        self, completion_id: str, model: str, created: int, *, choices: int = 1, warnings: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, completion_id: str, model: str, created: int, *, choices: int = 1) -> None:
         self._shared = {"id": completion_id, "created": created, "model": model, "system_fingerprint": "fp_ollama"}
         self._choices = [_Choice() for _ in range(choices)]
-        self._warnings = tuple(warnings)
+        self._warnings = Warnings()
 
     def whole(self, answers: Sequence[Chunk]) -> dict[str, Any]:
         """Return all answers as one object."""
         reply: dict[str, Any] = {"object": "chat.completion", **self._shared}
         reply["choices"] = [_choice(answer, index) for index, answer in enumerate(answers)]
         reply["usage"] = usage_object(sum_of_choices([answer.stats for answer in answers], len(answers)))
-        warnings = dict.fromkeys(self._warnings + sum((answer.warnings for answer in answers), ()))
-        return reply | without_empty(warnings=list(warnings)) | _debug_info(answers[0])
+        return reply | self._warnings.new(*answers) | _debug_info(answers[0])
 
     def events(self, chunk: Chunk, index: int = 0, *, usage: bool) -> Iterator[dict[str, Any]]:
         """Yield a piece of one answer as chunks: the role with the first, then thoughts, texts, calls and the finish.
@@ -69,8 +76,7 @@ class Completion:
         choice.stats = chunk.stats
         reason = finish_reason(chunk.done_reason, called=choice.calls > 0)
         finish = self._chunk([{"index": index, "delta": {}, "finish_reason": reason}])
-        yield finish | without_empty(warnings=[*self._warnings, *chunk.warnings]) | _debug_info(chunk)
-        self._warnings = ()
+        yield finish | self._warnings.new(chunk) | _debug_info(chunk)
         stats = [one.stats for one in self._choices if one.stats is not None]
         if usage and len(stats) == len(self._choices):
             yield self._chunk([]) | {"usage": usage_object(sum_of_choices(stats, len(stats)))}

@@ -17,7 +17,7 @@ from corral.api.ollama.replies import logprob_object
 from corral.api.openai.body import TextBody
 from corral.api.openai.checks import check, check_top_logprobs, refusals
 from corral.api.openai.choices import caller_of, check_n, collect, options_of, side_by_side
-from corral.api.openai.completion import finish_reason
+from corral.api.openai.completion import Warnings, finish_reason
 from corral.api.openai.sse import SSE, event
 from corral.api.openai.usage import sum_of_choices, usage_object
 from corral.api.reply import json_reply, without_empty
@@ -121,7 +121,7 @@ class TextCompletion:
             "system_fingerprint": "fp_ollama",
         }
         self._usage = body.stream_options.include_usage
-        self._warnings = body.warnings
+        self._warnings = Warnings()
         self._per_prompt = body.n
         echoed = [prompt if body.echo else "" for prompt in body.to_prompts() for _ in range(body.n)]
         self._unsaid = echoed
@@ -132,8 +132,7 @@ class TextCompletion:
         """Return all answers as one object."""
         choices = [self._choice(index, answer) for index, answer in enumerate(answers)]
         reply = {**self._shared, "choices": choices, "usage": self._sum([answer.stats for answer in answers])}
-        warnings = dict.fromkeys(self._warnings + sum((answer.warnings for answer in answers), ()))
-        return reply | without_empty(warnings=list(warnings))
+        return reply | self._warnings.new(*answers)
 
     def events(self, index: int, chunk: Chunk) -> Iterator[dict[str, Any]]:
         """Yield a piece of one answer as chunks; after the last one of all comes the usage."""
@@ -146,8 +145,7 @@ class TextCompletion:
             yield said
             return
         self._stats[index] = chunk.stats
-        yield said | without_empty(warnings=[*self._warnings, *chunk.warnings])
-        self._warnings = ()
+        yield said | self._warnings.new(chunk)
         if self._usage and len(self._stats) == len(self._lengths):
             stats = [self._stats[at] for at in range(len(self._lengths))]
             yield {**self._shared, "choices": [], "usage": self._sum(stats)}

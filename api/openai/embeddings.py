@@ -49,7 +49,7 @@ async def embeddings(request: web.Request) -> web.Response:
         model=body.model,
         texts=texts_of(body.input),
         dimensions=body.dimensions,
-        options=checked({**body.options, **body.own_options}),
+        options=checked(body.options),
         keep_alive_s=parse_keep_alive(body.keep_alive),
         caller=caller(request, body.model),
     )
@@ -62,7 +62,7 @@ async def embeddings(request: web.Request) -> web.Response:
     tokens = found.stats.prompt_tokens
     reply: dict[str, Any] = {"object": "list", "data": data, "model": body.model}
     reply["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
-    reply |= without_empty(warnings=[*body.warnings, *found.warnings])
+    reply |= without_empty(warnings=list(found.warnings))
     return json_reply(reply, charset=False)
 
 

@@ -58,9 +58,9 @@ class ResponsesBody(TextBody):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What of the request is ignored, in words; with the tools that OpenAI would run itself."""
+        """The tools that OpenAI would run itself, and nobody does here, in words."""
         left_out = dict.fromkeys(str(tool.get("type")) for tool in self._others())
-        return super().warnings + tuple(f"no tool of type {kind!r} is here: it was left out" for kind in left_out)
+        return tuple(f"no tool of type {kind!r} is here: it was left out" for kind in left_out)
 
     def check_stateless(self) -> None:
         """Refuse what would need something kept from before, or for later. Raises RequestRefused."""

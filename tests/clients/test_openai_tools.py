@@ -34,7 +34,7 @@ ASK: dict[str, Any] = {"role": "user", "content": "How is the weather in Rome?"}
 @pytest.fixture
 def fake() -> ServedFake:
     fake = ServedFake.with_models(MODEL)
-    fake.tool_calls, fake.words = (ToolCall("weather", {"place": "Rome"}), ToolCall("weather", {"place": "Köln"})), ()
+    fake.calls, fake.words = (ToolCall("weather", {"place": "Rome"}), ToolCall("weather", {"place": "Köln"})), ()
     return fake
 
 
@@ -56,7 +56,7 @@ def test_chat(client: openai.OpenAI, fake: ServedFake) -> None:
     assert [json.loads(one.function.arguments) for one in calls] == [{"place": "Rome"}, {"place": "Köln"}]
     results = [{"role": "tool", "tool_call_id": one.id, "content": "sun"} for one in calls]
     said = cast(Any, [ASK, choice.message, *results])
-    fake.tool_calls, fake.words = (), ("fine",)
+    fake.calls, fake.words = (), ("fine",)
     assert client.chat.completions.create(model=MODEL, messages=said, tools=tools).choices[0].message.content == "fine"
     request = fake.asked[-1]
     assert isinstance(request, ChatRequest)
@@ -84,7 +84,7 @@ def test_responses(client: openai.OpenAI, fake: ServedFake) -> None:
     assert [json.loads(one.arguments) for one in done] == [{"place": "Rome"}, {"place": "Köln"}]
     calls = [one for one in final.output if isinstance(one, ResponseFunctionToolCall)]
     results = [{"type": "function_call_output", "call_id": one.call_id, "output": "sun"} for one in calls]
-    fake.tool_calls, fake.words = (), ("fine",)
+    fake.calls, fake.words = (), ("fine",)
     said = cast(Any, [ASK, *(one.to_dict() for one in final.output), *results])
     assert client.responses.create(model=MODEL, input=said, tools=tools).output_text == "fine"
     request = fake.asked[-1]
@@ -114,7 +114,7 @@ async def test_pydantic_ai(client: openai.OpenAI, fake: ServedFake) -> None:
 
     def weather(place: str) -> str:
         asked.append(place)
-        fake.tool_calls, fake.words = (), ("fine",)
+        fake.calls, fake.words = (), ("fine",)
         return "sun"
 
     provider = OpenAIProvider(base_url=str(client.base_url), api_key="unused")

@@ -33,6 +33,8 @@ from corral.runtime.verbs import (
     RerankRequest,
     Stats,
     ToolCall,
+    ToolChoice,
+    Tools,
 )
 from corral.store.errors import DigestMismatch, ModelNotFound
 from corral.store.names import Digest, ModelName
@@ -64,8 +66,7 @@ def loaded(name: str, **changes: object) -> LoadedModel:
 class FakeClient:
     """Answers with `words`; where `gate` is set each word waits for one `release()`.
 
-    A model that can think says `thoughts` before, unless it is not to. After the words come `tool_calls`, and the end
-    for `done_reason`.
+    A model that can think says `thoughts` before, unless it is not to; one that is offered tools calls `calls` after.
 
     `asked` holds every request in order, `closed` counts streams that were closed before their end. Of
     `drafted` tokens guessed ahead all but one were right.
@@ -75,6 +76,7 @@ class FakeClient:
     memory: dict[str, LoadedModel] = field(default_factory=dict)
     words: Sequence[str] = ("t0 ", "t1 ", "t2 ")
     thoughts: Sequence[str] = ()
+    calls: Sequence[ToolCall] = ()
     gate: asyncio.Semaphore | None = None
     fail_with: Exception | None = None
     fail_after: int = 0
@@ -87,12 +89,15 @@ class FakeClient:
     blobs: dict[str, bytes] = field(default_factory=dict)
     closed: int = 0
     drafted: int = 0
-    tool_calls: Sequence[ToolCall] = ()
     done_reason: DoneReason = DoneReason.STOP
 
     def can_think(self, name: str) -> None:
         """Make a model on disk one that thinks."""
         self.models[name] = replace(self.models[name], capabilities=("completion", "thinking"))
+
+    def can_call(self, name: str) -> None:
+        """Make a model on disk one that calls tools."""
+        self.models[name] = replace(self.models[name], capabilities=("completion", "tools"))
 
     @classmethod
     def with_models(cls, *names: str) -> FakeClient:
@@ -145,6 +150,10 @@ class FakeClient:
         found = self.models.get(ModelName.parse(request.model).short)
         if found is not None and request.think and "thinking" not in found.capabilities:
             raise NotSupported(f'"{request.model}" does not support thinking')
+        tools = request.tools if isinstance(request, ChatRequest) else Tools()
+        calls = tools.functions and tools.choice is not ToolChoice.NONE
+        if found is not None and calls and "tools" not in found.capabilities:
+            raise NotSupported(f"{ModelName.parse(request.model).full} does not support tools")
         self.asked.append(request)
         found = self._find(request.model)
         name = found.name
@@ -174,7 +183,7 @@ class FakeClient:
                 top = tuple(Logprob(f"{word}{i}", -1.0 - i, word.encode()) for i in range(request.top_logprobs))
                 logprobs = (Logprob(word, -0.5, word.encode(), top),) if request.logprobs else ()
                 yield Chunk(text=word, logprobs=logprobs)
-            for call in self.tool_calls:
+            for call in self.calls if calls else ():
                 yield Chunk(tool_calls=(call,))
             complete = True
             stats = Stats(

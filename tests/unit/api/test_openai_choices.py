@@ -109,7 +109,7 @@ def test_what_is_not_known_is_told(served: Served) -> None:
 
 def test_tool_calls(serve: Serve) -> None:
     fake = ServedFake.with_models(MODEL)
-    fake.tool_calls, fake.words = CALLS, ()
+    fake.calls, fake.words = CALLS, ()
     reply = serve(fake).post(CHAT, HI | {"tools": [WEATHER, TIME]}).json()
     (choice,) = reply["choices"]
     assert choice["finish_reason"] == "tool_calls"
@@ -125,7 +125,7 @@ def test_tool_calls(serve: Serve) -> None:
 
 def test_tool_calls_in_a_stream(serve: Serve) -> None:
     fake = ServedFake.with_models(MODEL)
-    fake.tool_calls, fake.words = CALLS, ()
+    fake.calls, fake.words = CALLS, ()
     served = serve(fake)
     first, second, finish, _end = events(served.post(CHAT, HI | {"tools": [WEATHER], "stream": True}).text)
     delta = first["choices"][0]["delta"]

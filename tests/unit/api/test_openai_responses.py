@@ -116,7 +116,7 @@ def test_events_of_a_text(served: Served) -> None:
 def test_events_of_thoughts_and_calls(serve: Serve) -> None:
     fake = thinking()
     fake.words = ("t ",)
-    fake.tool_calls = (ToolCall("weather", {"place": "Köln"}), ToolCall("time", {}, "call_7"))
+    fake.calls = (ToolCall("weather", {"place": "Köln"}), ToolCall("time", {}, "call_7"))
     told = named_events(serve(fake).post(PATH, HI | {"stream": True, "tools": [FLAT]}).text)
     call = [
         "response.output_item.added",
@@ -169,7 +169,7 @@ def test_an_answer_without_a_word_is_an_empty_message(serve: Serve) -> None:
     fake.words = ()
     reasoning, message = serve(fake).post(PATH, HI).json()["output"]
     assert (reasoning["type"], message["content"][0]["text"]) == ("reasoning", "")
-    fake.tool_calls = (ToolCall("time"),)
+    fake.calls = (ToolCall("time"),)
     kinds = [one["type"] for one in serve(fake).post(PATH, HI | {"tools": [FLAT]}).json()["output"]]
     assert kinds == ["reasoning", "function_call"]
 
