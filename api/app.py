@@ -6,11 +6,15 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from corral.api import middleware
-from corral.api.keys import ACTIVITY, SETTINGS, WORKBENCH, Activity
+from corral.api.keys import ACTIVITY, METRICS, SETTINGS, WORKBENCH, Activity
+from corral.api.metrics import Metrics
 from corral.api.ollama.routes import routes as ollama_routes
 from corral.api.openai.routes import routes as openai_routes
+from corral.api.openapi import DOCUMENT
 from corral.api.origins import HostPolicy, OriginPolicy
 from corral.api.served import ServedClient
+from corral.api.service.routes import routes as service_routes
+from corral.api.version import PRODUCT
 from corral.runtime.settings import Settings
 
 
@@ -27,13 +31,19 @@ def build(settings: Settings, workbench: ServedClient) -> web.Application:
         middleware.check_origin(OriginPolicy(settings.origins)),
         middleware.check_host(hosts),
     ]
-    if settings.api_key:
-        checks.append(middleware.check_key(settings.api_key))
+    if settings.api_keys:
+        checks.append(middleware.check_key(settings.api_keys))
     app = web.Application(middlewares=checks)
     app[WORKBENCH] = workbench
     app[SETTINGS] = settings
     app[ACTIVITY] = Activity()
+    app[METRICS] = Metrics(PRODUCT)
+    app[DOCUMENT] = {}
     app.on_response_prepare.append(middleware.add_headers)
     app.add_routes(ollama_routes())
     app.add_routes(openai_routes())
+    app.add_routes(service_routes())
+    for resource in app.router.resources():
+        app[METRICS].routes.add(resource.canonical, resource.get_info().get("pattern"))
+    workbench.requests.on_end = app[METRICS].observe
     return app

@@ -1,27 +1,54 @@
 """Request bodies: read within bounds, decoded as Ollama's server decodes them, checked into a pydantic model.
 
-Field names match in any case, unknown ones are ignored, null is as good as absent, types are not converted, and the
-Content-Type is never looked at (spec a.1). Errors speak as Go's decoder does, since clients show them.
+Field names match in any case, unknown ones are ignored with a warning, null is as good as absent, types are not
+converted, and the Content-Type is never looked at (spec a.1). Errors speak as Go's decoder does, since clients show
+them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from typing import Any, ClassVar, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 from pydantic_core import ErrorDetails, from_json
 
 from corral.api.errors import RequestRefused
+from corral.api.keys import SETTINGS, WARNINGS
 
 MAX_BYTES = 64 * 2**20
 MAX_VALUES = 2_000_000
+MAX_OBJECTS = 10_000
+"""How many objects (messages, tools, documents) a list may hold: each costs some ten microseconds to check."""
 READ_TIMEOUT_S = 120.0
 
-_SMALL = 2**20
+_SMALL = 2**16
+_MOST_UNKNOWN = 10
+_LONGEST_NAME = 60
 _AT = re.compile(r" at line (\d+) column (\d+)\Z")
+
+
+class Unknown:
+    """The fields of one body that nothing here reads, told once each; the first few are enough to find a slip."""
+
+    def __init__(self, root: type[WireModel]) -> None:
+        self._root = root
+        self._told: dict[str, None] = {}
+
+    def add(self, name: str, model: type[WireModel]) -> None:
+        """Note a field that an object of this kind does not have."""
+        if len(self._told) < _MOST_UNKNOWN:
+            shown = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…"
+            where = "" if model is self._root else f" of {model.go_name}"
+            self._told[f"field {shown!r}{where} is not known and was ignored"] = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a client is told of them."""
+        return tuple(self._told)
 
 
 class WireModel(BaseModel):
@@ -32,40 +59,66 @@ class WireModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _match_names(cls, data: Any) -> Any:
+    def _match_names(cls, data: Any, info: ValidationInfo) -> Any:
         if not isinstance(data, dict):
             return data
-        wire_names = {(field.alias or name).lower(): field.alias or name for name, field in cls.model_fields.items()}
+        wire_names = _wire_names(cls)
         matched: dict[str, Any] = {}
         for key, value in data.items():
             name = wire_names.get(key.lower()) if isinstance(key, str) else None
-            if name is not None and value is not None:
+            if value is None:
+                continue
+            if name is not None:
                 matched[name] = value
+            elif isinstance(info.context, Unknown):
+                info.context.add(key, cls)
         return matched
+
+
+@functools.cache
+def _wire_names(model: type[WireModel]) -> dict[str, str]:
+    """Return what a model's fields are called on the wire, by that in lower case."""
+    return {(field.alias or name).lower(): field.alias or name for name, field in model.model_fields.items()}
 
 
 M = TypeVar("M", bound=WireModel)
 
 
 async def read_json(request: web.Request, model: type[M], *, missing: str = "missing request body") -> M:
-    """Read the request's body as one of ours; `missing` is said where there is none.
+    """Read the request's body as one of ours; `missing` is said where there is none. Unknown fields become warnings.
 
     Raises:
-        RequestRefused: 400 for what is no such object, 408 for one that doesn't arrive, 413 for one too large.
+        RequestRefused: 400 for what is no such object, 408 for one that doesn't arrive, 413 for one too large. And 400
+            for unknown fields where warnings are errors (`CORRAL_STRICT`).
     """
-    body = await _read(request)
-    if not body.strip():
+    text = await _read(request)
+    if not text.strip():
         raise RequestRefused(missing)
-    if len(body) > _SMALL and body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
-        # Decoding holds up every other request: 64 MiB of "[]," would do so for seconds.
+    unknown = Unknown(model)
+    if len(text) <= _SMALL:
+        body = _decode(text, model, unknown)
+    elif text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_VALUES:
+        # Scanning JSON lets nobody else run, not even from a thread: 64 MiB of "[]," would take seconds.
         raise RequestRefused("request body has too many values", 413)
+    else:
+        body = await asyncio.to_thread(_decode, text, model, unknown)
+    if unknown.warnings and request.app[SETTINGS].strict:
+        raise RequestRefused("; ".join(unknown.warnings))
+    request[WARNINGS] += unknown.warnings
+    return body
+
+
+def _decode(text: bytes, model: type[M], unknown: Unknown) -> M:
     try:
         # Its nesting limit is 200, so no stack is at risk.
-        data = from_json(body, allow_inf_nan=False)
+        data = from_json(text, allow_inf_nan=False)
     except ValueError as error:
-        raise RequestRefused(_syntax_message(str(error), body)) from None
+        raise RequestRefused(_syntax_message(str(error), text)) from None
+    for name, value in data.items() if isinstance(data, dict) else ():
+        if isinstance(value, list) and len(value) > MAX_OBJECTS and isinstance(value[0], dict):
+            raise RequestRefused(f"too many {name}: {len(value)}, at most {MAX_OBJECTS}")
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=unknown)
     except ValidationError as error:
         raise RequestRefused(_type_message(error.errors(include_url=False, include_context=False)[0], model)) from None
 

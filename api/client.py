@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from corral.api import wire
 from corral.api.transport import Transport
@@ -222,8 +223,9 @@ class HttpClient:
         return await self._server.send("POST", f"/api/blobs/{Digest.parse(digest)}", chunks) == 201
 
     async def cancel(self, request_id: str) -> bool:
-        """Return False: over HTTP a request is stopped by closing its stream."""
-        return False
+        """Stop a request of any client; False if there is none of that id, or the server knows no such route."""
+        path = f"/api/requests/{quote(request_id, safe='')}"
+        return await self._server.send("DELETE", path, expected=(200, 404, 405)) == 200
 
 
 def _message(message: Message) -> dict[str, str]:

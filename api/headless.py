@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Generator
 
 from corral.api.errors import ApiError, CannotListen, PortTaken
+from corral.api.logs import logging_to
 from corral.api.server import Service
 from corral.api.version import PRODUCT
 from corral.runtime.settings import Settings
@@ -22,7 +23,11 @@ def run_headless(settings: Settings, service: Service | None = None) -> int:
 
     Returns the exit code: 0, 69 where the address is taken, 78 where the settings do not allow it.
     """
-    service = service or Service(settings)
+    with logging_to(settings):
+        return _serve(service or Service(settings))
+
+
+def _serve(service: Service) -> int:
     try:
         service.start()
     except (PortTaken, CannotListen) as error:

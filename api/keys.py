@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
+from corral.api.metrics import Metrics
 from corral.api.served import ServedClient
 from corral.runtime.settings import Settings
 from corral.runtime.verbs import Caller
@@ -28,8 +29,10 @@ class Activity:
 WORKBENCH: web.AppKey[ServedClient] = web.AppKey("workbench", ServedClient)
 SETTINGS = web.AppKey("settings", Settings)
 ACTIVITY = web.AppKey("activity", Activity)
+METRICS = web.AppKey("metrics", Metrics)
 CALLER = web.RequestKey("caller", Caller)
 NOTE = web.RequestKey("note", str)
+WARNINGS: web.RequestKey[tuple[str, ...]] = web.RequestKey("warnings", tuple)
 CANCELED = web.RequestKey("canceled", bool)
 ALLOWED_ORIGIN = web.RequestKey("allowed_origin", str)
 
@@ -40,8 +43,8 @@ def workbench(request: web.Request) -> ServedClient:
 
 
 def caller(request: web.Request, model: str = "") -> Caller:
-    """Return who asks, and note the model in the table of requests once it is known."""
-    who = request[CALLER]
+    """Return who asks, and note the model in the table of requests once it is known; to be called after the body."""
+    who = replace(request[CALLER], warnings=request[WARNINGS])
     if model:
         request.app[WORKBENCH].requests.update(who.request_id, model=model)
     return who

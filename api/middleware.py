@@ -7,26 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import logging
+import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from corral.api.errors import Problem, RequestRefused, describe, is_expected, ollama_body, openai_body
-from corral.api.keys import ACTIVITY, ALLOWED_ORIGIN, CALLER, CANCELED, NOTE, WORKBENCH
+from corral.api.keys import ACTIVITY, ALLOWED_ORIGIN, CALLER, CANCELED, NOTE, WARNINGS, WORKBENCH
 from corral.api.origins import HostPolicy, OriginPolicy
 from corral.api.reply import json_reply
 from corral.api.stream import SHUTTING_DOWN, take_back_cancellation
 from corral.api.version import SERVER
+from corral.runtime.requests import RequestLog
+from corral.runtime.snapshot import RequestView
 from corral.runtime.verbs import Caller
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 
+_REQUEST_ID = "X-Request-Id"
+_WARNINGS = "X-Corral-Warnings"
+_GIVEN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_LONGEST_WARNINGS = 2000
 _OPEN_PATHS = frozenset({"/", "/api/version"})
 _MAX_AGE_S = 12 * 3600
 _PREFLIGHT = {
@@ -34,7 +42,15 @@ _PREFLIGHT = {
     "Access-Control-Max-Age": str(_MAX_AGE_S),
     "Access-Control-Allow-Headers": ",".join(
         (
-            *("Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "OpenAI-Beta"),
+            *(
+                "Authorization",
+                "Content-Type",
+                "User-Agent",
+                "Accept",
+                "X-Requested-With",
+                "X-Request-Id",
+                "OpenAI-Beta",
+            ),
             *("X-Api-Key", "Anthropic-Version", "Anthropic-Beta", "Anthropic-Dangerous-Direct-Browser-Access"),
             *(
                 f"x-stainless-{name}"
@@ -50,11 +66,12 @@ _PREFLIGHT = {
 
 @web.middleware
 async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request an id and a row in the table of requests, and close the row however it ends."""
-    who = Caller(secrets.token_hex(6), _client_text(request), request.method, request.path)
+    """Give the request an id and a row in the table of requests; close the row and log a line however it ends."""
+    requests = request.app[WORKBENCH].requests
+    who = Caller(_request_id(request, requests), _client_text(request), request.method, request.path)
     request[CALLER] = who
     request[NOTE] = ""
-    requests = request.app[WORKBENCH].requests
+    request[WARNINGS] = ()
     activity = request.app[ACTIVITY]
     task = asyncio.current_task()
     assert task is not None
@@ -78,7 +95,54 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not activity.handlers:
             activity.idle.set()
         took_ms = (time.perf_counter() - started) * 1000
-        log.info("%s %s %s %d %.1f ms %s", who.client, who.method, who.path, status, took_ms, request[NOTE])
+        if log.isEnabledFor(logging.INFO):
+            fields = _log_fields(who, requests.get(who.request_id), status, took_ms, request)
+            log.info("request", extra={"fields": fields})
+
+
+def _request_id(request: web.Request, requests: RequestLog) -> str:
+    """Return the id the client gave, where it is one and no request in flight has it; else a new one."""
+    given = request.headers.get(_REQUEST_ID, "")
+    return given if _GIVEN_ID.fullmatch(given) and not requests.is_open(given) else secrets.token_hex(6)
+
+
+def _log_fields(
+    who: Caller, row: RequestView | None, status: int, took_ms: float, request: web.Request
+) -> dict[str, object]:
+    """Return what the log says of a request that ended: what was asked and what it took, nothing of the texts."""
+    fields: dict[str, object] = {
+        "request_id": who.request_id,
+        "client": who.client,
+        "method": who.method,
+        "path": who.path,
+        "status": status,
+        "duration_ms": round(took_ms, 1),
+    }
+    if row is not None:
+        first_s = row.first_token_s
+        fields |= {
+            "model": row.model,
+            "prompt_tokens": row.prompt_tokens,
+            "cached_tokens": row.cached_tokens,
+            "output_tokens": row.output_tokens,
+            "first_token_ms": round((first_s - row.started_s) * 1000, 1) if first_s is not None else None,
+        }
+    fields |= {"note": request[NOTE], "warnings": "; ".join(_warnings(request))}
+    return {name: value for name, value in fields.items() if value not in (None, "", 0)}
+
+
+def _warnings(request: web.Request) -> tuple[str, ...]:
+    """Return what is known so far not to be as asked for: of the body, and of the work on it."""
+    row = request.app[WORKBENCH].requests.get(request[CALLER].request_id)
+    return tuple(dict.fromkeys((*request[WARNINGS], *(row.warnings if row is not None else ()))))
+
+
+def _warnings_header(warnings: Sequence[str]) -> str:
+    """Write warnings as a JSON list of ASCII, as many as a header may hold."""
+    kept = list(warnings)
+    while len(text := json.dumps(kept)) > _LONGEST_WARNINGS and kept:
+        kept.pop()
+    return text
 
 
 @web.middleware
@@ -162,9 +226,9 @@ def check_host(policy: HostPolicy) -> Middleware:
     return middleware
 
 
-def check_key(key: str) -> Middleware:
-    """Build the middleware that asks for the API key on every route but the two that say who is there."""
-    expected = key.encode()
+def check_key(keys: Sequence[str]) -> Middleware:
+    """Build the middleware that asks for one of the keys on every route but the two that say who is there."""
+    expected = [key.encode() for key in keys]
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -173,7 +237,9 @@ def check_key(key: str) -> Middleware:
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         if scheme.lower() != "bearer":
             token = request.headers.get("X-Api-Key", "")
-        if not hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), expected):
+        given = token.strip().encode("utf-8", "surrogateescape")
+        # Every key is compared, so that the time tells neither how much of one fits nor which.
+        if not any([hmac.compare_digest(given, key) for key in expected]):
             raise RequestRefused("unauthorized", 401)
         return await handler(request)
 
@@ -185,11 +251,14 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     response.headers[hdrs.SERVER] = SERVER
     who = request.get(CALLER)
     if who is not None:
-        response.headers["X-Request-Id"] = who.request_id
+        response.headers[_REQUEST_ID] = who.request_id
+        if warnings := _warnings(request):
+            response.headers[_WARNINGS] = _warnings_header(warnings)
     origin = request.get(ALLOWED_ORIGIN)
     if origin is not None:
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
         response.headers.add(hdrs.VARY, "Origin")
+        response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = f"{_REQUEST_ID},{_WARNINGS}"
     if response.status == 401:
         response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
 

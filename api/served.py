@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from corral.runtime.requests import RequestLog
+from corral.runtime.snapshot import Snapshot
 from corral.runtime.verbs import Client
 
 
@@ -14,6 +15,10 @@ class ServedClient(Client, Protocol):
     @property
     def requests(self) -> RequestLog:
         """Who asks what, one row per HTTP request."""
+        ...
+
+    def snapshot_now(self) -> Snapshot:
+        """What holds at this moment; on the service loop only."""
         ...
 
     async def start(self, serving: str = "") -> None:

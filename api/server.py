@@ -82,7 +82,7 @@ class Service:
         settings = self._settings
         listener = None
         if self._serving:
-            if not (settings.loopback or settings.api_key or settings.allow_anonymous):
+            if not (settings.loopback or settings.api_keys or settings.allow_anonymous):
                 raise AnonymousRefused(settings.listen_host)
             listener = bind(settings.listen_host, settings.listen_port)
             self.address = join_address(settings.listen_host, listener.getsockname()[1])

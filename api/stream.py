@@ -1,15 +1,18 @@
 """Answers that come piece by piece: NDJSON and server-sent events, with back-pressure both ways.
 
 A reader that is slow makes the generator wait; one that is gone closes it, and so cancels what it stood for. Nothing is
-sent before the first piece is there, so an error until then has its real status.
+sent before the first piece is there, so an error until then has its real status. Server-sent events are the exception:
+whoever waits long for one gets comments, so that no proxy between takes the connection for dead.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,6 +27,9 @@ log = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S = 60.0
 """How long a reader may take nothing at all before it is cut."""
+KEEP_ALIVE_S = 10.0
+"""How long server-sent events may be silent before a comment is sent."""
+_KEEP_ALIVE = b": keep-alive\n\n"
 _LAST_WORDS_S = 2.0
 SHUTTING_DOWN = Problem(503, "the server is shutting down")
 
@@ -37,34 +43,89 @@ class Wire:
     headers: Mapping[str, str]
     end: bytes = b""
 
+    @property
+    def takes_comments(self) -> bool:
+        """Whether something can be sent that is no part of the answer."""
+        return self.content_type.startswith("text/event-stream")
+
+
+class _Sink:
+    """The response of one stream: opened once, by whoever has something to send first."""
+
+    def __init__(self, request: web.Request, wire: Wire, clock: Callable[[], float]) -> None:
+        self.request = request
+        self.response = web.StreamResponse(headers={"Content-Type": wire.content_type, **wire.headers})
+        self._clock = clock
+        self._opening = asyncio.Lock()
+        self.sent_s = clock()
+
+    async def open(self) -> None:
+        """Send the head, unless it is sent already."""
+        async with self._opening:
+            await self.response.prepare(self.request)
+
+    async def send(self, lines: Iterable[bytes]) -> None:
+        """Send a piece."""
+        self.sent_s = self._clock()
+        await _send(self.request, self.response, lines)
+
+    async def beat(self) -> None:
+        """Send a comment whenever nothing else was sent for `KEEP_ALIVE_S`."""
+        while True:
+            silent_s = self._clock() - self.sent_s
+            if silent_s < KEEP_ALIVE_S:
+                await asyncio.sleep(KEEP_ALIVE_S - silent_s)
+                continue
+            with contextlib.suppress(ConnectionError):  # the stream itself is told, when it sends next
+                await self.open()
+                await self.send((_KEEP_ALIVE,))
+
+
+@asynccontextmanager
+async def _kept_alive(sink: _Sink, wire: Wire) -> AsyncGenerator[None, None]:
+    beats = asyncio.create_task(sink.beat()) if wire.takes_comments else None
+    try:
+        yield
+    finally:
+        if beats is not None:
+            beats.cancel()
+
 
 async def respond(
-    request: web.Request, wire: Wire, pieces: AsyncGenerator[T, None], encode: Callable[[T], Iterable[bytes]]
+    request: web.Request,
+    wire: Wire,
+    pieces: AsyncGenerator[T, None],
+    encode: Callable[[T], Iterable[bytes]],
+    *,
+    clock: Callable[[], float] = time.monotonic,
 ) -> web.StreamResponse:
     """Send what a verb yields. Each piece becomes any number of lines or events, sent at once.
 
     Raises:
-        StoreError, RunError: the verb failed before its first piece.
+        StoreError, RunError: the verb failed before anything was sent.
     """
-    async with aclosing(pieces):
-        first = await anext(pieces, None)
-        response = web.StreamResponse(headers={"Content-Type": wire.content_type, **wire.headers})
+    sink = _Sink(request, wire, clock)
+    response = sink.response
+    async with aclosing(pieces), _kept_alive(sink, wire):
         try:
-            await response.prepare(request)
+            first = await anext(pieces, None)
+            await sink.open()
             if first is not None:
-                await _send(request, response, encode(first))
+                await sink.send(encode(first))
                 async for piece in pieces:
-                    await _send(request, response, encode(piece))
-            await _send(request, response, (wire.end,))
+                    await sink.send(encode(piece))
+            await sink.send((wire.end,))
         except ConnectionError:  # nobody is left to be told
             request[NOTE] = request[NOTE] or "client went away"
             request[CANCELED] = True
         except asyncio.CancelledError:
-            if not request.app[ACTIVITY].stopping:
+            if not request.app[ACTIVITY].stopping or not response.prepared:
                 raise
             take_back_cancellation()
             await _end_with_error(request, response, wire, SHUTTING_DOWN)
         except Exception as error:
+            if not response.prepared:
+                raise
             if not is_expected(error):
                 log.exception("%s %s failed in the middle of its answer", request.method, request.path)
             await _end_with_error(request, response, wire, describe(error))

@@ -117,6 +117,10 @@ class Answers:
             raise BadRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
         generate = request if isinstance(request, GenerateRequest) else None
         options = parse_options(model.parameters, request.options)
+        warnings = caller.warnings + ignored(request.options)
+        self._dispatch.refuse(warnings)
+        strict = self._dispatch.settings.strict
+        shift = model.header.architecture not in _NOT_SHIFTED and not strict
         return _Job(
             caller=caller,
             model=model,
@@ -126,9 +130,9 @@ class Answers:
             keep_alive_s=self._dispatch.keep_alive_s(request.keep_alive_s),
             prefix=generate.context if generate and not generate.raw else (),
             want_context=generate is not None and not generate.raw,
-            truncate=request.truncate,
-            shift=request.shift if request.shift is not None else model.header.architecture not in _NOT_SHIFTED,
-            warnings=ignored(request.options),
+            truncate=request.truncate and not strict,
+            shift=shift if request.shift is None else request.shift,
+            warnings=warnings,
             logprobs=request.top_logprobs if request.logprobs else None,
             progress=request.progress,
             grammar=grammar_for(request.format, request.options, options.grammar, options.regex),
@@ -160,6 +164,7 @@ class Answers:
                 total_ns = int((self._clock() - began) * 1e9)
                 yield Chunk(done_reason=DoneReason.LOAD, stats=Stats(total_ns=total_ns, load_ns=lease.load_ns))
                 return
+            self._dispatch.refuse(_load_warnings(job, lease.runner))
             stream = lease.runner.submit(_submission(job, wanted, lease.runner))
             stack.callback(lease.runner.release, stream)
             cancellation.stream = stream
@@ -170,6 +175,7 @@ class Answers:
             while True:
                 output = await stream.take()
                 if cut := _cut(output):
+                    self._dispatch.refuse(() if output.finished is not None else cut)
                     warnings += cut
                     self._requests.update(row, warnings=warnings)
                 if job.progress and (prompt := watch.take(output)) is not None:
@@ -211,7 +217,12 @@ class Answers:
             done = output.finished
             rate = done.output_tokens / (done.output_ns / 1e9) if done.output_ns else 0.0
             self._requests.update(
-                row, output_tokens=done.output_tokens, prompt_done=done.prompt_tokens, tokens_per_s=rate
+                row,
+                output_tokens=done.output_tokens,
+                prompt_done=done.prompt_tokens,
+                tokens_per_s=rate,
+                drafted=done.drafted,
+                accepted=done.accepted,
             )
 
 

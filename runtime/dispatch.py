@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from corral.runtime.errors import RequestCanceled, RunError
+from corral.runtime.errors import BadRequest, RequestCanceled, RunError
 from corral.runtime.library import Library, ModelOnDisk
 from corral.runtime.loads import load_message
 from corral.runtime.options import OPTIONS, parse_options, unknown_names
@@ -50,6 +50,11 @@ class Dispatch:
     def keep_alive_s(self, given: float | None) -> float:
         """Return how long the model stays once the request is done."""
         return self.settings.keep_alive_s if given is None else given
+
+    def refuse(self, warnings: Sequence[str]) -> None:
+        """Raise BadRequest where warnings are errors (`CORRAL_STRICT`) and there are some."""
+        if self.settings.strict and warnings:
+            raise BadRequest("; ".join(warnings))
 
     def wanted(self, model: ModelOnDisk, given: Mapping[str, object]) -> Wanted:
         """Return how the model is to be loaded; `given` are the options as the model and the request name them."""

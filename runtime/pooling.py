@@ -32,7 +32,7 @@ class Pooling:
         """Turn texts into vectors; see `verbs.Client.embed`."""
 
         async def ask(runner: Runner, num_ctx: int) -> list[protocol.Embedded]:
-            make = partial(protocol.Embed, num_ctx=num_ctx, truncate=request.truncate)
+            make = partial(protocol.Embed, num_ctx=num_ctx, truncate=self._truncates(request))
             return [await runner.embed(partial(make, texts=texts)) for texts in _in_parts(request.texts)]
 
         parts, stats = await self._answer(request, "embed", ask)
@@ -43,12 +43,15 @@ class Pooling:
         """Score documents against a query; see `verbs.Client.rerank`."""
 
         async def ask(runner: Runner, num_ctx: int) -> list[protocol.Ranked]:
-            make = partial(protocol.Rank, query=request.query, num_ctx=num_ctx, truncate=request.truncate)
+            make = partial(protocol.Rank, query=request.query, num_ctx=num_ctx, truncate=self._truncates(request))
             return [await runner.rank(partial(make, documents=texts)) for texts in _in_parts(request.documents)]
 
         parts, stats = await self._answer(request, "rerank", ask)
         scores = tuple(score for part in parts for score in part.scores)
         return Ranking(scores, stats, _warnings(request, parts))
+
+    def _truncates(self, request: EmbedRequest | RerankRequest) -> bool:
+        return request.truncate and not self._dispatch.settings.strict
 
     async def _answer(
         self,
@@ -63,6 +66,7 @@ class Pooling:
         with dispatch.row(caller, request.model):
             model = await dispatch.library.open(request.model)
             _check(model, request, verb)
+            dispatch.refuse(_passed_over(request))
             wanted = dispatch.wanted(model, {**model.parameters, **request.options})
             keep_alive_s = dispatch.keep_alive_s(request.keep_alive_s)
             began = dispatch.clock()
@@ -102,10 +106,14 @@ def _in_parts(texts: Sequence[str]) -> Iterator[list[str]]:
         yield list(texts[start : start + MOST_TEXTS])
 
 
+def _passed_over(request: EmbedRequest | RerankRequest) -> tuple[str, ...]:
+    return (request.caller.warnings if request.caller else ()) + ignored(request.options)
+
+
 def _warnings(
     request: EmbedRequest | RerankRequest, parts: Sequence[protocol.Embedded | protocol.Ranked]
 ) -> tuple[str, ...]:
-    warnings = ignored(request.options)
+    warnings = _passed_over(request)
     if cut := sum(part.cut for part in parts):
         texts = len(request.texts) if isinstance(request, EmbedRequest) else len(request.documents)
         what = "texts" if isinstance(request, EmbedRequest) else "documents"

@@ -62,6 +62,7 @@ class Publisher:
             prompt_tokens_per_s=sum(prompt for _, prompt in rates),
             throughput=tuple(self._throughput),
             waiting=self._scheduler.waiting(),
+            counts=self._scheduler.counts,
         )
 
     def _rows(self) -> tuple[RequestView, ...]:

@@ -16,7 +16,7 @@ class RequestLog:
     """Rows of requests in flight and of the last that ended. Owned by the service loop.
 
     A request in flight is never dropped; of those that ended the newest `KEPT` stay. `on_change` is called when one
-    begins or ends.
+    begins or ends, `on_end` with the row that ended and the state it had until then.
     """
 
     def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
@@ -25,15 +25,17 @@ class RequestLog:
         self._rows: dict[str, RequestView] = {}
         self._cancels: dict[str, Callable[[], None]] = {}
         self.on_change: Callable[[], None] = lambda: None
+        self.on_end: Callable[[RequestView, RequestState], None] = lambda row, before: None
 
     def begin(self, caller: Caller, model: str = "", cancel: Callable[[], None] | None = None) -> None:
-        """Open a row. A second call for the same id adds the model and the way to cancel."""
+        """Open a row. A second call for the same id adds the model and the way to cancel; one that ended makes room."""
         if cancel is not None:
             self._cancels[caller.request_id] = cancel
-        if caller.request_id in self._rows:
+        if self.is_open(caller.request_id):
             if model:
                 self.update(caller.request_id, model=model)
             return
+        self._rows.pop(caller.request_id, None)
         self._rows[caller.request_id] = RequestView(
             id=caller.request_id,
             client=caller.client,
@@ -64,7 +66,9 @@ class RequestLog:
             state = RequestState.CANCELED
         elif status >= 400 or note:
             state = RequestState.FAILED
-        self._rows[request_id] = replace(row, state=state, status=status, ended_s=self._clock(), note=note or row.note)
+        ended = replace(row, state=state, status=status, ended_s=self._clock(), note=note or row.note)
+        self._rows[request_id] = ended
+        self.on_end(ended, row.state)
         self.on_change()
 
     def cancel(self, request_id: str) -> bool:
@@ -78,6 +82,11 @@ class RequestLog:
     def get(self, request_id: str) -> RequestView | None:
         """The row of that id."""
         return self._rows.get(request_id)
+
+    def is_open(self, request_id: str) -> bool:
+        """Say whether a request of that id is in flight."""
+        row = self._rows.get(request_id)
+        return row is not None and row.state not in _ENDED
 
     @property
     def in_flight(self) -> int:

@@ -11,14 +11,14 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from corral.runtime.engine import protocol
 from corral.runtime.errors import LoadFailed, QueueFull, RunError
 from corral.runtime.events import Events
 from corral.runtime.runner import Runner
-from corral.runtime.snapshot import ModelState
+from corral.runtime.snapshot import LoadCounts, ModelState
 from corral.runtime.verbs import FOREVER
 
 
@@ -92,6 +92,7 @@ class Scheduler:
         self._changed = asyncio.Event()
         self._stops: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.counts = LoadCounts()
 
     @property
     def residents(self) -> tuple[Resident, ...]:
@@ -198,6 +199,7 @@ class Scheduler:
         idle = [one for one in self._residents.values() if one.users == 0]
         if idle:
             victim = min(idle, key=lambda one: one.expires_at)
+            self.counts = replace(self.counts, evictions=self.counts.evictions + 1)
             self._stop(victim, f"evicted for {wanted.name}: {self._max_loaded} models are the limit")
 
     def _make(self, wanted: Wanted) -> Resident:
@@ -216,12 +218,15 @@ class Scheduler:
             self._fail(resident, LoadFailed("loading was cancelled"))
             raise
         except RunError as error:
+            self.counts = replace(self.counts, failures=self.counts.failures + 1)
             self._events.add("load", f"{wanted.name} failed: {error}", "error")
             self._fail(resident, error)
             return
+        took_s = self._clock() - began
+        self.counts = replace(self.counts, loads=self.counts.loads + 1, load_s=self.counts.load_s + took_s)
         self._events.add(
             "load",
-            f"{wanted.name} in {self._clock() - began:.1f} s · {loaded.num_cells:,} cells, "
+            f"{wanted.name} in {took_s:.1f} s · {loaded.num_cells:,} cells, "
             f"{loaded.num_ctx:,} a request · layers on GPU {loaded.gpu_layers}/{loaded.num_layers}"
             f"{_placed(wanted.load.placement, loaded)}",
         )
@@ -282,6 +287,7 @@ class Scheduler:
             await resident.runner.close()
         del self._residents[resident.wanted.digest]
         resident.gone.set()
+        self.counts = replace(self.counts, unloads=self.counts.unloads + (resident.runner is not None))
         self._events.add("unload", f"{resident.wanted.name}: {why}")
         self._signal()
 

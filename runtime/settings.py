@@ -24,6 +24,7 @@ from corral.store.paths import default_root
 from corral.store.registries import Identity, Mirror, Registries
 
 DEFAULT_PORT = 11434
+LOG_FORMATS = ("logfmt", "json")
 DEFAULT_PROMPT_CACHE = 256 * 10**6
 LOAD_OPTIONS = tuple(
     option
@@ -59,8 +60,10 @@ VARIABLES = (
     Variable("LIMIT_RATE", "How fast models are fetched at most, per second, as in 10MB (CORRAL_... only)"),
     Variable("NOHISTORY", "Keep no history of prompts"),
     Variable("NOPRUNE", "Keep blobs that no model uses when a model is replaced or removed"),
-    Variable("DEBUG", "More in the log: 1 debug, 2 trace"),
-    Variable("API_KEY", "Key that every request must bring as a bearer token (CORRAL_API_KEY only)"),
+    Variable("DEBUG", "More in the log: 1 debug, 2 trace; less: -1 warnings, -2 errors"),
+    Variable("LOG_FORMAT", "Form of the log's lines, logfmt or json (CORRAL_LOG_FORMAT only; default logfmt)"),
+    Variable("STRICT", "Refuse requests that would be answered with a warning (CORRAL_STRICT only)"),
+    Variable("API_KEY", "Keys, comma separated, of which every request must bring one (CORRAL_API_KEY only)"),
     Variable("ALLOW_ANONYMOUS", "Listen on a non-loopback address without a key (CORRAL_ALLOW_ANONYMOUS only)"),
     *(
         Variable(option.name.upper(), f"{option.text[0].upper()}{option.text[1:]} (CORRAL_... only)")
@@ -74,6 +77,8 @@ _OURS_ALONE = frozenset(
     {
         "API_KEY",
         "ALLOW_ANONYMOUS",
+        "LOG_FORMAT",
+        "STRICT",
         "REGISTRY",
         "MIRRORS",
         "LIMIT_RATE",
@@ -88,7 +93,7 @@ class Settings:
     """What holds for this process. Times in seconds; 0 in a count means automatic. `warnings` name bad values.
 
     `kv_cache_type` is one type, or two for keys and values. `load_options` hold unless a request or a model says
-    otherwise.
+    otherwise. `strict` refuses what would be answered with a warning. `api_key` is as it was given; see `api_keys`.
     """
 
     models: Path
@@ -115,7 +120,14 @@ class Settings:
     debug: int = 0
     api_key: str = ""
     allow_anonymous: bool = False
+    strict: bool = False
+    log_format: str = "logfmt"
     warnings: tuple[str, ...] = ()
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """Every key that opens the API; a client of ours brings the first."""
+        return tuple(key.strip() for key in self.api_key.split(",") if key.strip())
 
     @property
     def loopback(self) -> bool:
@@ -162,6 +174,13 @@ class _Environment:
             return int(value)
         self.warnings.append(f"invalid {name} {value!r}, using {default}")
         return default
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        """One of some words; the first by default."""
+        value = self.text(name).lower()
+        if value and value not in choices:
+            self.warnings.append(f"invalid {name} {value!r}, using {choices[0]}")
+        return value if value in choices else choices[0]
 
     def size(self, name: str, default: int) -> int:
         """Bytes: a number with or without a unit."""
@@ -267,6 +286,8 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
         debug=debug,
         api_key=env.text("API_KEY"),
         allow_anonymous=bool(env.flag("ALLOW_ANONYMOUS")),
+        strict=bool(env.flag("STRICT")),
+        log_format=env.choice("LOG_FORMAT", LOG_FORMATS),
         warnings=tuple(env.warnings),
     )
 

@@ -28,7 +28,8 @@ class RequestView:
 
     Times are seconds of the service's monotonic clock, comparable with `Snapshot.at_s`; `started_wall_s` is seconds
     since the epoch. `ended_s` and `first_token_s` are None until then. `load_fraction` is how much of its model is
-    loaded while it waits for that; `warnings` says what of it was cut or ignored.
+    loaded while it waits for that; `warnings` says what of it was cut or ignored. Of `drafted` tokens that were guessed
+    ahead, `accepted` were right.
     """
 
     id: str
@@ -50,6 +51,8 @@ class RequestView:
     note: str = ""
     load_fraction: float = 0.0
     warnings: tuple[str, ...] = ()
+    drafted: int = 0
+    accepted: int = 0
 
 
 class ModelState(StrEnum):
@@ -144,6 +147,17 @@ class EventView:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadCounts:
+    """What happened to models in memory since the service began. `load_s` is the time of the loads that succeeded."""
+
+    loads: int = 0
+    failures: int = 0
+    load_s: float = 0.0
+    unloads: int = 0
+    evictions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything the screens show that changes by itself. Newest first in `requests` and `events`."""
 
@@ -160,6 +174,7 @@ class Snapshot:
     prompt_tokens_per_s: float = 0.0
     throughput: tuple[float, ...] = ()  # tokens per second, oldest first, one a second
     waiting: int = 0
+    counts: LoadCounts = LoadCounts()
 
 
 EMPTY = Snapshot(at_s=0.0, wall_s=0.0, serving="", host=None)

@@ -61,12 +61,16 @@ class DoneReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as the Server screen shows it: `client` is an address or `tui`/`cli`, `path` the route or verb."""
+    """Who asks, as the Server screen shows it: `client` is an address or `tui`/`cli`, `path` the route or verb.
+
+    `warnings` says what of the request was passed over before it became a verb; the answer repeats them.
+    """
 
     request_id: str
     client: str
     method: str = ""
     path: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

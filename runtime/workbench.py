@@ -185,6 +185,10 @@ class Workbench:
         self._looked_at = self._clock()
         return self._snapshot
 
+    def snapshot_now(self) -> Snapshot:
+        """What holds at this moment; on the service loop only."""
+        return self._publisher.snapshot()
+
     # -- models on disk -----------------------------------------------------------------------------------------
 
     async def version(self) -> str:

@@ -141,7 +141,7 @@ class ResponseAnswer:
         self._reply |= {"status": "completed", "completed_at": int(self._clock()), "usage": _usage(chunk.stats)}
         if cut_off:
             self._reply |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
-        self._reply |= without_empty(warnings=[*self._warnings, *chunk.warnings])
+        self._reply |= without_empty(warnings=[*chunk.warnings, *self._warnings])
         return self._event("response.incomplete" if cut_off else "response.completed", response=self.whole())
 
     def _item_id(self) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.bench.api import api_figures
 from tests.bench.conversion import conversion_figures
 from tests.bench.engine_load import load_figures
 from tests.bench.engine_loop import loop_figures
@@ -51,6 +52,7 @@ GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
     loop_figures,
     rounding_figures,
     conversion_figures,
+    api_figures,
 )
 
 

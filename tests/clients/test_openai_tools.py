@@ -34,6 +34,7 @@ ASK: dict[str, Any] = {"role": "user", "content": "How is the weather in Rome?"}
 @pytest.fixture
 def fake() -> ServedFake:
     fake = ServedFake.with_models(MODEL)
+    fake.can_call(MODEL)
     fake.calls, fake.words = (ToolCall("weather", {"place": "Rome"}), ToolCall("weather", {"place": "Köln"})), ()
     return fake
 

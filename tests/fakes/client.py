@@ -199,7 +199,8 @@ class FakeClient:
                 thinking_tokens=len(thoughts),
             )
             context = (1, 2, 3) if isinstance(request, GenerateRequest) and not request.raw else ()
-            yield Chunk(done_reason=self.done_reason, stats=stats, context=context, warnings=self.warnings)
+            warnings = (request.caller.warnings if request.caller else ()) + self.warnings
+            yield Chunk(done_reason=self.done_reason, stats=stats, context=context, warnings=warnings)
         finally:
             if not complete:
                 self.closed += 1

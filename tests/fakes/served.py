@@ -6,7 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any
 
@@ -14,6 +14,7 @@ import httpx
 
 from corral.api.server import Service
 from corral.runtime.requests import RequestLog
+from corral.runtime.snapshot import Snapshot
 from tests.fakes.client import FakeClient, summary
 
 MODEL = "smollm2:135m"
@@ -35,6 +36,14 @@ class ServedFake(FakeClient):
 
     async def start(self, serving: str = "") -> None:
         self.serving = serving
+
+    def snapshot_now(self) -> Snapshot:
+        """What holds, with the requests as they are."""
+        return replace(self.snapshot, at_s=time.monotonic(), requests=self.requests.rows())
+
+    async def cancel(self, request_id: str) -> bool:
+        await super().cancel(request_id)
+        return self.requests.cancel(request_id)
 
     async def close(self) -> None:
         self.ended = True

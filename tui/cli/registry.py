@@ -25,6 +25,8 @@ _SERVER_TOO = (
     "LIMIT_RATE",
     "PROMPT_CACHE",
     "DEBUG",
+    "LOG_FORMAT",
+    "STRICT",
     "API_KEY",
 )
 _LOADING = (

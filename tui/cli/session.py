@@ -158,7 +158,7 @@ def open_session(settings: Settings) -> Session:
     if answers(settings.base_url, _CONNECT_S[here]):
         with held_back():
             from corral.api.client import HttpClient
-        return RemoteSession(HttpClient(settings.base_url, settings.api_key))
+        return RemoteSession(HttpClient(settings.base_url, next(iter(settings.api_keys), "")))
     if not here:
         raise ServerUnreachable("could not connect to corral server, run 'corral serve' to start it")
     with held_back():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,10 +143,18 @@ def test_everything_else_asks_for_the_key(serve: Serve) -> None:
     assert served.status_of(HOST, "Authorization: Bearer s3cr\xe9t") == 401
 
 
+def test_each_of_several_keys_opens(serve: Serve) -> None:
+    served = serve(api_key="one, two,,")
+    for key, status in (("one", 200), ("two", 200), ("one, two,,", 401), (",", 401), ("one,two", 401)):
+        assert served.request("GET", "/api/tags", Authorization=f"Bearer {key}").status_code == status
+        assert served.request("GET", "/api/tags", **{"X-Api-Key": key}).status_code == status
+
+
 def test_no_open_address_without_a_key(tmp_path: Path, serve: Serve) -> None:
     settings = Settings(models=tmp_path, listen_host="0.0.0.0", listen_port=0)
-    with pytest.raises(AnonymousRefused, match="CORRAL_API_KEY"):
-        Service(settings).start()
+    for keys in ("", " , "):
+        with pytest.raises(AnonymousRefused, match="CORRAL_API_KEY"):
+            Service(replace(settings, api_key=keys)).start()
     serve(listen_host="0.0.0.0", api_key="key")
     serve(listen_host="0.0.0.0", allow_anonymous=True)
 

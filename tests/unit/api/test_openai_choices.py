@@ -109,6 +109,7 @@ def test_what_is_not_known_is_told(served: Served) -> None:
 
 def test_tool_calls(serve: Serve) -> None:
     fake = ServedFake.with_models(MODEL)
+    fake.can_call(MODEL)
     fake.calls, fake.words = CALLS, ()
     reply = serve(fake).post(CHAT, HI | {"tools": [WEATHER, TIME]}).json()
     (choice,) = reply["choices"]
@@ -125,6 +126,7 @@ def test_tool_calls(serve: Serve) -> None:
 
 def test_tool_calls_in_a_stream(serve: Serve) -> None:
     fake = ServedFake.with_models(MODEL)
+    fake.can_call(MODEL)
     fake.calls, fake.words = CALLS, ()
     served = serve(fake)
     first, second, finish, _end = events(served.post(CHAT, HI | {"tools": [WEATHER], "stream": True}).text)
@@ -170,6 +172,7 @@ NAMED = {"type": "function", "function": {"name": "time"}}
     ],
 )
 def test_what_the_model_may_call(served: Served, fields: dict[str, Any], tools: Tools) -> None:
+    served.fake.can_call(MODEL)
     assert served.post(CHAT, HI | fields).status_code == 200
     assert asked(served).tools == tools
 
@@ -234,6 +237,7 @@ def calling(**function: Any) -> dict[str, Any]:
     ],
 )
 def test_tools_that_are_none(served: Served, fields: dict[str, Any], text: str | None) -> None:
+    served.fake.can_call(MODEL)
     response = served.post(CHAT, HI | fields)
     if text is None:
         assert response.status_code == 200
@@ -249,3 +253,9 @@ def test_a_prompt_that_is_only_rendered(served: Served) -> None:
     assert Completion("id", MODEL, 0).whole([rendered])["_debug_info"] == info
     *_, finish = Completion("id", MODEL, 0).events(rendered, usage=False)
     assert finish["_debug_info"] == info
+
+
+def test_a_model_that_cannot_call(served: Served) -> None:
+    response = served.post(CHAT, HI | {"tools": [TIME]})
+    text = "registry.ollama.ai/library/smollm2:135m does not support tools"
+    assert (response.status_code, response.json()["error"]["message"]) == (400, text)

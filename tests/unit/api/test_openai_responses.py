@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,6 +116,7 @@ def test_events_of_a_text(served: Served) -> None:
 
 def test_events_of_thoughts_and_calls(serve: Serve) -> None:
     fake = thinking()
+    fake.models[MODEL] = replace(fake.models[MODEL], capabilities=("completion", "thinking", "tools"))
     fake.words = ("t ",)
     fake.calls = (ToolCall("weather", {"place": "Köln"}), ToolCall("time", {}, "call_7"))
     told = named_events(serve(fake).post(PATH, HI | {"stream": True, "tools": [FLAT]}).text)
@@ -166,6 +168,7 @@ def test_events_of_thoughts_and_calls(serve: Serve) -> None:
 
 def test_an_answer_without_a_word_is_an_empty_message(serve: Serve) -> None:
     fake = thinking()
+    fake.models[MODEL] = replace(fake.models[MODEL], capabilities=("completion", "thinking", "tools"))
     fake.words = ()
     reasoning, message = serve(fake).post(PATH, HI).json()["output"]
     assert (reasoning["type"], message["content"][0]["text"]) == ("reasoning", "")
@@ -176,6 +179,7 @@ def test_an_answer_without_a_word_is_an_empty_message(serve: Serve) -> None:
 
 def test_ends(serve: Serve) -> None:
     fake = ServedFake.with_models(MODEL)
+    fake.can_call(MODEL)
     fake.done_reason, fake.warnings = DoneReason.LENGTH, ("cut",)
     served = serve(fake)
     tools = [FLAT, {"type": "web_search"}, {"type": "web_search"}]
@@ -183,8 +187,8 @@ def test_ends(serve: Serve) -> None:
     assert (reply["status"], reply["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
     assert reply["warnings"] == [
         "field 'typo' is not known and was ignored",
-        "no tool of type 'web_search' is here: it was left out",
         "cut",
+        "no tool of type 'web_search' is here: it was left out",
     ]
     assert asked(served).tools == Tools(({"type": "function", "function": {**WEATHER["function"], "strict": True}},))
     assert named_events(served.post(PATH, HI | {"stream": True}).text)[-1]["type"] == "response.incomplete"
@@ -209,6 +213,7 @@ def test_logprobs(served: Served) -> None:
 
 
 def test_tools_of_a_namespace_and_the_choice_of_one(served: Served) -> None:
+    served.fake.can_call(MODEL)
     group = {"type": "namespace", "name": "clock", "tools": [{"type": "function", "name": "time"}]}
     body = {"tools": [FLAT, group], "tool_choice": {"type": "function", "name": "clock.time"}}
     assert served.post(PATH, HI | body).status_code == 200

@@ -83,6 +83,55 @@ def test_pieces_are_sent_when_they_come(gated: Served) -> None:
             assert received.endswith(b"}\n\r\n")
 
 
+def test_events_that_are_long_in_coming_are_kept_alive(
+    gated: Served, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corral.api.stream.KEEP_ALIVE_S", 0.02)
+    with gated.connect() as connection:
+        connection.sendall(request_for("/v1/chat/completions", json.dumps(STREAM).encode()))
+        received = b""
+        while received.count(b": keep-alive\n\n") < 2:
+            received += connection.recv(65536)
+        assert received.startswith(b"HTTP/1.1 200 ")
+        release(gated)
+        while b"t0 " not in received or received.rpartition(b"t0 ")[2].count(b": keep-alive\n\n") < 2:
+            received += connection.recv(65536)
+        release(gated, 5)
+        while b"data: [DONE]" not in received:
+            received += connection.recv(65536)
+    until(lambda: gated.fake.requests.in_flight == 0)
+    assert gated.fake.requests.rows()[0].status == 200
+
+
+def test_lines_are_not(gated: Served, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corral.api.stream.KEEP_ALIVE_S", 0.0)
+    with gated.connect() as connection:
+        connection.sendall(request_for("/api/chat"))
+        until(lambda: len(gated.fake.asked) == 1)
+        release(gated, 5)
+        received = b""
+        while b'"done":true' not in received:
+            received += connection.recv(65536)
+    assert b"keep-alive\n" not in received
+
+
+def test_an_error_behind_a_comment_is_told_in_the_stream(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corral.api.stream.KEEP_ALIVE_S", 0.02)
+    fake = ServedFake.with_models(MODEL)
+    fake.gate, fake.fail_with = asyncio.Semaphore(0), RequestCanceled()
+    served = serve(fake)
+    with served.connect() as connection:
+        connection.sendall(request_for("/v1/chat/completions", json.dumps(STREAM).encode()))
+        received = b""
+        while b": keep-alive" not in received:
+            received += connection.recv(65536)
+        release(served)
+        while not received.endswith(b"0\r\n\r\n"):
+            received += connection.recv(65536)
+    assert b"request canceled" in received
+    assert received.count(b"HTTP/1.1") == 1
+
+
 class Flood(ServedFake):
     """Answers without end, and counts."""
 

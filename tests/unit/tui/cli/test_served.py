@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import io
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from corral.api.server import Service
-from corral.runtime.requests import RequestLog
 from corral.runtime.settings import Settings, load
 from corral.tui.cli import main
 from tests.fakes.client import FakeClient
+from tests.fakes.served import ServedFake
 from tests.unit.store.handmade import Gguf
-
-
-@dataclass
-class ServedFake(FakeClient):
-    """A workbench from memory, with what the service needs beside the verbs."""
-
-    serving: str = ""
-    requests: RequestLog = field(default_factory=lambda: RequestLog(time.monotonic, time.time))
-
-    async def start(self, serving: str = "") -> None:
-        self.serving = serving
-
-    async def close(self) -> None:
-        self.serving = ""
 
 
 @dataclass

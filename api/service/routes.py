@@ -1,0 +1,48 @@
+"""The routes about the service itself, which are ours: who waits, cancelling, figures, what there is to ask."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from corral.api.errors import RequestRefused
+from corral.api.keys import CALLER, METRICS, workbench
+from corral.api.metrics import CONTENT_TYPE
+from corral.api.openapi import DOCUMENT, describe_application
+from corral.api.reply import json_reply
+from corral.api.service.queue import queue_object
+
+
+def routes() -> list[web.RouteDef]:
+    """Return the routes about the service."""
+    return [
+        web.get("/metrics", metrics, allow_head=False),
+        web.get("/api/queue", queue, allow_head=False),
+        web.delete("/api/requests/{id}", cancel),
+        web.get("/api/openapi.json", openapi, allow_head=False),
+    ]
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Give figures to Prometheus."""
+    text = request.app[METRICS].text(workbench(request).snapshot_now())
+    return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def queue(request: web.Request) -> web.Response:
+    """List the requests in flight, but this one."""
+    return json_reply(queue_object(workbench(request).snapshot_now(), request[CALLER].request_id))
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Stop a request in flight."""
+    wanted = request.match_info["id"]
+    if not await workbench(request).cancel(wanted):
+        raise RequestRefused("no request of this id can be stopped: it ended, or is none", 404)
+    return json_reply({"id": wanted, "status": "canceled"})
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """Describe every route for machines."""
+    if not request.app[DOCUMENT]:
+        request.app[DOCUMENT].update(describe_application(request.app))
+    return json_reply(request.app[DOCUMENT])
