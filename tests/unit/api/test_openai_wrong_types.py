@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from corral.api.openai.body import OpenAIBody
@@ -12,7 +13,6 @@ from corral.api.openai.completions import CompletionBody
 from corral.api.openai.embeddings import EmbeddingsBody
 from corral.api.openai.responses_body import ResponsesBody
 from corral.api.openai.schemas import ChatCompletionBody
-from corral.runtime.options import OPTIONS
 from tests.fakes.served import MODEL, Served
 
 WRONG: tuple[Any, ...] = (
@@ -32,6 +32,7 @@ WRONG: tuple[Any, ...] = (
     {"": {}},
     {"type": 5},
 )
+OF_EACH_KIND = ("num_ctx", "min_p", "use_mmap", "dry_sequence_breakers", "grammar", "logit_bias")
 BODIES: dict[str, tuple[type[OpenAIBody], dict[str, Any]]] = {
     "/v1/chat/completions": (ChatCompletionBody, {"messages": [{"role": "user", "content": "x"}]}),
     "/v1/completions": (CompletionBody, {"prompt": "x"}),
@@ -44,14 +45,15 @@ BODIES: dict[str, tuple[type[OpenAIBody], dict[str, Any]]] = {
 def test_no_field_of_a_wrong_type_is_a_fault(served: Served, path: str) -> None:
     kind, body = BODIES[path]
     fields = [field.alias or name for name, field in kind.model_fields.items()]
-    for name in (*fields, *OPTIONS):
-        for value in WRONG:
-            response = served.post(path, {"model": MODEL} | body | {name: value})
-            where = f"{name}={value!r}: {response.text[:200]}"
-            if response.status_code == 200:
-                continue
-            assert response.status_code in (400, 404), where
-            assert response.json()["error"]["type"] in ("invalid_request_error", "not_found_error"), where
+    with httpx.Client(base_url=served.service.base_url, trust_env=False, timeout=20) as client:
+        for name in (*fields, *OF_EACH_KIND):
+            for value in WRONG:
+                response = client.post(path, content=json.dumps({"model": MODEL} | body | {name: value}))
+                where = f"{name}={value!r}: {response.text[:200]}"
+                assert response.status_code in (200, 400, 404), where
+                if response.status_code != 200:
+                    kinds = ("invalid_request_error", "not_found_error")
+                    assert response.json()["error"]["type"] in kinds, where
 
 
 @pytest.mark.parametrize("part", ["role", "content", "name", "tool_calls", "tool_call_id", "reasoning"])
