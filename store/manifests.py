@@ -285,7 +285,8 @@ class ManifestStore:
             path = self._paths.manifest(self.locate(name) or name)
             with disk_errors(self._paths.root, len(data)):
                 make_folder(path.parent)
-                replace_file(path, data)
+                # Beside the manifest, what a crash leaves of it would be taken for a model, by Ollama too.
+                replace_file(path, data, self._paths.manifests)
         return hashlib.sha256(data).hexdigest()
 
     def copy(self, source: ModelName, target: ModelName) -> None:
