@@ -27,7 +27,8 @@ from corral.store.web import Refused, Web, check, check_target, read
 
 _LONGEST_TOKEN = 64 << 10
 _LONGEST_CONFIG = 1 << 20
-_PARAMETER = re.compile(r'([a-zA-Z]+)="([^"]*)"')
+# A name has an end: else a long row of letters is gone through once for each of them.
+_PARAMETER = re.compile(r'([a-zA-Z]{1,32})="([^"]*)"')
 _KEY_FILE = "id_ed25519"
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from corral.store.archive import export_model
 from corral.store.disk import TEMP_PREFIX, TEMP_SUFFIX
 from corral.store.names import ModelName
-from corral.store.paths import StorePaths
 from corral.store.plans import execute, plan_prune
 from corral.store.verify import blobs_of, check_blob
 from tests.fakes.registry import FakeRegistry
@@ -177,5 +176,3 @@ def sampled(points: list[Point], count: int) -> list[Point]:
     if count >= len(points):
         return points
     return sorted(random.Random(1).sample(points, count), key=points.index)
-
-

@@ -115,7 +115,7 @@ async def test_one_clears_up_while_others_pull_and_create(
 
 
 class OllamaLike(threading.Thread):
-    """Makes models over and over as Ollama does: blobs in place of their temporary files, manifests written in place."""
+    """Makes models over and over as Ollama does: blobs by renaming, manifests written in place."""
 
     def __init__(self, store: Stocked, count: int) -> None:
         super().__init__()

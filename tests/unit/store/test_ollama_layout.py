@@ -28,7 +28,9 @@ CONFIG = (
 )
 PARAMS = b'{"num_ctx":4096,"stop":["\\u003c|im_start|\\u003e","\\u003c|im_end|\\u003e"],"temperature":0.7,"top_p":1}\n'
 SYSTEM = b"You are <b>brief</b> & kind."
-MESSAGES = '[{"role":"user","content":"Grüß \\u003cdich\\u003e"},{"role":"assistant","content":"a\\u2028b\\n"}]\n'.encode()
+MESSAGES = (
+    '[{"role":"user","content":"Grüß \\u003cdich\\u003e"},{"role":"assistant","content":"a\\u2028b\\n"}]\n'.encode()
+)
 TYPE = "application/vnd.ollama.image."
 
 
@@ -151,7 +153,10 @@ async def test_what_we_write_is_what_ollama_would(store: Stocked) -> None:
     [
         ({"b": 1, "a": 2.0}, b'{"b":1,"a":2}\n'),
         ([0.1, -0.5, 1e20, -3.0, True, None], b"[0.1,-0.5,100000000000000000000,-3,true,null]\n"),
-        ("<a href='x'>&\u2028\u2029\t\x01ü\x7f", '"\\u003ca href=\'x\'\\u003e\\u0026\\u2028\\u2029\\t\\u0001ü\x7f"\n'.encode()),
+        (
+            "<a href='x'>&\u2028\u2029\t\x01ü\x7f",
+            "\"\\u003ca href='x'\\u003e\\u0026\\u2028\\u2029\\t\\u0001ü\x7f\"\n".encode(),
+        ),
     ],
 )
 def test_json_is_gos(value: object, text: bytes) -> None:
