@@ -152,7 +152,7 @@ def _check_signature(authorization: str, url: str) -> None:
     public, _, signature = authorization.partition(":")
     nothing = base64.b64encode(hashlib.sha256(b"").hexdigest().encode()).decode()
     key = load_ssh_public_key(f"ssh-ed25519 {public}".encode())
-    key.verify(base64.b64decode(signature), f"GET,{url},{nothing}".encode())  # type: ignore[union-attr, call-arg]
+    key.verify(base64.b64decode(signature), f"GET,{url},{nothing}".encode())  # type: ignore[call-arg]
 
 
 def token_auth(realm: str, bundle: Path) -> dict[str, object]:
