@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from corral.store.blobs import Blob, BlobStore
 from corral.store.catalog import Catalog
 from corral.store.errors import StoreError
 from corral.store.gguf import GgufHeader, read_header
-from corral.store.manifests import Layer, Manifest, ManifestStore, MediaType, ModelConfig
+from corral.store.manifests import Layer, Manifest, ManifestStore, MediaType, ModelConfig, go_json
 from corral.store.modelfile import is_version
 from corral.store.names import Digest, ModelName
 from corral.store.plans import prune_after_replace
@@ -174,10 +173,11 @@ class Creator:
             parts = parts.plus(self._layer(MediaType.LICENSE, text))
         if request.parameters:
             merged = {**parts.parameters, **request.parameters}
-            parts = parts.without(MediaType.PARAMS).plus(self._layer(MediaType.PARAMS, json.dumps(merged) + "\n"))
+            text = go_json(dict(sorted(merged.items()))).decode()
+            parts = parts.without(MediaType.PARAMS).plus(self._layer(MediaType.PARAMS, text))
         if request.messages:
             turns = [{"role": one.role, "content": one.content} for one in request.messages]
-            text = json.dumps(turns, ensure_ascii=False) + "\n"
+            text = go_json(turns).decode()
             parts = parts.without(MediaType.MESSAGES).plus(self._layer(MediaType.MESSAGES, text))
         return parts
 

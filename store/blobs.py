@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from corral.store.disk import disk_errors, make_folder, open_temp, require_space, share_file, sync_folder
+from corral.store.disk import disk_errors, make_folder, open_temp, require_space, share_file, sync_folder, try_lock
 from corral.store.errors import BlobNotFound, DigestMismatch, SourceError
 from corral.store.names import Digest
 from corral.store.paths import StorePaths
@@ -49,6 +49,8 @@ class BlobWriter:
             make_folder(paths.blobs)
             require_space(paths.root, size)
             handle, self._temp = open_temp(paths.blobs)
+            # It tells whoever tidies up that somebody is at it, whatever the clock says of its age.
+            try_lock(handle)
         self._file = os.fdopen(handle, "r+b", buffering=CHUNK_BYTES)
         self._committed = False
 

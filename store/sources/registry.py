@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 from corral.store.blobs import Blob, BlobStore
 from corral.store.disk import require_space
-from corral.store.errors import SourceError, StoreError
+from corral.store.errors import BlobNotFound, SourceError, StoreError
 from corral.store.manifests import Layer, Manifest, ManifestStore
 from corral.store.names import Digest, ModelName
 from corral.store.plans import prune_after_replace
@@ -23,6 +23,7 @@ from corral.store.transfer import Download, Downloads, Pace
 from corral.store.web import Refused, Web
 
 _ASIDE = Patience(tries=1)
+_MOST_ROUNDS = 4
 _EMPTY = Digest("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 
 
@@ -77,12 +78,19 @@ class RegistrySource:
         yield Progress("pulling manifest")
         repository, data = await self._find(self._web(insecure), name, scheme_of(text), insecure)
         manifest = checked(data)
-        async with aclosing(self._fetch(repository, manifest, limit)) as steps:
-            async for step in steps:
-                yield step
-        yield Progress("verifying sha256 digest")
-        yield Progress("writing manifest")
-        old = await asyncio.to_thread(self._write, name, data)
+        for left in reversed(range(_MOST_ROUNDS)):
+            async with aclosing(self._fetch(repository, manifest, limit)) as steps:
+                async for step in steps:
+                    yield step
+            yield Progress("verifying sha256 digest")
+            yield Progress("writing manifest")
+            try:
+                old = await asyncio.to_thread(self._write, name, data)
+                break
+            except BlobNotFound:
+                # Somebody deleted a model that had it too, and knew nothing of ours yet.
+                if not left:
+                    raise
         if self._prune and old is not None and old.digests - manifest.digests:
             yield Progress("removing unused layers")
             await asyncio.to_thread(prune_after_replace, self._blobs.paths, old)

@@ -30,6 +30,7 @@ class Seen:
     host: str
     authorization: str
     range: str
+    cookie: str = ""
 
 
 @dataclass
@@ -82,6 +83,7 @@ class FakeRegistry:
                 request.headers.get("Host", ""),
                 request.headers.get("Authorization", ""),
                 request.headers.get("Range", ""),
+                request.headers.get("Cookie", ""),
             )
         )
         parts = request.path.strip("/").split("/")
