@@ -28,6 +28,8 @@ def load_message(
     types = kv_types(options.kv_cache_type or settings.kv_cache_type)
     per_token = cache_bytes_per_token(metadata, *types)
     num_cells = choose_cells(num_ctx, settings.num_parallel, per_token, free_bytes)
+    # Files outside of a store may be changed under their name, or be two of one name: what they have read is not kept.
+    shelf = settings.prompt_cache if settings.prompt_cache_bytes and path.name.startswith("sha256-") else None
     return Load(
         path=str(path),
         num_ctx=num_ctx,
@@ -48,7 +50,7 @@ def load_message(
         embedding=embedding,
         draft_path=str(draft or ""),
         adapters=[Adapter(str(one)) for one in adapters],
-        shelf=str(settings.prompt_cache) if settings.prompt_cache and settings.prompt_cache_bytes else "",
+        shelf=str(shelf or ""),
         shelf_bytes=settings.prompt_cache_bytes,
         placement=Placement(
             gpu_layers=options.num_gpu,

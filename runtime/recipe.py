@@ -33,19 +33,20 @@ class Recipe:
     """A Modelfile as a request, and the files that belong to it.
 
     `files` are the weights by the names they are sent under: GGUF files, all parts of them where they are split, and
-    projectors; or those of a folder of safetensors; none where it names a model.
+    projectors; or those of a folder of safetensors; none where it names a model. `adapters` are one LoRA file, or the
+    files of one in safetensors.
     """
 
     request: CreateRequest
     files: Mapping[str, Path] = field(default_factory=dict)
-    adapter: Path | None = None
+    adapters: Mapping[str, Path] = field(default_factory=dict)
     draft: Path | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """All files, each once."""
-        more = [path for path in (self.adapter, self.draft) if path is not None]
-        return tuple(dict.fromkeys((*self.files.values(), *more)))
+        drafts = () if self.draft is None else (self.draft,)
+        return tuple(dict.fromkeys((*self.files.values(), *self.adapters.values(), *drafts)))
 
 
 def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Recipe:
@@ -74,9 +75,7 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
                     raise ModelfileError("only one FROM can name a model", command.line)
                 recipe = replace(recipe, request=replace(recipe.request, base=command.value))
             case "adapter":
-                recipe = replace(recipe, adapter=_one(command, folder))
-                if recipe.adapter is not None and not is_adapter(read_header(recipe.adapter)):
-                    raise ModelfileError(f"{command.value} is no LoRA adapter in the GGUF format", command.line)
+                recipe = replace(recipe, adapters=_adapter(command, folder))
             case "draft":
                 if recipe.draft is not None:
                     raise ModelfileError("only one DRAFT is supported", command.line)
@@ -142,7 +141,19 @@ def _one(command: Command, folder: Path) -> Path:
     return found[0]
 
 
-def _safetensors(command: Command, folder: Path) -> dict[str, Path]:
+def _adapter(command: Command, folder: Path) -> dict[str, Path]:
+    """The file of the adapter a line means, or the files of its folder of safetensors."""
+    if found := _safetensors(command, folder, adapter=True):
+        if "adapter_config.json" not in found:
+            raise ModelfileError(f"{command.value} has no adapter_config.json: it is no LoRA adapter", command.line)
+        return found
+    path = _one(command, folder)
+    if not is_adapter(read_header(path)):
+        raise ModelfileError(f"{command.value} is no LoRA adapter in the GGUF format", command.line)
+    return named(path)
+
+
+def _safetensors(command: Command, folder: Path, *, adapter: bool = False) -> dict[str, Path]:
     """The files of the folder a line means, by their names in it; none where it has no safetensors."""
     path = (folder / Path(command.value).expanduser()).absolute()
     try:
@@ -154,7 +165,8 @@ def _safetensors(command: Command, folder: Path) -> dict[str, Path]:
 
     try:
         files = files_of(path)
-        check(files)
+        if not adapter:  # of an adapter, little can be said without the model it is for
+            check(files)
     except ConversionError as error:
         raise ModelfileError(f"{command.value}: {error}", command.line) from None
     return files
@@ -175,6 +187,7 @@ async def create_from_modelfile(
     *,
     caller: Caller | None = None,
     quantize: str = "",
+    draft_quantize: str = "",
     imatrix: Path | None = None,
     store: Path | None = None,
 ) -> AsyncGenerator[Progress, None]:
@@ -189,6 +202,8 @@ async def create_from_modelfile(
     """
     if quantize:
         quantization_of(quantize)  # before gigabytes are sent
+    if draft_quantize:
+        quantization_of(draft_quantize)
     recipe = await asyncio.to_thread(request_from_modelfile, name, modelfile, folder)
     paths = recipe.paths if imatrix is None else (*recipe.paths, imatrix)
     if paths:
@@ -208,10 +223,11 @@ async def create_from_modelfile(
         recipe.request,
         caller=caller,
         files=sent(recipe.files),
-        adapters=sent(named(recipe.adapter)),
+        adapters=sent(recipe.adapters),
         draft_files=sent(named(recipe.draft)),
         imatrix=sent(named(imatrix)),
         quantize=quantize,
+        draft_quantize=draft_quantize,
     )
     async with contextlib.aclosing(client.create(request)) as steps:
         async for progress in steps:

@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
 
 from corral.store.blobs import BlobStore
-from corral.store.errors import BrokenManifest, ModelNotFound
+from corral.store.errors import BlobNotFound, BrokenManifest, ModelNotFound
 from corral.store.manifests import (
     Layer,
     Manifest,
@@ -18,13 +20,29 @@ from corral.store.manifests import (
     decode_manifest,
     read_small,
 )
-from corral.store.names import ModelName
+from corral.store.names import Digest, ModelName
 from corral.store.paths import StorePaths
+
+
+class Files(Protocol):
+    """Where the parts of a model lie, all below `root`."""
+
+    @property
+    def root(self) -> Path:
+        """The folder whose owner may change them."""
+        ...
+
+    def blob(self, digest: Digest) -> Path:
+        """Where the bytes of a part lie, if they are here."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model on disk. `digest` is the hex sha256 of its manifest file, `size` the bytes of all its parts."""
+    """A model on disk. `digest` is the hex sha256 of its manifest file, `size` the bytes of all its parts.
+
+    `alias_of` is the name of the model itself where this is another word for it in the settings.
+    """
 
     name: ModelName
     digest: str
@@ -32,6 +50,19 @@ class StoredModel:
     modified_at: datetime
     manifest: Manifest
     config: ModelConfig
+    files: Files
+    alias_of: str = ""
+
+    def path(self, layer: Layer) -> Path:
+        """The file of a layer.
+
+        Raises:
+            BlobNotFound: it is not here.
+        """
+        path = self.files.blob(layer.digest)
+        if not path.is_file():
+            raise BlobNotFound(f"blob {layer.digest} is missing from the store; pull or create its model again")
+        return path
 
     def layers(self, media_type: str) -> tuple[Layer, ...]:
         """The layers of one kind, in the order of the manifest."""
@@ -62,6 +93,11 @@ class Catalog:
         self._paths = paths
         self._blobs = blobs
         self._manifests = ManifestStore(paths)
+
+    @property
+    def paths(self) -> StorePaths:
+        """The layout of the store."""
+        return self._paths
 
     def scan(self) -> Inventory:
         """Read every manifest and config. One that is broken, or goes meanwhile, never hides the others."""
@@ -109,7 +145,7 @@ class Catalog:
             raise BrokenManifest(f"its config {manifest.config.digest} is missing from the store") from None
         modified = datetime.fromtimestamp(changed, UTC).astimezone()
         digest = hashlib.sha256(data).hexdigest()
-        return StoredModel(name, digest, manifest.size, modified, manifest, decode_config(config))
+        return StoredModel(name, digest, manifest.size, modified, manifest, decode_config(config), self._paths)
 
 
 def _newest_first(model: StoredModel) -> tuple[float, tuple[str, str, str, str]]:
