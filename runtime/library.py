@@ -72,6 +72,7 @@ class Library:
     def __init__(self, models: Collection) -> None:
         self._models = models
         self._headers: OrderedDict[Digest, GgufHeader] = OrderedDict()
+        self._summaries: dict[tuple[str, ...], tuple[StoredModel, ModelSummary]] = {}
 
     async def open(self, text: str) -> ModelOnDisk:
         """Read a model by the name a request gives.
@@ -109,7 +110,7 @@ class Library:
 
     async def list(self) -> tuple[ModelSummary, ...]:
         """All models, newest first; one whose weights cannot be read is listed without what they would say."""
-        return await asyncio.to_thread(lambda: tuple(self._summary(one) for one in self._models.scan()))
+        return await asyncio.to_thread(self._list)
 
     async def show(self, text: str, *, verbose: bool) -> ModelDetails:
         """Everything about a model; raises as `open`."""
@@ -193,6 +194,19 @@ class Library:
             return json.loads(self._text(stored, layer))
         except (ValueError, RecursionError) as error:
             raise BrokenManifest(f"layer {layer.digest} is no JSON: {error}") from None
+
+    def _list(self) -> tuple[ModelSummary, ...]:
+        """Summaries are kept as long as the model is the same object, and its weights are there."""
+        found: dict[tuple[str, ...], tuple[StoredModel, ModelSummary]] = {}
+        for stored in self._models.scan():
+            kept = self._summaries.get(stored.name.key)
+            models = stored.layers(MediaType.MODEL)
+            there = bool(models) and stored.files.blob(models[0].digest).exists()
+            if kept is None or kept[0] is not stored or not there:
+                kept = (stored, self._summary(stored))
+            found[stored.name.key] = kept
+        self._summaries = found
+        return tuple(summary for _, summary in found.values())
 
     def _summary(self, stored: StoredModel) -> ModelSummary:
         header, known = None, tuple[str, ...]()

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from corral.runtime.components import is_adapter
@@ -19,11 +21,12 @@ from corral.runtime.options import parse_parameters
 from corral.runtime.quantize import quantization_of
 from corral.runtime.verbs import Caller, Client, CreateRequest, Message, Progress
 from corral.store.blobs import BlobStore
-from corral.store.errors import ConversionError, InvalidName, ModelfileError, StoreError
+from corral.store.errors import ConversionError, InvalidName, ModelfileError, SourceError, StoreError, StoreReadOnly
 from corral.store.gguf import read_header
 from corral.store.modelfile import Command, Modelfile
 from corral.store.names import Digest, ModelName
 from corral.store.paths import StorePaths
+from corral.store.sources.source import Job
 
 CHUNK_BYTES = 1 << 20
 
@@ -193,8 +196,8 @@ async def create_from_modelfile(
 ) -> AsyncGenerator[Progress, None]:
     """Make a model from a Modelfile: hash and upload its files where it has some, then create.
 
-    `store` is the model folder the client most likely works on, if it is on this machine: where the file system can
-    share a file's blocks, files go there without a copy.
+    `store` is the model folder the client most likely works on, if it is on this machine: where it does, files go there
+    at once, sharing their blocks where the file system can, and are read a single time.
 
     Raises:
         ModelfileError: with the line at fault.
@@ -209,9 +212,18 @@ async def create_from_modelfile(
     if paths:
         yield Progress("gathering model components")
     digests: dict[Path, str] = {}
+    near = store if store is not None and paths and await _works_on(client, store) else None
     for path in paths:
         digest = await _known_blob(client, path)
-        digests[path] = await asyncio.to_thread(_digest, path, store) if digest is None else digest
+        if digest is None and near is not None:
+            with contextlib.suppress(StoreReadOnly, SourceError):  # what we may not write or read is sent
+                job = Job(partial(BlobStore(StorePaths(near)).adopt, path))
+                size = path.stat().st_size
+                async with contextlib.aclosing(job.steps()) as copied:
+                    async for completed in copied:
+                        yield Progress(f"copying file {path.name}", total=size, completed=min(completed, size))
+                digest = str(job.result.digest)
+        digests[path] = await asyncio.to_thread(_digest, path) if digest is None else digest
         if not await client.has_blob(digests[path]):
             async for progress in _upload(client, path, digests[path], path.stat().st_size):
                 yield progress
@@ -243,12 +255,23 @@ async def _known_blob(client: Client, path: Path) -> str | None:
     return digest if await client.has_blob(digest) else None
 
 
-def _digest(path: Path, store: Path | None) -> str:
-    if store is not None and store.is_dir():
-        with contextlib.suppress(StoreError):  # the client's store may be another: then the file is sent
-            shared = BlobStore(StorePaths(store)).share(path)
-            if shared is not None:
-                return str(shared.digest)
+async def _works_on(client: Client, store: Path) -> bool:
+    """Whether the client's store is this folder: a few bytes sent to it are then found there, and taken away."""
+    data = secrets.token_bytes(16)
+    digest = Digest(hashlib.sha256(data).hexdigest())
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield data
+
+    await client.put_blob(str(digest), chunks())
+    path = StorePaths(store).blob(digest)
+    with contextlib.suppress(OSError):
+        path.unlink()
+        return True
+    return False
+
+
+def _digest(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return str(Digest(hashlib.file_digest(file, "sha256").hexdigest()))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +24,8 @@ from corral.store.manifests import (
 )
 from corral.store.names import Digest, ModelName
 from corral.store.paths import StorePaths
+
+_SETTLED_NS = 2 * 10**9
 
 
 class Files(Protocol):
@@ -87,12 +91,13 @@ class Inventory:
 
 
 class Catalog:
-    """Reads inventories of a store; keeps nothing between two calls, safe from any thread."""
+    """Reads inventories of a store; safe from any thread. What it read is kept for as long as its file is the same."""
 
     def __init__(self, paths: StorePaths, blobs: BlobStore) -> None:
         self._paths = paths
         self._blobs = blobs
         self._manifests = ManifestStore(paths)
+        self._read: dict[str, tuple[tuple[int, ...], StoredModel]] = {}
 
     @property
     def paths(self) -> StorePaths:
@@ -104,19 +109,22 @@ class Catalog:
         models: list[StoredModel] = []
         warnings: list[str] = []
         broken: list[ModelName] = []
+        seen: set[str] = set()
         for name, path in self._manifests.entries():
             if isinstance(name, str):
                 warnings.append(f"{name}: not a model name, ignored")
                 continue
             try:
                 models.append(self._load(name, path))
+                seen.add(path)
             except FileNotFoundError:
                 continue
             except (BrokenManifest, OSError) as error:
                 reason = error.strerror or "unreadable" if isinstance(error, OSError) else str(error)
                 warnings.append(f"{name.short}: {reason}")
                 broken.append(name)
-        models.sort(key=_newest_first)
+        self._read = {path: kept for path, kept in list(self._read.items()) if path in seen}
+        models.sort(key=newest_first)
         return Inventory(self._paths, tuple(models), tuple(sorted(warnings)), tuple(sorted(broken, key=_by_name)))
 
     def find(self, name: ModelName) -> StoredModel:
@@ -137,6 +145,11 @@ class Catalog:
             raise BrokenManifest(f"the manifest of '{name.short}' cannot be read: {error.strerror}") from error
 
     def _load(self, name: ModelName, path: str) -> StoredModel:
+        info = os.stat(path)
+        signature = (info.st_mtime_ns, info.st_size, info.st_ino, info.st_ctime_ns)
+        known = self._read.get(path)
+        if known is not None and known[0] == signature:
+            return known[1]
         data, changed = read_small(path)
         manifest = decode_manifest(data)
         try:
@@ -145,10 +158,15 @@ class Catalog:
             raise BrokenManifest(f"its config {manifest.config.digest} is missing from the store") from None
         modified = datetime.fromtimestamp(changed, UTC).astimezone()
         digest = hashlib.sha256(data).hexdigest()
-        return StoredModel(name, digest, manifest.size, modified, manifest, decode_config(config), self._paths)
+        model = StoredModel(name, digest, manifest.size, modified, manifest, decode_config(config), self._paths)
+        # A second change within the same tick of the clock would go unseen, so what is young is read again.
+        if info.st_mtime_ns < time.time_ns() - _SETTLED_NS:
+            self._read[path] = (signature, model)
+        return model
 
 
-def _newest_first(model: StoredModel) -> tuple[float, tuple[str, str, str, str]]:
+def newest_first(model: StoredModel) -> tuple[float, tuple[str, str, str, str]]:
+    """What models are sorted by: the time of change, then the name."""
     return (-model.modified_at.timestamp(), model.name.key)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from corral.store.catalog import Catalog, Inventory, StoredModel
+from corral.store.catalog import Catalog, Inventory, StoredModel, newest_first
 from corral.store.errors import BrokenManifest, InvalidName, ModelNotFound
 from corral.store.loose import GgufFolder, LooseModels
 from corral.store.names import ModelName
@@ -46,7 +46,7 @@ class Collection:
                 found.setdefault(model.name.key, model)
         for model in self._loose.scan():
             found.setdefault(model.name.key, model)
-        models = sorted(found.values(), key=_newest_first)
+        models = sorted(found.values(), key=newest_first)
         if not self._aliases:
             return tuple(models)
         meant: dict[tuple[str, str, str, str], list[ModelName]] = {}
@@ -91,10 +91,6 @@ class Collection:
 
 def _called(model: StoredModel, alias: ModelName) -> StoredModel:
     return replace(model, name=alias, alias_of=model.name.short)
-
-
-def _newest_first(model: StoredModel) -> tuple[float, tuple[str, str, str, str]]:
-    return (-model.modified_at.timestamp(), model.name.key)
 
 
 def parse_aliases(text: str) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from corral.store.catalog import StoredModel
+from corral.store.catalog import StoredModel, newest_first
 from corral.store.counts import human_count
 from corral.store.errors import InvalidName, NotGguf
 from corral.store.file_names import FileName, is_gguf, projector_preference, take_apart
@@ -82,8 +82,12 @@ class _Facts(NamedTuple):
     quantization: str
 
 
-class _File(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class _File:
+    """A file as it was when it was looked into; the same object as long as it has not changed."""
+
     path: Path
+    shown: str
     name: FileName
     signature: _Signature
     facts: _Facts
@@ -96,22 +100,22 @@ class LooseModels:
         self._folders = tuple(folders)
         self._lock = threading.Lock()
         self._listings: dict[str, _Listing] = {}
-        self._facts: dict[str, tuple[_Signature, _Facts | None]] = {}
-        self._models: dict[tuple[ModelName, Digest], StoredModel] = {}
+        self._files: dict[str, tuple[_Signature, _File | None]] = {}
+        self._models: dict[tuple[_File, ...], StoredModel] = {}
 
     def scan(self) -> tuple[StoredModel, ...]:
         """Every model there is now, newest first. What is no GGUF file, no model, or not whole is passed over."""
         if not self._folders:
             return ()
         with self._lock:
-            listings, facts = self._listings, self._facts
-            self._listings, self._facts = {}, {}
+            listings, files = self._listings, self._files
+            self._listings, self._files = {}, {}
             found: dict[tuple[str, str, str, str], StoredModel] = {}
             seen: set[tuple[int, int]] = set()
-            models: dict[tuple[ModelName, Digest], StoredModel] = {}
+            models: dict[tuple[_File, ...], StoredModel] = {}
             for folder in self._folders:
-                wholes = list(self._wholes(folder, listings, facts))
-                wholes.sort(key=lambda whole: (-whole[0][0].signature.mtime_ns, str(whole[0][0].path)))
+                wholes = list(self._wholes(folder, listings, files))
+                wholes.sort(key=lambda whole: (-whole[0][0].signature.mtime_ns, whole[0][0].shown))
                 for parts, beside in wholes:
                     # Snapshots of two revisions point to one file.
                     if parts[0].signature.identity in seen:
@@ -120,21 +124,19 @@ class LooseModels:
                     model = self._model(folder, parts, beside, found)
                     if model is not None:
                         found[model.name.key] = model
-                        models[model.name, Digest(model.digest)] = model
+                        models[*parts, *beside] = model
             self._models = models
-            return tuple(sorted(found.values(), key=lambda model: (-model.modified_at.timestamp(), model.name.key)))
+            return tuple(sorted(found.values(), key=newest_first))
 
     def _wholes(
-        self,
-        folder: GgufFolder,
-        listings: Mapping[str, _Listing],
-        facts: Mapping[str, tuple[_Signature, _Facts | None]],
+        self, folder: GgufFolder, listings: Mapping[str, _Listing], known: Mapping[str, tuple[_Signature, _File | None]]
     ) -> Iterator[tuple[list[_File], list[_File]]]:
         """The files of each model: its weights, all parts of them, and the projectors beside or above it."""
         projectors: dict[str, list[_File]] = {}
         models: list[tuple[str, list[_File]]] = []
+        stems: dict[str, set[str]] = {}
         for path, names in self._walk(folder, listings):
-            files = [file for name in names if (file := self._file(path, name, facts)) is not None]
+            files = [file for name in names if (file := self._file(path, name, known)) is not None]
             projectors[path] = [file for file in files if file.facts.architecture == "clip"]
             sets: dict[tuple[str, str, int], list[_File]] = {}
             for file in files:
@@ -145,13 +147,14 @@ class LooseModels:
                 whole = [file.name.part for file in parts] == list(range(1, count + 1))
                 if whole and parts[0].facts.architecture and any(file.facts.tensors for file in parts):
                     models.append((path, parts))
+                    stems.setdefault(path, set()).add(parts[0].name.stem)
         root = os.fspath(folder.path)
         for path, parts in models:
             at = path
             while not projectors.get(at) and len(at) > len(root):
                 at = os.path.dirname(at)
             # A folder of many models says nothing of which of them a projector in it is for.
-            alone = len({other[0].name.stem for where, other in models if where == path}) == 1
+            alone = len(stems[path]) == 1
             yield parts, projectors.get(at, []) if alone or folder.tool != ANY_FOLDER else []
 
     def _walk(self, folder: GgufFolder, listings: Mapping[str, _Listing]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -187,18 +190,20 @@ class LooseModels:
         self._listings[path] = known
         return known
 
-    def _file(self, folder: str, name: str, facts: Mapping[str, tuple[_Signature, _Facts | None]]) -> _File | None:
+    def _file(self, folder: str, name: str, known: Mapping[str, tuple[_Signature, _File | None]]) -> _File | None:
         path = f"{folder}{os.sep}{name}"
         try:
             info = os.stat(path)
         except OSError:
             return None
         signature = _Signature(info.st_size, info.st_mtime_ns, (info.st_dev, info.st_ino))
-        known = facts.get(path)
-        if known is None or known[0] != signature:
-            known = (signature, _read_facts(Path(path)))
-        self._facts[path] = known
-        return None if known[1] is None else _File(Path(path), take_apart(name), signature, known[1])
+        before = known.get(path)
+        if before is None or before[0] != signature:
+            facts = _read_facts(Path(path))
+            file = None if facts is None else _File(Path(path), path, take_apart(name), signature, facts)
+            before = (signature, file)
+        self._files[path] = before
+        return before[1]
 
     def _model(
         self,
@@ -207,16 +212,16 @@ class LooseModels:
         beside: list[_File],
         taken: Mapping[tuple[str, str, str, str], StoredModel],
     ) -> StoredModel | None:
+        known = self._models.get((*parts, *beside))
+        if known is not None and known.name.key not in taken:
+            return known
         name = _name(folder, parts[0], taken)
         if name is None:
             return None
-        projectors = sorted(beside, key=lambda file: (projector_preference(file.name.quant), file.path))[:1]
+        projectors = sorted(beside, key=lambda file: (projector_preference(file.name.quant), file.shown))[:1]
         layers = [Layer(MediaType.MODEL, _stand_in(file), file.signature.size) for file in parts]
         layers += [Layer(MediaType.PROJECTOR, _stand_in(file), file.signature.size) for file in projectors]
         whole = Digest(hashlib.sha256("".join(layer.digest.hex for layer in layers).encode()).hexdigest())
-        known = self._models.get((name, whole))
-        if known is not None:
-            return known
         facts = parts[0].facts
         config = ModelConfig(
             model_format="gguf",
@@ -251,7 +256,7 @@ def _read_facts(path: Path) -> _Facts | None:
 
 
 def _stand_in(file: _File) -> Digest:
-    text = f"{file.path}\0{file.signature.size}\0{file.signature.mtime_ns}"
+    text = f"{file.shown}\0{file.signature.size}\0{file.signature.mtime_ns}"
     return Digest(hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest())
 
 

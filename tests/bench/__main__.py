@@ -30,6 +30,7 @@ from tests.bench.engine_stall import stall_figures
 from tests.bench.engine_texts import embedding_figures
 from tests.bench.figures import Figure
 from tests.bench.startup import startup_figures
+from tests.bench.store import store_figures
 from tests.bench.threads import threads_figures
 from tests.bench.workbench import workbench_figures
 from tests.conftest import fetched_starter, store_with_starter
@@ -51,6 +52,7 @@ GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
     loop_figures,
     rounding_figures,
     conversion_figures,
+    store_figures,
 )
 
 
