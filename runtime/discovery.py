@@ -1,4 +1,4 @@
-"""Where this user's other tools keep their models: Hugging Face's libraries, LM Studio, llama.cpp."""
+"""What settings say of models: folders of other tools (Hugging Face's libraries, LM Studio, llama.cpp), and aliases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from corral.store.loose import ANY_FOLDER, HUGGING_FACE, LLAMA_CPP, LM_STUDIO, GgufFolder
+from corral.store.errors import InvalidName
+from corral.store.folders import ANY_FOLDER, HUGGING_FACE, LLAMA_CPP, LM_STUDIO, GgufFolder
+from corral.store.names import ModelName
 from corral.store.registries import DEFAULT_HUB, Hub
 
 
@@ -38,6 +40,21 @@ def paths_of(text: str, home: Path) -> tuple[Path, ...]:
     """Return the folders a setting lists as `PATH` does."""
     parts = filter(None, map(str.strip, text.split(os.pathsep)))
     return tuple(home / part[2:] if part.startswith("~/") else Path(part).absolute() for part in parts)
+
+
+def parse_aliases(text: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return what `alias=model, ...` says: the aliases, and the parts that are none."""
+    found: dict[str, str] = {}
+    refused: list[str] = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        alias, _, model = (piece.strip() for piece in part.partition("="))
+        try:
+            if ModelName.parse(alias).key == ModelName.parse(model).key:
+                raise InvalidName(part)
+            found[alias] = model
+        except InvalidName:
+            refused.append(part)
+    return found, tuple(refused)
 
 
 def _hugging_face(environ: Mapping[str, str], home: Path) -> Path:

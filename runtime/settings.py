@@ -13,16 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from corral.runtime.discovery import gguf_folders, hub_of, paths_of
+from corral.runtime.discovery import gguf_folders, hub_of, parse_aliases, paths_of
 from corral.runtime.durations import parse_setting
 from corral.runtime.errors import BadRequest, InvalidOption, InvalidParameter
 from corral.runtime.load_options import kv_types
 from corral.runtime.memory import WHOLE_KV_TYPES
 from corral.runtime.options import OPTIONS, Kind, parse_options, parse_parameters
 from corral.store.addresses import origin_of
-from corral.store.collection import parse_aliases
 from corral.store.errors import SourceError
-from corral.store.loose import GgufFolder
+from corral.store.folders import GgufFolder
 from corral.store.paths import default_root
 from corral.store.registries import Identity, Mirror, Registries
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from corral.store.catalog import Catalog, Inventory, StoredModel, newest_first
-from corral.store.errors import BrokenManifest, InvalidName, ModelNotFound
-from corral.store.loose import GgufFolder, LooseModels
+from corral.store.errors import BrokenManifest, ModelNotFound
+from corral.store.folders import GgufFolder
+from corral.store.loose import LooseModels
 from corral.store.names import ModelName
 
 
@@ -91,18 +92,3 @@ class Collection:
 
 def _called(model: StoredModel, alias: ModelName) -> StoredModel:
     return replace(model, name=alias, alias_of=model.name.short)
-
-
-def parse_aliases(text: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Read `alias=model, ...`: the aliases, and the parts that are none."""
-    found: dict[str, str] = {}
-    refused: list[str] = []
-    for part in filter(None, map(str.strip, text.split(","))):
-        alias, _, model = (piece.strip() for piece in part.partition("="))
-        try:
-            if ModelName.parse(alias).key == ModelName.parse(model).key:
-                raise InvalidName(part)
-            found[alias] = model
-        except InvalidName:
-            refused.append(part)
-    return found, tuple(refused)

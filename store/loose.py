@@ -19,15 +19,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from corral.store import folders
 from corral.store.catalog import StoredModel, newest_first
 from corral.store.counts import human_count
 from corral.store.errors import InvalidName, NotGguf
 from corral.store.file_names import FileName, is_gguf, projector_preference, take_apart
+from corral.store.folders import GgufFolder
 from corral.store.gguf import read_header
 from corral.store.manifests import Layer, Manifest, MediaType, ModelConfig
 from corral.store.names import DEFAULT_TAG, Digest, ModelName
-
-HUGGING_FACE, LM_STUDIO, LLAMA_CPP, ANY_FOLDER = "hf-cache", "lmstudio", "llama.cpp", "gguf"
 
 _DEEPEST = 8
 _MOST_FOLDERS = 20_000
@@ -35,14 +35,6 @@ _MOST_FILES = 20_000
 _SETTLED_NS = 2 * 10**9
 _FOREIGN = re.compile(r"[^A-Za-z0-9_.-]+")
 _FOREIGN_NAMESPACE = re.compile(r"[^A-Za-z0-9_-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class GgufFolder:
-    """A folder of GGUF files; `tool` says how it is laid out and is the first part of its models' names."""
-
-    tool: str
-    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +88,8 @@ class _File:
 class LooseModels:
     """The models in such folders. Safe from any thread; two that look at once take turns."""
 
-    def __init__(self, folders: Sequence[GgufFolder]) -> None:
-        self._folders = tuple(folders)
+    def __init__(self, places: Sequence[GgufFolder]) -> None:
+        self._folders = tuple(places)
         self._lock = threading.Lock()
         self._listings: dict[str, _Listing] = {}
         self._files: dict[str, tuple[_Signature, _File | None]] = {}
@@ -155,18 +147,18 @@ class LooseModels:
                 at = os.path.dirname(at)
             # A folder of many models says nothing of which of them a projector in it is for.
             alone = len(stems[path]) == 1
-            yield parts, projectors.get(at, []) if alone or folder.tool != ANY_FOLDER else []
+            yield parts, projectors.get(at, []) if alone or folder.tool != folders.ANY_FOLDER else []
 
     def _walk(self, folder: GgufFolder, listings: Mapping[str, _Listing]) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Folders and the names of the GGUF files in them; links to folders are not followed, they may lead round."""
         waiting = [(os.fspath(folder.path), 0)]
-        folders = files = 0
-        while waiting and folders < _MOST_FOLDERS and files < _MOST_FILES:
+        passed = files = 0
+        while waiting and passed < _MOST_FOLDERS and files < _MOST_FILES:
             path, depth = waiting.pop()
             listing = self._listing(path, listings)
             if listing is None:
                 continue
-            folders += 1
+            passed += 1
             files += len(listing.files)
             if listing.files:
                 yield path, listing.files
@@ -182,9 +174,9 @@ class LooseModels:
                 settled = mtime_ns < time.time_ns() - _SETTLED_NS
                 with os.scandir(path) as entries:
                     inside = list(entries)
-                folders = tuple(sorted(one.name for one in inside if one.is_dir(follow_symlinks=False)))
+                inner = tuple(sorted(one.name for one in inside if one.is_dir(follow_symlinks=False)))
                 names = tuple(sorted(one.name for one in inside if is_gguf(one.name)))
-                known = _Listing(mtime_ns, settled, folders, names)
+                known = _Listing(mtime_ns, settled, inner, names)
         except OSError:
             return None
         self._listings[path] = known
@@ -241,7 +233,7 @@ def _may_hold_models(tool: str, depth: int, name: str) -> bool:
     """Whether a folder is looked into: of Hugging Face's, only what its tools show of a repository."""
     if name.startswith("."):
         return False
-    if tool != HUGGING_FACE:
+    if tool != folders.HUGGING_FACE:
         return True
     return name.startswith("models--") if depth == 0 else name == "snapshots" if depth == 1 else True
 
@@ -280,13 +272,13 @@ def _whose(folder: GgufFolder, file: _File) -> tuple[str, str]:
     """Who made a model and what it is called, as the tool's folders say."""
     places = file.path.relative_to(folder.path).parts
     match folder.tool:
-        case "hf-cache":
+        case folders.HUGGING_FACE:
             _, _, repository = places[0].partition("--")
             user, _, name = repository.rpartition("--")
             return user, name
-        case "lmstudio" if len(places) > 2:
+        case folders.LM_STUDIO if len(places) > 2:
             return places[0], places[1]
-        case "llama.cpp":
+        case folders.LLAMA_CPP:
             user, _, name = file.name.stem.partition("_")
             return (user, name) if name else ("", file.name.stem)
         case _:

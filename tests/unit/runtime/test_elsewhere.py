@@ -13,7 +13,7 @@ from corral.runtime.workbench import Workbench
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog
 from corral.store.errors import DigestMismatch, ModelElsewhere, ModelNotFound
-from corral.store.loose import LM_STUDIO, GgufFolder
+from corral.store.folders import LM_STUDIO, GgufFolder
 from corral.store.names import ModelName
 from corral.store.paths import StorePaths
 from tests.conftest import add_to_store

@@ -10,7 +10,7 @@ from corral.runtime import settings
 from corral.runtime.durations import FOREVER, parse_keep_alive
 from corral.runtime.errors import BadRequest
 from corral.runtime.settings import Settings
-from corral.store.loose import GgufFolder
+from corral.store.folders import GgufFolder
 from corral.store.registries import Hub, Identity, Mirror, Registries
 
 HOME = Path("/home/someone")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from corral.store.file_names import FileName, take_apart
+from corral.store.folders import ANY_FOLDER, HUGGING_FACE, LLAMA_CPP, LM_STUDIO, GgufFolder
 from corral.store.gguf import read_header
-from corral.store.loose import ANY_FOLDER, HUGGING_FACE, LLAMA_CPP, LM_STUDIO, GgufFolder, LooseModels
+from corral.store.loose import LooseModels
 from corral.store.manifests import MediaType
 from tests.unit.store.handmade import Gguf, string_pair
 
