@@ -103,9 +103,6 @@ class Settings:
     """
 
     models: Path
-    models_extra: tuple[Path, ...] = ()
-    gguf_folders: tuple[GgufFolder, ...] = ()
-    aliases: Mapping[str, str] = field(default_factory=dict)
     listen_host: str = "127.0.0.1"
     listen_port: int = DEFAULT_PORT
     base_url: str = f"http://127.0.0.1:{DEFAULT_PORT}"
@@ -129,6 +126,9 @@ class Settings:
     debug: int = 0
     api_key: str = ""
     allow_anonymous: bool = False
+    models_extra: tuple[Path, ...] = ()
+    gguf_folders: tuple[GgufFolder, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property

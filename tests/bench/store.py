@@ -143,7 +143,8 @@ def _curl(url: str, target: Path) -> float:
 @contextlib.contextmanager
 def _watched(port: int) -> Iterator[list[int]]:
     """The most bytes the server on `port` grows by while this is open, as the one entry of the list."""
-    (pid,) = {one.pid for one in psutil.net_connections("tcp") if one.laddr.port == port and one.status == "LISTEN"}
+    found = [one for one in psutil.net_connections("tcp") if one.status == "LISTEN" and one.laddr]
+    (pid,) = {one.pid for one in found if one.laddr[1] == port}
     assert pid is not None
     process, ended = psutil.Process(pid), threading.Event()
     idle = process.memory_info().rss
