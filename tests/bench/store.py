@@ -143,8 +143,8 @@ def _curl(url: str, target: Path) -> float:
 @contextlib.contextmanager
 def _watched(port: int) -> Iterator[list[int]]:
     """The most bytes the server on `port` grows by while this is open, as the one entry of the list."""
-    found = [one for one in psutil.net_connections("tcp") if one.status == "LISTEN" and one.laddr]
-    (pid,) = {one.pid for one in found if one.laddr[1] == port}
+    listening = [one for one in psutil.net_connections("tcp") if one.status == "LISTEN"]
+    (pid,) = {one.pid for one in listening if getattr(one.laddr, "port", 0) == port}
     assert pid is not None
     process, ended = psutil.Process(pid), threading.Event()
     idle = process.memory_info().rss
