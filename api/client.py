@@ -195,6 +195,7 @@ class HttpClient:
             "messages": [_message(one) for one in request.messages],
             "adapters": dict(request.adapters),
             "quantize": request.quantize,
+            "draft_quantize": request.draft_quantize,
             "imatrix": dict(request.imatrix),
             "renderer": request.renderer,
             "parser": request.parser,

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from corral.runtime.capabilities import capabilities, renderer_of, vocabulary_infills
 from corral.runtime.verbs import Details, Message, ModelDetails, ModelSummary, TensorInfo
-from corral.store.blobs import BlobStore
-from corral.store.catalog import Catalog, Inventory, StoredModel
-from corral.store.errors import BrokenManifest, ModelNotFound
+from corral.store.catalog import Inventory, StoredModel
+from corral.store.collection import Collection
+from corral.store.errors import BrokenManifest, ModelElsewhere, ModelNotFound
 from corral.store.gguf import GgufArray, GgufHeader, read_header
 from corral.store.manifests import Layer, MediaType, ModelConfig
 from corral.store.modelfile import Command, in_order, render
@@ -34,7 +34,8 @@ class ModelOnDisk:
     """A model with all its small parts read. `template` is None where the model's own Jinja template is to be used.
 
     `draft` is the file of the small model that guesses what this one will say, `adapters` are the LoRA files on the
-    weights, `projectors` those that make images into what the model reads.
+    weights, `projectors` those that make images into what the model reads. `alias_of` is the model's own name where it
+    was opened by an alias; `shown` is the own name in any case.
     """
 
     name: ModelName
@@ -55,6 +56,7 @@ class ModelOnDisk:
     draft: Path | None = None
     adapters: tuple[Path, ...] = ()
     projectors: tuple[Path, ...] = ()
+    alias_of: str = ""
 
     @property
     def renderer(self) -> str:
@@ -75,11 +77,11 @@ class ModelOnDisk:
 class Library:
     """Reads models. Everything it returns is frozen."""
 
-    def __init__(self, catalog: Catalog, blobs: BlobStore) -> None:
-        self._catalog = catalog
-        self._blobs = blobs
+    def __init__(self, models: Collection) -> None:
+        self._models = models
         self._headers: OrderedDict[Digest, GgufHeader] = OrderedDict()
         self._infills: dict[Digest, bool] = {}
+        self._summaries: dict[tuple[str, ...], tuple[StoredModel, ModelSummary]] = {}
 
     async def open(self, text: str) -> ModelOnDisk:
         """Read a model by the name a request gives.
@@ -100,78 +102,102 @@ class Library:
         return self._infills[model.weights]
 
     async def inventory(self) -> Inventory:
-        """Scan the store."""
-        return await asyncio.to_thread(self._catalog.scan)
+        """Scan the own store: what can be planned for and changed."""
+        return await asyncio.to_thread(self._models.inventory)
+
+    async def find(self, text: str) -> tuple[StoredModel, bool]:
+        """Find a model by the name a request gives, and say whether it is the own store's; raises as `open`."""
+        stored = await asyncio.to_thread(self._find, text)
+        return stored, self._models.owns(stored)
+
+    async def check_ours(self, text: str) -> None:
+        """Refuse to change what can only be used.
+
+        Raises:
+            ModelElsewhere: the model lies in another folder, or the name is an alias.
+            ModelNotFound: there is no such model at all.
+        """
+        stored, ours = await self.find(text)
+        if stored.alias_of:
+            raise ModelElsewhere(f"'{text}' is an alias of {stored.alias_of}: take it out of CORRAL_ALIASES instead")
+        if not ours:
+            raise ModelElsewhere(
+                f"'{text}' lies in {stored.files.root}, which is only read here: delete it with what put it there"
+            )
 
     async def list(self) -> tuple[ModelSummary, ...]:
         """All models, newest first; one whose weights cannot be read is listed without what they would say."""
-        return await asyncio.to_thread(lambda: tuple(self._summary(one) for one in self._catalog.scan().models))
+        return await asyncio.to_thread(self._list)
 
     async def show(self, text: str, *, verbose: bool) -> ModelDetails:
         """Everything about a model; raises as `open`."""
         return await asyncio.to_thread(self._show, text, verbose)
 
-    def _open(self, text: str) -> ModelOnDisk:
+    def _find(self, text: str) -> StoredModel:
         name = ModelName.parse(text)
         try:
-            stored = self._catalog.find(name)
+            return self._models.find(name)
         except ModelNotFound:
             raise ModelNotFound(text) from None
+
+    def _open(self, text: str) -> ModelOnDisk:
+        stored = self._find(text)
         models = stored.layers(MediaType.MODEL)
         if not models:
             raise BrokenManifest(f"model '{text}' has no weights in the GGUF format")
-        weights = models[0].digest
-        header = self._header(weights)
+        weights, path = models[0].digest, stored.path(models[0])
+        header = self._header(weights, path)
         drafts = stored.layers(MediaType.DRAFT)
         template = self._template(stored)
         return ModelOnDisk(
             name=stored.name,
-            shown=stored.name.short,
+            shown=stored.alias_of or stored.name.short,
             digest=stored.digest,
             size=stored.size,
             modified_at=stored.modified_at,
             config=stored.config,
             weights=weights,
-            path=self._blobs.path(weights),
+            path=path,
             header=header,
             template=template,
-            system="".join(self._text(layer) for layer in stored.layers(MediaType.SYSTEM)[-1:]),
+            system="".join(self._text(stored, layer) for layer in stored.layers(MediaType.SYSTEM)[-1:]),
             parameters=self._parameters(stored),
             history=self._history(stored),
-            licenses=tuple(self._text(layer) for layer in stored.layers(MediaType.LICENSE)),
+            licenses=tuple(self._text(stored, layer) for layer in stored.layers(MediaType.LICENSE)),
             capabilities=self._capabilities(stored, header, template),
-            draft=self._blobs.path(drafts[-1].digest) if drafts else None,
+            draft=stored.path(drafts[-1]) if drafts else None,
             adapters=self._files(stored, MediaType.ADAPTER),
             projectors=self._files(stored, MediaType.PROJECTOR),
+            alias_of=stored.alias_of,
         )
 
     def _files(self, stored: StoredModel, kind: MediaType) -> tuple[Path, ...]:
-        return tuple(self._blobs.path(layer.digest) for layer in stored.layers(kind))
+        return tuple(stored.path(layer) for layer in stored.layers(kind))
 
     def _capabilities(self, stored: StoredModel, header: GgufHeader, template: str | None) -> tuple[str, ...]:
         config = stored.config
         sees = bool(stored.layers(MediaType.PROJECTOR))
         return capabilities(header, template, renderer_of(config, header, template), config.parser, sees=sees)
 
-    def _header(self, digest: Digest) -> GgufHeader:
+    def _header(self, digest: Digest, path: Path) -> GgufHeader:
         header = self._headers.get(digest)
         if header is None:
-            header = self._headers[digest] = read_header(self._blobs.path(digest), short_arrays=SHOWN_ARRAY)
+            header = self._headers[digest] = read_header(path, short_arrays=SHOWN_ARRAY)
             if len(self._headers) > HEADERS_KEPT:
                 self._headers.popitem(last=False)
         return header
 
     def _template(self, stored: StoredModel) -> str | None:
         layers = [*stored.layers(MediaType.TEMPLATE), *stored.layers(MediaType.PROMPT)]
-        return self._text(layers[-1]) if layers else None
+        return self._text(stored, layers[-1]) if layers else None
 
-    def _text(self, layer: Layer) -> str:
-        return self._blobs.path(layer.digest).read_text(encoding="utf-8", errors="replace")
+    def _text(self, stored: StoredModel, layer: Layer) -> str:
+        return stored.path(layer).read_text(encoding="utf-8", errors="replace")
 
     def _parameters(self, stored: StoredModel) -> Mapping[str, object]:
         values: dict[str, object] = {}
         for layer in stored.layers(MediaType.PARAMS):
-            read = self._json(layer)
+            read = self._json(stored, layer)
             if isinstance(read, dict):
                 values.update(read)
         return values
@@ -179,24 +205,37 @@ class Library:
     def _history(self, stored: StoredModel) -> tuple[Message, ...]:
         messages = []
         for layer in stored.layers(MediaType.MESSAGES):
-            read = self._json(layer)
+            read = self._json(stored, layer)
             for one in read if isinstance(read, list) else ():
                 if isinstance(one, dict):
                     messages.append(Message(str(one.get("role", "user")), str(one.get("content", ""))))
         return tuple(messages)
 
-    def _json(self, layer: Layer) -> object:
+    def _json(self, stored: StoredModel, layer: Layer) -> object:
         try:
-            return json.loads(self._text(layer))
+            return json.loads(self._text(stored, layer))
         except (ValueError, RecursionError) as error:
             raise BrokenManifest(f"layer {layer.digest} is no JSON: {error}") from None
+
+    def _list(self) -> tuple[ModelSummary, ...]:
+        """Summaries are kept as long as the model is the same object, and its weights are there."""
+        found: dict[tuple[str, ...], tuple[StoredModel, ModelSummary]] = {}
+        for stored in self._models.scan():
+            kept = self._summaries.get(stored.name.key)
+            models = stored.layers(MediaType.MODEL)
+            there = bool(models) and stored.files.blob(models[0].digest).exists()
+            if kept is None or kept[0] is not stored or not there:
+                kept = (stored, self._summary(stored))
+            found[stored.name.key] = kept
+        self._summaries = found
+        return tuple(summary for _, summary in found.values())
 
     def _summary(self, stored: StoredModel) -> ModelSummary:
         header, known = None, tuple[str, ...]()
         models = stored.layers(MediaType.MODEL)
-        if models and self._blobs.has(models[0].digest):
+        if models:
             try:
-                header = self._header(models[0].digest)
+                header = self._header(models[0].digest, stored.path(models[0]))
                 known = self._capabilities(stored, header, self._template(stored))
             except Exception:  # a damaged file must not hide the other models; `show` says what is wrong
                 known = ()
@@ -205,7 +244,7 @@ class Library:
             digest=stored.digest,
             size=stored.size,
             modified_at=stored.modified_at,
-            details=details(stored.config, header),
+            details=details(stored.config, header, stored.alias_of),
             capabilities=known,
         )
 
@@ -213,9 +252,9 @@ class Library:
         model = self._open(text)
         header = read_header(model.path, arrays=True) if verbose else model.header
         return ModelDetails(
-            name=model.shown,
+            name=model.name.short,
             modified_at=model.modified_at,
-            details=details(model.config, model.header),
+            details=details(model.config, model.header, model.alias_of),
             modelfile=modelfile_of(model),
             parameters=parameter_lines(model.parameters),
             template=model.template if model.template is not None else model.header.chat_template or "",
@@ -229,9 +268,10 @@ class Library:
         )
 
 
-def details(config: ModelConfig, header: GgufHeader | None) -> Details:
-    """What the config says, with the lengths from the header."""
+def details(config: ModelConfig, header: GgufHeader | None, parent: str = "") -> Details:
+    """What the config says, with the lengths from the header; `parent` is the model that an alias means."""
     return Details(
+        parent_model=parent,
         format=config.model_format or "gguf",
         family=config.model_family,
         families=tuple(config.model_families or ()),

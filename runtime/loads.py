@@ -30,6 +30,8 @@ def load_message(
     per_token = cache_bytes_per_token(metadata, *types)
     seeing = _size(projector) if projector else 0
     num_cells = choose_cells(num_ctx, settings.num_parallel, per_token, max(0, free_bytes - seeing))
+    # Files outside of a store may be changed under their name, or be two of one name: what they have read is not kept.
+    shelf = settings.prompt_cache if settings.prompt_cache_bytes and path.name.startswith("sha256-") else None
     return Load(
         path=str(path),
         num_ctx=num_ctx,
@@ -51,7 +53,7 @@ def load_message(
         draft_path=str(draft or ""),
         projector_path=str(projector or ""),
         adapters=[Adapter(str(one)) for one in adapters],
-        shelf=str(settings.prompt_cache) if settings.prompt_cache and settings.prompt_cache_bytes else "",
+        shelf=str(shelf or ""),
         shelf_bytes=settings.prompt_cache_bytes,
         placement=Placement(
             gpu_layers=options.num_gpu,

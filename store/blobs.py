@@ -218,24 +218,6 @@ class BlobStore:
                 return known
             return self._copy_in(handle, size, on_bytes)
 
-    def share(self, path: Path, on_bytes: Callable[[int], None] | None = None) -> Blob | None:
-        """Get the content of a local file in where that takes no space: by sharing its blocks until somebody writes.
-
-        Returns:
-            None where the file system cannot, and nothing is left behind then.
-
-        Raises:
-            SourceError, StoreError: as `adopt`.
-        """
-        with _opened(path) as handle, self.writer() as writer:
-            size = os.fstat(handle).st_size
-            if not writer.clone(handle):
-                return None
-            writer.rehash(on_bytes)
-            if writer.size != size:
-                raise SourceError("the file changed while it was read")
-            return writer.commit()
-
     def _already_here(self, handle: int, size: int, on_bytes: Callable[[int], None] | None) -> Blob | None:
         """Hash before copying when a blob of that very size is here: it is probably this one."""
         if not self._holds_size(size):

@@ -130,10 +130,20 @@ def prune_after_replace(paths: StorePaths, old: Manifest | None) -> int:
     Raises:
         StoreReadOnly, StoreError: the disk refuses.
     """
-    if old is None:
-        return 0
+    return 0 if old is None else remove_unreferenced(paths, old.digests)
+
+
+def remove_unreferenced(paths: StorePaths, digests: Iterable[Digest]) -> int:
+    """Remove those of some blobs that no manifest names.
+
+    Returns:
+        The bytes freed.
+
+    Raises:
+        StoreReadOnly, StoreError: the disk refuses.
+    """
     with locked(paths.lock):
-        return _remove_unreferenced(paths, old.digests)
+        return _remove_unreferenced(paths, digests)
 
 
 def plan_prune(inventory: Inventory, now: float | None = None) -> PrunePlan:

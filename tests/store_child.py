@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ import httpx  # noqa: F401  # imported by need in what runs here, which must not
 
 from corral.runtime.create import Creator
 from corral.runtime.library import Library
-from corral.runtime.verbs import CreateRequest
+from corral.runtime.verbs import CreateRequest, Progress
 from corral.store.archive import import_model, open_archive
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog
+from corral.store.collection import Collection
 from corral.store.disk import locked
 from corral.store.errors import BlobNotFound, NoSpace, StoreError, StoreReadOnly
 from corral.store.manifests import ManifestStore
@@ -71,7 +72,12 @@ async def _pull(paths: StorePaths, address: str) -> None:
 def _creator(paths: StorePaths) -> Creator:
     blobs = BlobStore(paths)
     catalog = Catalog(paths, blobs)
-    return Creator(Library(catalog, blobs), catalog, blobs, ManifestStore(paths), prune=True)
+    library = Library(Collection(catalog))
+    return Creator(library, catalog, blobs, ManifestStore(paths), prune=True, pull=_nowhere)
+
+
+def _nowhere(model: str) -> AsyncGenerator[Progress, None]:
+    raise AssertionError(f"{model} is to be there")
 
 
 async def _create(paths: StorePaths, file_and_name: str) -> None:
@@ -88,7 +94,8 @@ async def _create(paths: StorePaths, file_and_name: str) -> None:
 
 def _copy(paths: StorePaths, names: str) -> None:
     source, _, target = names.partition("|")
-    _creator(paths).copy(ModelName.parse(source), ModelName.parse(target))
+    stored = Catalog(paths, BlobStore(paths)).find(ModelName.parse(source))
+    _creator(paths).copy(stored, True, ModelName.parse(target))
 
 
 def _delete(paths: StorePaths, name: str) -> None:

@@ -179,6 +179,7 @@ class CreateBody(NamedModel):
     adapters: dict[str, str] = Field(default_factory=dict)
     imatrix: dict[str, str] = Field(default_factory=dict)
     quantize: str = ""
+    draft_quantize: str = ""
     quantization: str = ""
     renderer: str = ""
     parser: str = ""

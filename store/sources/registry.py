@@ -18,6 +18,7 @@ from corral.store.progress import Progress
 from corral.store.registries import Registries
 from corral.store.registry import Repository, checked
 from corral.store.retry import Again, Patience, RateLimit
+from corral.store.sources.huggingface import HubSource
 from corral.store.sources.url import UrlSource
 from corral.store.transfer import Download, Downloads, Pace
 from corral.store.web import Refused, Web
@@ -25,6 +26,10 @@ from corral.store.web import Refused, Web
 _ASIDE = Patience(tries=1)
 _MOST_ROUNDS = 4
 _EMPTY = Digest("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+
+
+class NoManifest(SourceError):
+    """The registry has no manifest of that name, or gives it to nobody or not to us."""
 
 
 class RegistrySource:
@@ -57,6 +62,12 @@ class RegistrySource:
     def url_source(self, *, insecure: bool = False) -> UrlSource:
         """What fetches single files over the same connections."""
         return UrlSource(self._web(insecure), self._downloads, patience=self._patience, pace=self._pace)
+
+    def hub_source(self) -> HubSource:
+        """What fetches from Hugging Face's file API over the same connections."""
+        return HubSource(
+            self._web(False), self._downloads, self._registries.hub, patience=self._patience, pace=self._pace
+        )
 
     def _web(self, insecure: bool) -> Web:
         # Not one a pull: a download that several wait for must not end with him who began it.
@@ -114,7 +125,7 @@ class RegistrySource:
             return repository, await repository.manifest()
         except Refused as error:
             reason = "file does not exist" if error.status == 404 else str(error)
-            raise SourceError(f"pull model manifest: {reason}") from error
+            raise NoManifest(f"pull model manifest: {reason}") from error
         except SourceError as error:
             raise SourceError(f"pull model manifest: {error}") from error
 

@@ -32,6 +32,7 @@ from tests.bench.engine_texts import embedding_figures
 from tests.bench.figures import Figure
 from tests.bench.prompt_rendering import rendering_figures
 from tests.bench.startup import startup_figures
+from tests.bench.store import store_figures
 from tests.bench.threads import threads_figures
 from tests.bench.workbench import workbench_figures
 from tests.conftest import fetched_starter, store_with_starter
@@ -55,6 +56,7 @@ GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
     conversion_figures,
     api_figures,
     rendering_figures,
+    store_figures,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from corral.runtime.conversation import Message
 from corral.runtime.create import Creator
 from corral.runtime.library import Library
-from corral.runtime.verbs import CreateRequest
+from corral.runtime.verbs import CreateRequest, Progress
+from corral.store.collection import Collection
 from corral.store.manifests import ManifestStore, go_json
 from corral.store.names import ModelName
 from corral.store.plans import execute, plan_delete, plan_prune
@@ -107,10 +109,15 @@ def test_what_ollama_wrote_is_read_and_left_as_it_is(store: Stocked) -> None:
     assert after[weights][2] == WEIGHTS
 
 
+def nowhere(model: str) -> AsyncGenerator[Progress, None]:
+    raise AssertionError(f"{model} is to be there")
+
+
 async def created(store: Stocked, request: CreateRequest) -> None:
     store.blobs.put_bytes(WEIGHTS)
     manifests = ManifestStore(store.paths)
-    creator = Creator(Library(store.catalog, store.blobs), store.catalog, store.blobs, manifests, prune=True)
+    library = Library(Collection(store.catalog))
+    creator = Creator(library, store.catalog, store.blobs, manifests, prune=True, pull=nowhere)
     async for _ in creator.create(request):
         pass
 
