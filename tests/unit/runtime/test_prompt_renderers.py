@@ -95,7 +95,7 @@ PARTS = [
     ("qwen3-coder", '<parameter>\n<name>for</name>\n<type>["integer", "null"]</type>\n</parameter>'),
     (
         "qwen3-coder",
-        f"<|im_start|>assistant\n\n{QWEN_CALL}<|im_end|>\n<|im_start|>user"
+        f"<|im_start|>assistant\n{QWEN_CALL}<|im_end|>\n<|im_start|>user"
         f"\n<tool_response>\nseen\n</tool_response>\n<|im_end|>\n",
     ),
     (
@@ -145,10 +145,10 @@ PARTS = [
     ("harmony", f"Current date: {date.today().isoformat()}\n\nReasoning: medium\n\n# Valid channels"),
     (
         "cohere",
-        '<|START_ACTION|>[\n\n    {"tool_call_id": "0", "tool_name": "look",'
-        ' "parameters": {"at": "Zürich", "for": 2}}\n\n]<|END_ACTION|>',
+        '<|START_ACTION|>[\n    {"tool_call_id": "0", "tool_name": "look",'
+        ' "parameters": {"at": "Zürich", "for": 2}}\n]<|END_ACTION|>',
     ),
-    ("cohere", '"tool_call_id": "0",\n        "results": {\n\n            \n            "0": {"content": "seen"}\n'),
+    ("cohere", '"tool_call_id": "0",\n        "results": {\n            "0": {"content": "seen"}\n'),
 ]
 
 
