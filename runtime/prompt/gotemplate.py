@@ -203,7 +203,8 @@ def _slice(*values: object) -> object:
     whole = value.encode() if isinstance(value, str) else value
     if not isinstance(whole, bytes | list):
         raise TypeError(f"cannot slice {type(value).__name__}")
-    start, stop = (*indexes, *(0, len(whole))[len(indexes) :])
+    start = indexes[0] if indexes else 0
+    stop = indexes[1] if len(indexes) > 1 else len(whole)
     if not (type(start) is int and type(stop) is int and 0 <= start <= stop <= len(whole)):
         raise IndexError("slice index out of range")
     cut = whole[start:stop]

@@ -1,4 +1,4 @@
-"""Qwen3-Coder, Qwen3-VL and Qwen3.5, which share ChatML and differ in how tools and thoughts are written."""
+"""Qwen3-Coder, Qwen3-VL, Qwen3.5 and Qwen3.8, which share ChatML and differ in how tools and thoughts are written."""
 
 from __future__ import annotations
 
@@ -37,6 +37,15 @@ For each function call, return a json object with function name and arguments wi
 {"name": <function-name>, "arguments": <args-json-object>}
 </tool_call>"""
 _LISTING: Final = Listing(lambda key, value: value_text(value))
+_MOST_EFFORT: Final = (
+    "Reasoning effort is set to xhigh. Please think carefully through the task, validate key assumptions, consider "
+    "plausible alternatives, and prioritize correctness, consistency, and clarity in the final answer."
+)
+_EFFORTS: Final = {
+    "low": "Reasoning effort is set to low. Keep your thinking brief and focused, moving directly to the conclusion "
+    "without unnecessary elaboration.",
+    "medium": "",
+}
 _NO_THOUGHTS: Final = "<think>\n\n</think>\n\n"
 
 
@@ -102,7 +111,15 @@ def qwen3_vl(turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, thin
     return "".join([*parts, f"{OPEN}assistant\n", "<think>\n" if thinks else ""])
 
 
-def qwen35(turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, shows_all: bool = False) -> str:
+def qwen38(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
+    """Qwen3.8: as Qwen3.5 with all thoughts kept, and told first how hard to think."""
+    effort = "" if think is False else _EFFORTS.get(str(think), _MOST_EFFORT)
+    return qwen35(turns, tools, think, shows_all=True, effort=effort)
+
+
+def qwen35(
+    turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, shows_all: bool = False, effort: str = ""
+) -> str:
     """Qwen3.5: it thinks where nothing is said of it; with `shows_all` old answers keep their thoughts."""
     thinks = think is None or bool(think)
     system, _ = leading_system(turns)
@@ -111,9 +128,9 @@ def qwen35(turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, shows_
     if tools:
         listed = "".join(f"\n{to_json(tool)}" for tool in tools)
         told = f"# Tools\n\nYou have access to the following functions:\n\n<tools>{listed}\n</tools>{CALL_RULES}"
-        parts.append(chatml("system", told + (f"\n\n{system}" if system else "")))
-    elif turns and turns[0].role == "system":
-        parts.append(chatml("system", system))
+        parts.append(chatml("system", "\n\n".join(filter(None, [effort, told, system]))))
+    elif effort or (turns and turns[0].role == "system"):
+        parts.append(chatml("system", "\n\n".join(filter(None, [effort, system]))))
     asked = _last_question(turns)
     for index, turn in enumerate(turns):
         match turn.role:

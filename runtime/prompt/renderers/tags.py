@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from corral.runtime.engine.protocol import ToolCall
-from corral.runtime.prompt.renderers.form import Tool, arguments, function_of, parameters_of, properties_of, text_of
+from corral.runtime.prompt.renderers.form import (
+    Tool,
+    arguments,
+    function_of,
+    parameters_of,
+    properties_of,
+    text_of,
+    value_text,
+)
 
 CALL_RULES: Final = """
 
@@ -83,7 +91,13 @@ class Listing:
         )
 
     def _ordered(
-        self, schema: Mapping[str, object], first: tuple[str, ...], last: tuple[str, ...], hidden: tuple[str, ...], *, rest: bool
+        self,
+        schema: Mapping[str, object],
+        first: tuple[str, ...],
+        last: tuple[str, ...],
+        hidden: tuple[str, ...],
+        *,
+        rest: bool,
     ) -> Iterator[tuple[str, object]]:
         said = {key: value for key, value in schema.items() if value is not None or self.shows_nulls}
         if self.trims and "description" in first:
@@ -102,3 +116,12 @@ def tagged_call(call: ToolCall, show: Callable[[object], str]) -> str:
     """Return a call; `show` prints the value of an argument."""
     given = "".join(f"<parameter={name}>\n{show(value)}\n</parameter>\n" for name, value in arguments(call).items())
     return f"<tool_call>\n<function={call.name}>\n{given}</function>\n</tool_call>"
+
+
+def keyed_call(call: ToolCall) -> str:
+    """Return a call as GLM and Laguna write it: keys and values in turn."""
+    given = "".join(
+        f"<arg_key>{name}</arg_key><arg_value>{value_text(value)}</arg_value>"
+        for name, value in arguments(call).items()
+    )
+    return f"<tool_call>{call.name}{given}</tool_call>"

@@ -90,7 +90,8 @@ FORMS = [
     ),
     Form(
         "both ways in one template",
-        "{{ if .Messages }}{{ range .Messages }}{{ .Content }}|{{ else }}nobody{{ end }}{{ else }}{{ .Prompt }}{{ end }}",
+        "{{ if .Messages }}{{ range .Messages }}{{ .Content }}|{{ else }}nobody{{ end }}"
+        "{{ else }}{{ .Prompt }}{{ end }}",
         f"{HI}|",
         f"{HI}|{YO}|{MORE}|",
         f"{RULE}|{HI}|{YO}|{MORE}|",
@@ -203,11 +204,18 @@ def test_tools_calls_and_thoughts(source: str, prompt: str) -> None:
 @pytest.mark.parametrize(
     ("source", "prompt"),
     [
-        ("{{ range $n, $m := .Messages }}{{ if and $m (eq (len (slice $.Messages $n)) 1) }}{{ $n }}{{ end }}{{ end }}", "2"),
+        (
+            "{{ range $n, $m := .Messages }}{{ if and $m (eq (len (slice $.Messages $n)) 1) }}{{ $n }}{{ end }}"
+            "{{ end }}",
+            "2",
+        ),
         ("{{ range $n, $_ := .Messages }}{{- eq (len (slice $.Messages $n)) 1 -}} {{ end }}", "falsefalsetrue"),
         ("{{ range $n, $_ := .Messages }}{{ eq (len (slice $.Messages $n)) 1 2 }} {{ end }}", "false true true "),
         ("{{ range $n, $_ := .Messages }}{{ eq (len (slice $.Messages $n)) 3 }} {{ end }}", "true false false "),
-        ('{{ with .Messages }}{{ "(eq (len (slice $.Messages $n)) 1)" }}{{ end }}', "(eq (len (slice $.Messages $n)) 1)"),
+        (
+            '{{ with .Messages }}{{ "(eq (len (slice $.Messages $n)) 1)" }}{{ end }}',
+            "(eq (len (slice $.Messages $n)) 1)",
+        ),
         ('{{ len "é" }}{{ slice "né!" 1 3 }}{{ len .Messages }}{{ ne "a" "a" }}', "2é3false"),
         ('{{ eq "b" "a" "b" }}{{ eq .Messages nil }}{{ eq 1 1 }}', "truefalsetrue"),
     ],
