@@ -10,6 +10,7 @@ from corral.runtime import settings
 from corral.runtime.durations import FOREVER, parse_keep_alive
 from corral.runtime.errors import BadRequest
 from corral.runtime.settings import Settings
+from corral.runtime.variables import VARIABLES
 from corral.store.registries import Identity, Mirror, Registries
 
 HOME = Path("/home/someone")
@@ -168,10 +169,10 @@ def test_bad_load_options_are_passed_over_and_named() -> None:
 
 
 def test_every_load_option_is_listed() -> None:
-    listed = {variable.name for variable in settings.VARIABLES}
+    listed = {variable.name for variable in VARIABLES}
     assert {"NUM_UBATCH", "NUM_CPU_MOE", "USE_MLOCK", "SCHED_SPREAD"} <= listed
     assert "NUM_CTX" not in listed
-    assert len(listed) == len(settings.VARIABLES)
+    assert len(listed) == len(VARIABLES)
 
 
 def test_registries_and_how_fast_to_fetch() -> None:
