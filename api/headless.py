@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 import sys
 from collections.abc import Callable, Generator
@@ -14,8 +13,6 @@ from corral.api.logs import logging_to
 from corral.api.server import Service
 from corral.api.version import PRODUCT
 from corral.runtime.settings import Settings
-
-log = logging.getLogger(__name__)
 
 EXIT_UNAVAILABLE = 69
 EXIT_CONFIG = 78
@@ -27,8 +24,6 @@ def run_headless(settings: Settings, service: Service | None = None) -> int:
     Returns the exit code: 0, 69 where the address is taken, 78 where the settings do not allow it.
     """
     with logging_to(settings):
-        for warning in settings.warnings:
-            log.warning("%s", warning)
         return _serve(service or Service(settings))
 
 
