@@ -5,6 +5,7 @@ A mistake is named with file and line. Nothing of TOML is imported where there i
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,11 +25,13 @@ _HEADER = re.compile(rf"\s*\[\s*({_PATH})\s*\]\s*(?:#.*)?")
 _KEY = re.compile(rf"\s*({_PATH})\s*=")
 _TOML_LINE = re.compile(r"(.*) \(at line (\d+), column \d+\)", re.DOTALL)
 _LARGEST = 1 << 20
+_SEPARATORS = {Kind.LIST: ",", Kind.FOLDERS: os.pathsep}
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """What a file says: `values` by the names of variables, as an environment would have them, and `models` by name.
+    """What a file says: `values` by the names of variables, as an environment would have them, and `models` by name,
+    in lower case as models' names are found in any case.
 
     `faults` are its mistakes, `warnings` what of it means nothing; each begins with the file and the line.
     """
@@ -131,7 +134,7 @@ class _Reader:
                 self._faults.append(f'{at}: a model has a table: [models."{name}"]; the folder is {_FOLDER}')
                 continue
             try:
-                shown = ModelName.parse(name).short
+                shown = ModelName.parse(name).short.lower()
             except InvalidName:
                 self._faults.append(f"{at}: {name!r} is no name of a model")
                 continue
@@ -169,9 +172,9 @@ def _text_of(variable: Variable, value: object) -> str | None:
     if isinstance(value, int):
         return str(value) if kind in (Kind.NUMBER, Kind.SIZE, Kind.TIME, Kind.LEVEL) else None
     if isinstance(value, str):
-        return value if kind in (Kind.TEXT, Kind.SIZE, Kind.TIME, Kind.LIST, Kind.SWITCH) else None
-    if isinstance(value, list) and kind is Kind.LIST and all(isinstance(one, str) for one in value):
-        return ",".join(value)
+        return value if kind in (Kind.TEXT, Kind.SIZE, Kind.TIME, Kind.LIST, Kind.FOLDERS, Kind.SWITCH) else None
+    if isinstance(value, list) and kind in _SEPARATORS and all(isinstance(one, str) for one in value):
+        return _SEPARATORS[kind].join(value)
     if isinstance(value, dict) and kind is Kind.MAP and all(isinstance(one, str) for one in value.values()):
         return ",".join(f"{name}={one}" for name, one in value.items())
     return None

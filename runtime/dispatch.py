@@ -19,7 +19,7 @@ from corral.runtime.model_tables import ModelTable
 from corral.runtime.options import OPTIONS, parse_options, unknown_names
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Wanted
-from corral.runtime.runner import RunnerStream
+from corral.runtime.runner_stream import RunnerStream
 from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import GpuSample
@@ -32,6 +32,8 @@ DEFAULT_CONTEXT = 4096
 CONTEXT_BY_VRAM = ((47 * 2**30, 262144), (23 * 2**30, 32768))
 """The context of requests that name none, where GPUs have so much memory together (spec j)."""
 SMALLEST_CONTEXT = 4
+SMALLEST_CONTEXT_WITH_IMAGES = 2048
+"""Of a model that reads images, each of which takes hundreds of tokens (spec a.9)."""
 _VOCABULARY = "token_embd.weight"
 _NO_TABLE = ModelTable()
 
@@ -70,7 +72,7 @@ class Dispatch:
         return model
 
     def _table(self, model: ModelOnDisk) -> ModelTable:
-        return self.settings.model_tables.get(model.shown, _NO_TABLE)
+        return self.settings.model_tables.get(model.shown.lower(), _NO_TABLE)
 
     def keep_alive_s(self, given: float | None, model: ModelOnDisk) -> float:
         """Return how long the model stays once the request is done."""
@@ -89,6 +91,8 @@ class Dispatch:
             settings = replace(settings, num_parallel=table.num_parallel)
         options = parse_options(settings.load_options, given)
         num_ctx = options.num_ctx or settings.context_length or self._default_context()
+        if "vision" in model.capabilities:
+            num_ctx = max(num_ctx, SMALLEST_CONTEXT_WITH_IMAGES)
         if header.context_length:
             num_ctx = min(num_ctx, header.context_length)
         num_ctx = max(num_ctx, SMALLEST_CONTEXT)
@@ -102,16 +106,21 @@ class Dispatch:
             embedding="completion" not in model.capabilities,
             draft=model.draft,
             adapters=model.adapters,
+            projector=model.projectors[0] if model.projectors else None,
         )
         explicit = frozenset(
             name for name, value in given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads
         )
         expected = self._forecast(model, load)
-        if load.placement.gpu_layers < 0 and expected.on_gpu < expected.layers and expected.on_gpu:
+        some = expected.on_gpu > 0 or (settings.gpu_overhead > 0 and bool(self._measured_gpus()))
+        if load.placement.gpu_layers < 0 and expected.on_gpu < expected.layers and some:
             # What does not fit the GPUs stays in main memory, layer by layer; llama.cpp would fail.
             placement = msgspec.structs.replace(load.placement, gpu_layers=expected.on_gpu)
             load = msgspec.structs.replace(load, placement=placement)
         return Wanted(model.shown, model.runner_key, load, explicit, expected, table.pinned)
+
+    def _measured_gpus(self) -> list[GpuSample]:
+        return [gpu for gpu in self.gpus() if gpu.memory_total is not None and gpu.memory_used is not None]
 
     def _default_context(self) -> int:
         vram = sum(gpu.memory_total or 0 for gpu in self.gpus())
@@ -125,7 +134,7 @@ class Dispatch:
         if model.header.number("split.count") > 1:
             weights = max(weights, model.size - extra)
         expected = forecast(model.header.metadata, load, weights, vocabulary=vocabulary, extra=extra)
-        gpus = [gpu for gpu in self.gpus() if gpu.memory_total is not None and gpu.memory_used is not None]
+        gpus = self._measured_gpus()
         if not gpus or not load.placement.gpu_layers:
             return expected
         if load.placement.gpu_layers > 0:

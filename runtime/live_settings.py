@@ -61,6 +61,7 @@ class LiveSettings:
         if dispatch.settings.reread is None:
             return SettingsChange()
         dispatch.settings, change = take_over(dispatch.settings, await asyncio.to_thread(dispatch.settings.reread))
+        dispatch.library.call(dispatch.settings.aliases)
         tables = dispatch.settings.model_tables
         dispatch.scheduler.pin(frozenset(name for name, table in tables.items() if table.pinned))
         for warning in change.warnings:

@@ -136,9 +136,9 @@ class Scheduler:
         return True
 
     def pin(self, names: frozenset[str]) -> None:
-        """Say which models in memory are never put out for others."""
+        """Say which models in memory are never put out for others, by their names in lower case."""
         for resident in self.residents:
-            resident.wanted = replace(resident.wanted, pinned=resident.wanted.name in names)
+            resident.wanted = replace(resident.wanted, pinned=resident.wanted.name.lower() in names)
         self._signal()
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from corral.runtime.config_file import find_config
+from corral.runtime.discovery import gguf_folders, hub_of, parse_aliases, paths_of
 from corral.runtime.durations import FOREVER
 from corral.runtime.environment import Environment
 from corral.runtime.errors import InvalidOption, InvalidParameter
@@ -24,6 +25,7 @@ from corral.runtime.server_address import DEFAULT_PORT, HIGHEST_PORT, Address, i
 from corral.runtime.variables import LOAD_OPTIONS
 from corral.store.addresses import origin_of
 from corral.store.errors import SourceError
+from corral.store.folders import GgufFolder
 from corral.store.paths import default_root
 from corral.store.registries import Identity, Mirror, Registries
 
@@ -31,7 +33,7 @@ LOG_FORMATS = ("logfmt", "json")
 DEFAULT_PROMPT_CACHE = 256 * 10**6
 LIVE = (
     *("keep_alive_s", "context_length", "num_parallel", "flash_attention", "kv_cache_type", "sched_spread"),
-    *("load_options", "gpu_overhead", "go_template", "model_tables"),
+    *("load_options", "gpu_overhead", "go_template", "model_tables", "aliases"),
 )
 """The fields that a running server takes over when it reads its settings again; a loaded model stays as it is."""
 
@@ -44,6 +46,7 @@ class Settings:
     `model_tables` hold for single models, by their names. `gpu_overhead` are bytes of each GPU that others get.
     `cloud_source` is what clients are told of why there are no models elsewhere (spec a.19).
 
+    `models_extra` and `gguf_folders` are read and never written; `aliases` are further names by model.
     `kv_cache_type` is one type, or two for keys and values. `load_options` hold unless a request or a model says
     otherwise. `strict` refuses what would be answered with a warning. `api_key` is as it was given; see `api_keys`.
     """
@@ -74,6 +77,9 @@ class Settings:
     allow_anonymous: bool = False
     strict: bool = False
     log_format: str = "logfmt"
+    models_extra: tuple[Path, ...] = ()
+    gguf_folders: tuple[GgufFolder, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
     model_tables: Mapping[str, ModelTable] = field(default_factory=dict)
     gpu_overhead: int = 0
     go_template: bool = True
@@ -112,8 +118,14 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
     tls_cert = _path(env, "TLS_CERT")
     address = _address(env, tls=tls_cert is not None)
     flash, kv_cache_type = _attention(env)
+    aliases, no_aliases = parse_aliases(env.text("ALIASES"))
+    for part in no_aliases:
+        env.bad("ALIASES", part, "passing it over: it is written alias=model")
     settings = Settings(
         models=_path(env, "MODELS") or default_root({}, home),
+        models_extra=paths_of(env.text("MODELS_EXTRA"), home),
+        gguf_folders=gguf_folders(environ, home, env.text("GGUF_FOLDERS"), discover=env.flag("DISCOVER") is not False),
+        aliases=aliases,
         listen_host=address.host,
         listen_port=address.port,
         base_url=address.url,
@@ -195,7 +207,7 @@ def _registries(env: Environment, environ: Mapping[str, str], home: Path) -> Reg
         elif url:
             env.bad("MIRRORS", part, "passing it over: it is written registry=address")
     docker = Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
-    return Registries(default, tuple(mirrors), Identity(home / ".ollama", docker))
+    return Registries(default, tuple(mirrors), Identity(home / ".ollama", docker), hub_of(environ, home))
 
 
 def _base_url(env: Environment, name: str, text: str) -> str:

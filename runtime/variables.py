@@ -22,6 +22,7 @@ class Kind(StrEnum):
     SIZE = "a number of bytes, or a text such as 10MB"
     TIME = "seconds, or a text such as 5m"
     LIST = "a text, or a list of texts"
+    FOLDERS = "a folder, or a list of folders"
     LEVEL = "true, false or a whole number"
     SWITCH = "true, false or a text"
     MAP = "a table of texts"
@@ -60,6 +61,17 @@ VARIABLES = (
     Variable("HOST", "Address of the server, to listen on or to talk to", default="127.0.0.1:11434"),
     Variable("PORT", "Port of that address, where HOST names none", Kind.NUMBER, "11434"),
     Variable("MODELS", "Folder of the models", default="~/.ollama/models"),
+    Variable(
+        "MODELS_EXTRA",
+        "Further folders of models, which are only read; separated as in PATH",
+        Kind.FOLDERS,
+        ours=True,
+    ),
+    Variable(
+        "DISCOVER", "Show GGUF files of Hugging Face, LM Studio and llama.cpp; 0: don't", Kind.FLAG, "1", ours=True
+    ),
+    Variable("GGUF_FOLDERS", "Further folders of GGUF files to show, separated as in PATH", Kind.FOLDERS, ours=True),
+    Variable("ALIASES", "Further names for models, as gpt-4=smollm2, ...", Kind.MAP, ours=True),
     Variable("CONFIG", "File of settings", default="~/.config/corral/config.toml", ours=True, in_file=False),
     Variable("KEEP_ALIVE", "How long a model stays in memory", Kind.TIME, "5m"),
     Variable(

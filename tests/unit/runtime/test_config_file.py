@@ -164,7 +164,7 @@ def test_tables_of_models(file: Path) -> None:
     options = {"main_gpu": 1, "split_mode": "none", "num_ctx": 8192, "temperature": 0.1}
     assert found.model_tables == {
         "qwen3:latest": ModelTable(None, True, True, 2, options),
-        "hf.co/user/Repo:Q4": ModelTable(90.0, options={"tensor_split": "3,1"}),
+        "hf.co/user/repo:q4": ModelTable(90.0, options={"tensor_split": "3,1"}),
     }
     assert [table.stays_s for table in found.model_tables.values()] == [FOREVER, 90.0]
 
@@ -182,3 +182,14 @@ def test_any_text_is_read_or_named_as_a_mistake(tmp_path_factory: pytest.TempPat
     file.write_text(text)
     found = read_config(file)
     assert all(one.startswith(str(file)) for one in (*found.faults, *found.warnings))
+
+
+def test_aliases_and_folders(file: Path) -> None:
+    text = 'models_extra = ["/a", "~/b"]\ngguf_folders = "/c"\ndiscover = false\n[aliases]\ngpt-4 = "smollm2"\n'
+    found = settings(file, text)
+    assert found.faults == ()
+    assert (found.models_extra, found.aliases) == ((Path("/a"), HOME / "b"), {"gpt-4": "smollm2"})
+    assert [one.path for one in found.gguf_folders] == [Path("/c")]
+    assert settings(file, text, CORRAL_ALIASES="a=b").aliases == {"a": "b"}
+    assert settings(file, "[aliases]\n\n'a b' = 'c'").faults[0].startswith(f"{file}:1: invalid ALIASES")
+    assert settings(file, "[aliases]\nx = 1").faults == (f"{file}:1: aliases must be a table of texts",)

@@ -24,6 +24,7 @@ from corral.runtime.verbs import FOREVER, GenerateRequest
 from corral.runtime.workbench import Workbench
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog
+from corral.store.collection import Collection
 from corral.store.paths import StorePaths
 from tests.conftest import STARTER_MODEL
 from tests.waiting import until
@@ -68,9 +69,15 @@ async def test_a_model_with_a_table(bench: Workbench, file: Path) -> None:
     (model,) = bench.snapshot_now().models
     assert model.expires_in_s == FOREVER  # pinned: for ever, whatever holds for others
 
-    file.write_text(f'keep_alive = "90s"\nmax_queue = 3\n[models."{STARTER_MODEL}"]\nnum_predict = 1\n')
-    assert await bench.reload_settings() == SettingsChange(("keep_alive_s", "model_tables"), ("max_queue",))
+    alias = f'[aliases]\nmine = "{STARTER_MODEL}"\n'
+    table = f'[models."{STARTER_MODEL}"]\nnum_predict = 1\n'
+    file.write_text(f'keep_alive = "90s"\nmax_queue = 3\n{table}{alias}')
+    change = await bench.reload_settings()
+    assert set(change.changed) == {"keep_alive_s", "model_tables", "aliases"}
+    assert change.restart == ("max_queue",)
     chunks = [chunk async for chunk in bench.generate(ask)]
+    assert chunks[-1].stats.output_tokens == 1
+    chunks = [chunk async for chunk in bench.generate(replace(ask, model="mine"))]
     assert chunks[-1].stats.output_tokens == 1
     (model,) = bench.snapshot_now().models
     assert model.expires_in_s == pytest.approx(90, abs=5)
@@ -98,7 +105,7 @@ def dispatch_of(store: Path, gpus: Sequence[GpuSample] = (), **settings: object)
     events = Events(lambda: 0.0)
     return Dispatch(
         Settings(models=store, **settings),  # type: ignore[arg-type]
-        Library(Catalog(paths, blobs), blobs),
+        Library(Collection(Catalog(paths, blobs))),
         Scheduler(no_runner, events, lambda: 0.0, max_loaded=3, max_queue=1, load_timeout_s=1.0),
         RequestLog(lambda: 0.0, lambda: 0.0),
         clock=lambda: 0.0,
@@ -119,6 +126,7 @@ async def test_what_is_left_of_a_gpu_to_others_is_not_planned_with(own_store: Pa
     assert await layers(1, 0) == -1  # all, as nothing says otherwise
     some = await layers(1, room - 250_000_000)
     assert 0 < some < 31
+    assert await layers(1, room) == 0
     assert await layers(2, room - 250_000_000) > some or await layers(2, room - 250_000_000) == -1
 
 
