@@ -17,7 +17,7 @@ from corral.store.errors import InvalidName
 from corral.store.names import ModelName
 
 _TABLES = "models"
-_FOLDER = "models_folder"
+FOLDER = "models_folder"
 """What `OLLAMA_MODELS` is called where there are tables of models."""
 _PART = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)"""
 _PATH = rf"{_PART}(?:\s*\.\s*{_PART})*"
@@ -49,7 +49,7 @@ class ConfigFile:
 
 
 def _folder_or(keys: tuple[str, ...], lines: Mapping[tuple[str, ...], int]) -> tuple[str, ...]:
-    return (_FOLDER,) if keys == (_TABLES,) and (_FOLDER,) in lines else keys
+    return (FOLDER,) if keys == (_TABLES,) and (FOLDER,) in lines else keys
 
 
 def config_path(environ: Mapping[str, str], home: Path) -> Path:
@@ -111,7 +111,7 @@ class _Reader:
             if key == _TABLES and isinstance(value, dict):
                 models = self._models(value)
                 continue
-            variable = BY_NAME.get("MODELS" if key == _FOLDER else key.upper())
+            variable = BY_NAME.get("MODELS" if key == FOLDER else key.upper())
             if variable is None or key != key.lower() or not variable.in_file:
                 self._unknown((key,), [name.lower() for name, one in BY_NAME.items() if one.in_file])
                 continue
@@ -131,7 +131,7 @@ class _Reader:
         for name, entries in tables.items():
             at = self._at(_TABLES, name)
             if not isinstance(entries, dict):
-                self._faults.append(f'{at}: a model has a table: [models."{name}"]; the folder is {_FOLDER}')
+                self._faults.append(f'{at}: a model has a table: [models."{name}"]; the folder is {FOLDER}')
                 continue
             try:
                 shown = ModelName.parse(name).short.lower()

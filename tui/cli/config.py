@@ -51,6 +51,11 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
         return _check(Path(arguments[1]) if len(arguments) > 1 else config_path(cli.environ, cli.home))
     if verb == "reload":
         return _reload(cli)
+    if verb == "docs":
+        from corral.tui.cli.config_page import page
+
+        print(page(), end="")
+        return 0
     raise UsageError(f'unknown argument "{verb}": corral config [path | check [FILE] | reload]')
 
 
