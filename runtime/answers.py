@@ -120,7 +120,7 @@ class Answers:
         prompt: protocol.RawPrompt | protocol.ChatPrompt | None,
         verb: str,
     ) -> _Job:
-        # Unloading is asked for in this way of every model (spec a.6).
+        # Unloading is asked for in this way of every model (spec a.7).
         unloads = prompt is None and request.keep_alive_s == 0
         if "completion" not in model.capabilities and not unloads:
             raise NotSupported(f'"{request.model}" does not support {verb}')

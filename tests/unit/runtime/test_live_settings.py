@@ -139,12 +139,10 @@ async def test_without_go_templates_the_models_own_is_used(own_store: Path) -> N
 
 
 async def test_how_many_models_may_be_there_depends_on_the_gpus(own_store: Path) -> None:
-    for settings, gpus, most in (({}, 0, 3), ({}, 1, 3), ({}, 4, 12), ({"max_loaded_models": 2}, 4, 2)):
-        dispatch = dispatch_of(own_store, **settings)
-        if settings:
-            dispatch.scheduler.max_loaded = 2
+    for given, gpus, most in ((0, 0, 3), (0, 1, 3), (0, 4, 12), (2, 4, 3)):
+        dispatch = dispatch_of(own_store, max_loaded_models=given)
         LiveSettings(dispatch, Events(lambda: 0.0)).meet([gpu(1)] * gpus)
-        assert dispatch.scheduler.max_loaded == most
+        assert dispatch.scheduler.max_loaded == most  # 3 is what the scheduler was given
 
 
 async def test_a_model_that_cannot_be_loaded_at_the_start_is_told_of(own_store: Path) -> None:
