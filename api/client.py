@@ -10,12 +10,14 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from corral.api import wire
 from corral.api.transport import Transport
 from corral.runtime.errors import ServerUnreachable
+from corral.runtime.settings_change import SettingsChange
 from corral.runtime.snapshot import EMPTY, Snapshot
 from corral.runtime.verbs import (
     Caller,
@@ -49,8 +51,9 @@ _AnyRequest = ChatRequest | GenerateRequest | EmbedRequest | RerankRequest | Tok
 class HttpClient:
     """Implements `verbs.Client`. `close` ends its connections."""
 
-    def __init__(self, base_url: str, api_key: str = "") -> None:
-        self._server = Transport(base_url, api_key)
+    def __init__(self, base_url: str, api_key: str = "", trusted: Path | None = None) -> None:
+        """`trusted` is a file of certificates by which the server is known."""
+        self._server = Transport(base_url, api_key, trusted)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -256,6 +259,11 @@ class HttpClient:
         """Stop a request of any client; False if there is none of that id, or the server knows no such route."""
         path = f"/api/requests/{quote(request_id, safe='')}"
         return await self._server.send("DELETE", path, expected=(200, 404, 405)) == 200
+
+    async def reload_settings(self) -> SettingsChange:
+        """Have the server read its settings again; see `api.served.ServedClient`."""
+        change = await self._server.call("POST", "/api/config/reload", wire.SettingsChangeWire)
+        return SettingsChange(change.changed, change.restart, change.warnings)
 
 
 def _message(message: Message) -> dict[str, object]:

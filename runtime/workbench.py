@@ -22,6 +22,7 @@ from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges, HostProbe, SystemProbe, available_memory
 from corral.runtime.housekeeping import forget_sequences, tidy
 from corral.runtime.library import Library, details
+from corral.runtime.live_settings import MODELS_A_GPU, LiveSettings
 from corral.runtime.pooling import Pooling
 from corral.runtime.publish import Publisher
 from corral.runtime.requests import RequestLog
@@ -29,6 +30,7 @@ from corral.runtime.residents import Resident
 from corral.runtime.runner import Runner
 from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
+from corral.runtime.settings_change import SettingsChange
 from corral.runtime.snapshot import EMPTY, ModelState, Snapshot
 from corral.runtime.spares import Spares
 from corral.runtime.tokenizing import Tokenizing
@@ -108,7 +110,7 @@ class Workbench:
             self._spares.take,
             self.events,
             clock,
-            max_loaded=settings.max_loaded_models,
+            max_loaded=settings.max_loaded_models or MODELS_A_GPU,
             max_queue=settings.max_queue,
             load_timeout_s=settings.load_timeout_s,
             free_memory=available_memory,
@@ -123,6 +125,7 @@ class Workbench:
             new_id=_new_id,
             gpus=lambda: self._gauges.latest.gpus if self._gauges.latest is not None else (),
         )
+        self._live = LiveSettings(dispatch, self.events)
         self._answers = Answers(dispatch)
         self._pooling = Pooling(dispatch)
         self._tokenizing = Tokenizing(dispatch)
@@ -154,9 +157,16 @@ class Workbench:
         self._sampler = asyncio.create_task(self._sample_for_ever())
         if self._warm:
             self._spares.warm()
+        if serving:
+            self._live.preload()
+
+    async def reload_settings(self) -> SettingsChange:
+        """See `api.served.ServedClient`."""
+        return await self._live.reload()
 
     async def close(self) -> None:
         """Stop every runner and reap it."""
+        await self._live.close()
         if self._sampler is not None:
             self._sampler.cancel()
             await asyncio.gather(self._sampler, return_exceptions=True)
@@ -175,6 +185,7 @@ class Workbench:
                 sampled = now
                 pids = tuple(one.runner.pid for one in self._scheduler.residents if one.runner is not None)
                 self._gauges.add(*await asyncio.to_thread(self._gauges.sample, pids))
+                self._live.meet(self._gauges.latest.gpus if self._gauges.latest is not None else ())
                 self._publisher.tick()
             if watched:
                 self._snapshot = self._publisher.snapshot()
