@@ -35,6 +35,7 @@ from corral.runtime.verbs import (
     Ranking,
     RerankRequest,
     Stats,
+    TensorInfo,
     TokenizeRequest,
     Tokens,
     ToolCall,
@@ -151,6 +152,10 @@ class FakeClient:
             license="Apache License\nVersion 2.0",
             messages=(Message("user", "hi"),) if "history" in found.name else (),
             model_info={"general.architecture": "llama", "llama.context_length": 8192},
+            tensors=(
+                TensorInfo("blk.0.attn_q.weight", "Q4_1", (576, 576)),
+                TensorInfo("token_embd.weight", "Q8_0", (576, 49152)),
+            ),
             capabilities=found.capabilities,
         )
 
