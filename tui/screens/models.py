@@ -223,6 +223,8 @@ class ModelsScreen(ModelVerbs):
     def _foot_text(self) -> str:
         host = self.snapshot.host
         disk = f"disk {size(host.disk_free)} free" if host is not None else ""
+        if going := self.going:
+            return f"✗ {len(going)} will be deleted in {max(going.values()):.0f} s · U keeps them   {disk}"
         if self._marked:
             marked = sum(model.size for model in self._models if model.name in self._marked)
             return f"✓ {len(self._marked)} marked · {size(marked)} · d u l P act on them   {disk}"
