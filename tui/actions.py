@@ -149,7 +149,7 @@ _MODELS = (
     Action("model.unload", "u", "unload", "Take the model out of memory", Where.MODELS, "unload"),
     Action("pull", "p", "pull", "Fetch a model", Where.MODELS, "pull"),
     Action("delete", "d", "delete", "Delete the model, after a look at what it frees", Where.MODELS, "delete"),
-    Action("undo", "U,shift+u", "", "Undo the last delete or unload", Where.MODELS, "undo"),
+    Action("models.undo", "U,shift+u", "", "Undo the last delete or unload", Where.MODELS, "undo"),
     Action("model.pin", "P,shift+p", "", "Keep the model in memory for ever, or no longer", Where.MODELS, "pin"),
     Action("mark", "space", "mark", "Mark the model, to do something with several at once", Where.MODELS, "mark"),
     Action("mark.range", "V,shift+v", "", "Mark all from the last mark to here", Where.MODELS, "mark_range"),

@@ -16,7 +16,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from corral.runtime.errors import BadRequest, InvalidOption, NotSupported, PromptTooLong, RequestCanceled, RunnerDied
+from corral.runtime.errors import (
+    BadRequest,
+    InvalidOption,
+    NotSupported,
+    PromptTooLong,
+    RequestCanceled,
+    RunnerDied,
+    TemplateFailed,
+)
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import ModelState, RequestState
 from corral.runtime.verbs import (
@@ -146,6 +154,38 @@ async def test_a_model_whose_template_knows_of_thoughts_thinks(workbench: Workbe
     for request in (question(), GenerateRequest(STARTER_MODEL, "go")):
         with pytest.raises(NotSupported, match=f'^"{STARTER_MODEL}" does not support thinking$'):
             await answer(workbench, replace(request, think=True))
+
+
+async def test_a_prompt_is_shown_without_being_computed(workbench: Workbench) -> None:
+    chat = ChatRequest(STARTER_MODEL, (Message("user", "hi"),), render_only=True)
+    text, last = await answer(workbench, chat)
+    assert (text, last.stats.output_tokens) == ("", 0)
+    assert last.rendered.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
+    template = "{{ if .Suffix }}{{ .Prompt }}_{{ .Suffix }}{{ end }}"
+    await run(workbench.create(CreateRequest("filler", base=STARTER_MODEL, template=template)))
+    assert (await workbench.show("filler")).capabilities == ("completion", "insert")
+    insert = GenerateRequest("filler", "a", suffix="b", render_only=True)
+    _, last = await answer(workbench, insert)
+    assert last.rendered == "a_b"
+    _, last = await answer(workbench, replace(insert, prompt="a_b", suffix="", raw=True))
+    assert last.rendered == "a_b"
+    full = "registry.ollama.ai/library/smollm2:135m does not support insert"
+    with pytest.raises(NotSupported, match=f"^{full}$"):
+        await answer(workbench, replace(insert, model=STARTER_MODEL))
+
+
+async def test_a_renderer_goes_before_templates(workbench: Workbench) -> None:
+    await run(workbench.create(CreateRequest("mine", base=STARTER_MODEL, template="{{ .Prompt }}", renderer="llama3")))
+    for chat, rendered in (
+        (ChatRequest("mine", (Message("user", "hi"),), render_only=True), "<|start_header_id|>user"),
+        (GenerateRequest("mine", "hi", render_only=True), "<|start_header_id|>user"),
+        (GenerateRequest("mine", "hi", template="{{ .Prompt }}!", render_only=True), "hi!"),
+    ):
+        _, last = await answer(workbench, chat)
+        assert last.rendered.startswith(rendered)
+    await run(workbench.create(CreateRequest("odd", base=STARTER_MODEL, renderer="nonsense")))
+    with pytest.raises(TemplateFailed, match='unknown renderer "nonsense"'):
+        await answer(workbench, GenerateRequest("odd", "hi"))
 
 
 async def test_load_and_unload_without_a_prompt(workbench: Workbench) -> None:
