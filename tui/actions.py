@@ -79,6 +79,8 @@ _DISPLAY = {
     "f9": "F9",
     "ctrl+s": "^S",
     "ctrl+o": "^O",
+    "ctrl+r": "^R",
+    "f7": "F7",
 }
 
 _NAMES = {
@@ -202,6 +204,11 @@ _FILE = (
     Action("file.problem", "f8", "problem", "Go to the next problem", Where.FILE, "next_problem"),
     Action("file.save", "ctrl+s", "save", "Save the draft to a file", Where.FILE, "save"),
     Action("file.open", "ctrl+o", "open", "Open a Modelfile from a file", Where.FILE, "open_file"),
+    Action("file.try", "ctrl+r", "try", "Ask what the model would answer, without making it", Where.FILE, "try"),
+    Action("file.edit", "f7", "$EDITOR", "Write in your own editor", Where.FILE, "edit_external", True),
+    Action("file.pane", "b", "", "Show or hide diff, prompt, try and help", Where.FILE, "pane"),
+    Action("file.part.next", "right_square_bracket", "", "Show the next of them", Where.FILE, "tab(1)"),
+    Action("file.part.previous", "left_square_bracket", "", "Show the one before", Where.FILE, "tab(-1)"),
     Action("file.write", "i,enter", "", "Write in the editor", Where.FILE, "write"),
     Action("file.back", "escape", "leave", "Leave the editor, so that single keys act", Where.FILE, "back"),
 )
