@@ -14,9 +14,9 @@ from corral.runtime.forecast import Forecast
 from corral.runtime.snapshot import GpuSample
 from corral.runtime.upkeep import Cleanup, Fit, UnfinishedPull
 from corral.store import plans
-from corral.store.catalog import Catalog
+from corral.store.catalog import Catalog, Files
 from corral.store.errors import DamagedModel
-from corral.store.names import Digest, ModelName
+from corral.store.names import Digest
 from corral.store.paths import StorePaths
 from corral.store.progress import Progress
 from corral.store.sources.source import Job
@@ -31,7 +31,6 @@ class Caretaker:
     """Owned by the service loop; what reads or writes many bytes happens in threads."""
 
     def __init__(self, paths: StorePaths, catalog: Catalog, dispatch: Dispatch) -> None:
-        self._paths = paths
         self._catalog = catalog
         self._dispatch = dispatch
         self._unfinished = UnfinishedPulls(paths)
@@ -116,12 +115,12 @@ class Caretaker:
         Raises:
             DamagedModel: bytes of it are missing or changed.
         """
-        stored = await asyncio.to_thread(self._catalog.find, ModelName.parse(model))
+        stored, _ = await self._dispatch.library.find(model)
         sizes = blobs_of([stored])
         total, before = sum(sizes.values()), 0
         damages: list[Damage] = []
         for digest, size in sizes.items():
-            job = Job(_check(self._paths, digest, size))
+            job = Job(_check(stored.files, digest, size))
             async with aclosing(job.steps()) as steps:
                 async for done in steps:
                     yield Progress("verifying", f"verify {model}", total, min(before + done, total))
@@ -149,5 +148,5 @@ def _fit(num_ctx: int, expected: Forecast, free: int) -> Fit:
     return Fit(num_ctx, expected.total, expected.layers, expected.on_gpu, expected.ram <= free)
 
 
-def _check(paths: StorePaths, digest: Digest, size: int) -> Callable[[Callable[[int], None]], Damage | None]:
+def _check(paths: Files, digest: Digest, size: int) -> Callable[[Callable[[int], None]], Damage | None]:
     return lambda tell: check_blob(paths, digest, size, tell)

@@ -38,7 +38,7 @@ def trial(text: str, prompt: str, *, models: Collection[str], opened: str, calle
     if not base:
         raise ModelfileError("a Modelfile can be tried once its FROM names a model on this machine")
     try:
-        options = parse_parameters(modelfile.parameters)
+        options = parse_parameters(list(modelfile.parameters))
     except InvalidParameter as error:
         raise ModelfileError(str(error)) from None
     template, system = modelfile.last("template"), modelfile.last("system")
