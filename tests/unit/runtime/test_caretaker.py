@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from corral.runtime.errors import RequestCanceled
 from corral.runtime.settings import Settings
+from corral.runtime.verbs import Caller
 from corral.runtime.workbench import Workbench
 from corral.store.errors import DamagedModel, SourceError
 from corral.store.paths import StorePaths
@@ -81,6 +83,16 @@ async def test_a_pull_that_was_left_is_known_after_a_restart_and_goes_on(
         assert not list((tmp_path / "models" / "blobs").glob("corral-*"))
     finally:
         await restarted.close()
+
+
+async def test_a_pull_that_is_cancelled_can_be_taken_up_again(registry: FakeRegistry, bench: Workbench) -> None:
+    name = name_in(registry)
+    caller = Caller("p1", "tui", "", "pull")
+    with pytest.raises(RequestCanceled):
+        async for step in bench.pull(name, insecure=True, limit_rate=20_000_000, caller=caller):
+            if step.completed > 2_000_000:
+                assert await bench.cancel("p1")
+    assert [one.model for one in await bench.unfinished_pulls()] == [name]
 
 
 async def test_what_came_can_be_dropped(registry: FakeRegistry, bench: Workbench, tmp_path: Path) -> None:
