@@ -24,6 +24,7 @@ from corral.tui.actions import Where
 from corral.tui.chats import new_caller
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.create import CreateDialog, NewModel
+from corral.tui.draft import draft_path, keep_draft, read_draft
 from corral.tui.link import StreamHandle
 from corral.tui.modelfile_check import base_of, check, parameter_line, skeleton
 from corral.tui.modelfile_completion import directive_line
@@ -83,6 +84,7 @@ class ModelfileScreen(FileVerbs):
         self._creating = ""
         self._status = ""
         self._preview_wanted: bool | None = None
+        self._draft: Path | None = None
         self._pending: tuple[str, str, Path | None] | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -111,7 +113,12 @@ class ModelfileScreen(FileVerbs):
         problems = self.query_one("#problems", KeyedTable)
         problems.show_header = False
         problems.set_columns(_COLUMNS)
+        self._draft = draft_path(self.workbench.environ)
+        draft = read_draft(self._draft)
         self.put(*(self._pending or ("", skeleton(_STARTER), None)))
+        if draft and self._pending is None:
+            self.editor.load_text(draft)
+            self.tell("what you typed the last time is back; ^O opens something else")
         self.editor.focus()
         self._learn_models()
 
@@ -181,6 +188,7 @@ class ModelfileScreen(FileVerbs):
         if text == self.editor.text:
             self._show_findings(findings)
             self.draw_diff()
+            await asyncio.to_thread(keep_draft, self._draft, text if self.is_dirty else "")
 
     def _show_findings(self, findings: Sequence[Finding]) -> None:
         self._findings = tuple(findings)
@@ -189,8 +197,9 @@ class ModelfileScreen(FileVerbs):
         self.query_one("#problems", KeyedTable).sync(rows)
         self._draw_frame()
 
-    def redraw(self) -> None:
-        """Draw the frame again."""
+    def settled(self) -> None:
+        """Take note that nothing typed would be lost now."""
+        self._lint()
         self._draw_frame()
 
     def _draw_frame(self) -> None:
@@ -236,7 +245,7 @@ class ModelfileScreen(FileVerbs):
         self.model_name = self._creating
         self.saved = self.editor.text
         self.tell(f"created {self._creating}; 2 shows it, Enter there chats with it")
-        self._draw_frame()
+        self.settled()
         self._learn_models()
 
     @work(exclusive=True, group="ask", exit_on_error=False)

@@ -54,8 +54,8 @@ class FileVerbs(PreviewVerbs):
         """Edit this text."""
         raise NotImplementedError
 
-    def redraw(self) -> None:
-        """Draw the frame again."""
+    def settled(self) -> None:
+        """Take note that nothing typed would be lost now."""
         raise NotImplementedError
 
     @property
@@ -95,7 +95,7 @@ class FileVerbs(PreviewVerbs):
             return
         self.path, self.saved, self._read_as = path, text, _version(path)
         self.tell(f"saved {path}")
-        self.redraw()
+        self.settled()
 
     @work(exclusive=True, group="ask", exit_on_error=False)
     async def action_open_file(self) -> None:

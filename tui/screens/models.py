@@ -54,6 +54,7 @@ class ModelsScreen(ModelVerbs):
     ModelsScreen.-info #info-panel { display: block; }
     ModelsScreen.-table #info-panel { width: 2fr; }
     ModelsScreen.-info.-normal #models-top, ModelsScreen.-info.-narrow #models-top { layout: vertical; }
+    ModelsScreen.-info.-normal #models-panel, ModelsScreen.-info.-narrow #models-panel { width: 1fr; }
     ModelsScreen.-info.-normal #info-panel, ModelsScreen.-info.-narrow #info-panel { width: 1fr; height: 10; }
     """
 

@@ -7,15 +7,16 @@ from textual.widgets import Input
 
 from corral.runtime.snapshot import EMPTY, ModelState
 from corral.runtime.upkeep import Fit, PullPlan
-from corral.runtime.verbs import FOREVER, GenerateRequest
+from corral.runtime.verbs import FOREVER, GenerateRequest, ModelDetails, TensorInfo
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.screens.models import ModelsScreen
+from corral.tui.widgets.model_info import ModelInfo, Tab
 from corral.tui.widgets.model_table import fits_text
 from tests.fakes.client import FakeClient, summary
 from tests.fakes.moment import model, moment
-from tests.fakes.screen import picture, until, workbench
+from tests.fakes.screen import overflows, picture, until, workbench
 
 NAMES = ("a:1", "b:1", "c:1", "d:1")
 
@@ -184,3 +185,37 @@ async def test_nothing_to_undo_and_nothing_chosen_is_no_error() -> None:
         await pilot.press("l", "u", "d", "c", "R", "V", "asterisk", "right_square_bracket", "U")
         await until(pilot, lambda: "nothing to undo" in picture(app))
         assert client.asked == []
+
+
+class HostileClient(FakeClient):
+    """Everything a model says of itself would like to be obeyed."""
+
+    async def show(self, model: str, *, verbose: bool = False) -> ModelDetails:
+        found = await super().show(model, verbose=verbose)
+        bad = "[/x]\x1b]52;c;aGk=\x07漢字"
+        return replace(
+            found,
+            modelfile=bad,
+            template=bad,
+            system=bad,
+            license=bad,
+            parameters=((bad, bad),),
+            model_info={bad: bad},
+            tensors=(TensorInfo(bad, bad, (1,)),),
+        )
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_what_a_model_says_of_itself_is_inert_in_every_part(size: tuple[int, int]) -> None:
+    client = HostileClient()
+    client.models = {"a:1": summary("a:1")}
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=size) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: screen.table.keys_shown == ("a:1",))
+        info = screen.query_one(ModelInfo)
+        for tab in (*list(Tab)[1:], Tab.INFO):
+            await pilot.press("right_square_bracket")
+            await until(pilot, lambda tab=tab: info.tab is tab and "[/x]␛]52" in picture(app))  # type: ignore[misc]
+            assert "\x1b" not in picture(app)
+            assert not overflows(app)

@@ -218,3 +218,28 @@ def test_trial_takes_the_model_whose_file_it_is() -> None:
     assert found.request.model == "qwen3:8b"
     with pytest.raises(ModelfileError, match="invalid int value"):
         trial("FROM qwen3:8b\nPARAMETER top_k x\n", "hi", models=MODELS, opened="", caller=caller)
+
+
+async def test_what_was_typed_outlives_the_app_until_it_is_saved(tmp_path: Path) -> None:
+    draft = tmp_path / "corral" / "Modelfile.draft"
+
+    def started() -> WorkbenchApp:
+        app = workbench(FakeClient.with_models(*MODELS), Where.FILE)
+        app.environ = {**app.environ, "XDG_STATE_HOME": str(tmp_path)}
+        return app
+
+    first = started()
+    async with first.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: screen_of(first).local == MODELS)
+        screen_of(first).editor.text = TEXT
+        await until(pilot, draft.exists)
+    second = started()
+    async with second.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: screen_of(second).local == MODELS)
+        assert screen_of(second).editor.text == TEXT
+        assert screen_of(second).is_dirty
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: bool(second.screen.query(Input)) and second.screen is not screen_of(second))
+        second.screen.query_one(Input).value = str(tmp_path / "Modelfile")
+        await pilot.press("enter")
+        await until(pilot, lambda: not draft.exists())
