@@ -135,8 +135,8 @@ async def test_the_path_of_a_file_is_imported_under_a_name(tmp_path: Path) -> No
         await screen_of(app).run_action("import_file")
         await until(pilot, lambda: isinstance(app.screen, AskDialog))
         line = app.screen.query_one(Input)
-        line.value = f"{tmp_path}/Ti"
-        await pilot.press("end")
+        line.value = f"{tmp_path}/T"
+        await pilot.press("end", "i")
         await until(pilot, lambda: line._suggestion.endswith("Tiny.gguf"))
         await pilot.press("right", "enter")
         await until(pilot, lambda: "What shall it be called?" in picture(app))
