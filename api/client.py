@@ -16,9 +16,10 @@ from urllib.parse import quote
 
 from corral.api import wire
 from corral.api.transport import Transport
-from corral.runtime.errors import ServerUnreachable
+from corral.runtime.errors import NotSupported, ServerUnreachable
 from corral.runtime.settings_change import SettingsChange
 from corral.runtime.snapshot import EMPTY, Snapshot
+from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
@@ -245,6 +246,35 @@ class HttpClient:
     async def delete(self, model: str) -> None:
         """Remove a model and what only it uses."""
         await self._server.send("DELETE", "/api/delete", {"model": model}, model=model)
+
+    async def fits(self, model: str) -> Sequence[Fit]:
+        """Return nothing: a server does not tell what would fit it."""
+        return ()
+
+    async def plan_pull(self, model: str, *, insecure: bool = False) -> PullPlan:
+        """Raise NotSupported: a server tells only while it pulls."""
+        raise NotSupported("the server tells no sizes before it pulls")
+
+    async def unfinished_pulls(self) -> Sequence[UnfinishedPull]:
+        """Return nothing: a server does not tell which pulls were left; pulling again goes on with them."""
+        return ()
+
+    async def drop_unfinished(self, model: str) -> int:
+        """Raise NotSupported."""
+        raise NotSupported("what came of a pull can be dropped on the server's machine only")
+
+    async def verify(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        """Raise NotSupported."""
+        raise NotSupported("models can be verified on the server's machine only")
+        yield  # makes it a stream
+
+    async def plan_cleanup(self) -> Cleanup:
+        """Raise NotSupported."""
+        raise NotSupported("the server's folder can be cleaned up on its machine only")
+
+    async def clean_up(self) -> int:
+        """Raise NotSupported."""
+        raise NotSupported("the server's folder can be cleaned up on its machine only")
 
     async def has_blob(self, digest: str) -> bool:
         """Say whether the server's store holds these bytes."""

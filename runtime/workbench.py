@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from corral.runtime.answers import Answers
+from corral.runtime.caretaker import Caretaker
 from corral.runtime.dispatch import Dispatch
 from corral.runtime.errors import RequestCanceled, RunError
 from corral.runtime.events import Events
@@ -35,6 +36,7 @@ from corral.runtime.snapshot import EMPTY, ModelState, Snapshot
 from corral.runtime.spares import Spares
 from corral.runtime.tokenizing import Tokenizing
 from corral.runtime.transfers import Transfers
+from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
 from corral.runtime.verbs import (
     FOREVER,
     Caller,
@@ -129,6 +131,7 @@ class Workbench:
         self._answers = Answers(dispatch)
         self._pooling = Pooling(dispatch)
         self._tokenizing = Tokenizing(dispatch)
+        self._caretaker = Caretaker(self._paths, self._catalog, dispatch)
         self._publisher = Publisher(
             self._scheduler, self._gauges, self.requests, self._transfers, self.events, clock, wall_clock
         )
@@ -291,9 +294,43 @@ class Workbench:
         """See `verbs.Client`."""
         caller = caller or Caller(_new_id(), "local", "", "pull")
         job = self._puller.pull(model, insecure=insecure, limit_rate=limit_rate)
+        job = self._caretaker.remembered(model, limit_rate, job)
         async with aclosing(self._job(caller, model, job, "pull")) as steps:
             async for step in steps:
                 yield step
+
+    # -- upkeep: see `upkeep.Upkeep` --------------------------------------------------------------------------------
+
+    async def plan_pull(self, model: str, *, insecure: bool = False) -> PullPlan:
+        """See `upkeep.Upkeep`."""
+        return await self._puller.plan(model, insecure=insecure)
+
+    async def fits(self, model: str) -> Sequence[Fit]:
+        """See `upkeep.Upkeep`."""
+        return await self._caretaker.fits(model)
+
+    async def unfinished_pulls(self) -> Sequence[UnfinishedPull]:
+        """See `upkeep.Upkeep`."""
+        return await self._caretaker.unfinished_pulls()
+
+    async def drop_unfinished(self, model: str) -> int:
+        """See `upkeep.Upkeep`."""
+        return await self._caretaker.drop_unfinished(model)
+
+    async def verify(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        """See `upkeep.Upkeep`."""
+        caller = caller or Caller(_new_id(), "local", "", "verify")
+        async with aclosing(self._job(caller, model, self._caretaker.verify(model), "verify")) as steps:
+            async for step in steps:
+                yield step
+
+    async def plan_cleanup(self) -> Cleanup:
+        """See `upkeep.Upkeep`."""
+        return await self._caretaker.plan_cleanup()
+
+    async def clean_up(self) -> int:
+        """See `upkeep.Upkeep`."""
+        return await self._caretaker.clean_up()
 
     # What brings models in and out is read when it is first asked for: a listing and the first frame don't need it.
 
