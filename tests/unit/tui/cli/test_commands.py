@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from corral.runtime.errors import RemoteFailed, RunnerDied
-from corral.runtime.verbs import EmbedRequest, GenerateRequest, ModelSummary
+from corral.runtime.verbs import Details, EmbedRequest, GenerateRequest, ModelDetails, ModelSummary
 from corral.store.errors import NoSpace
 from corral.tui.cli.list_models import describe as list_table
 from corral.tui.cli.ps import describe as ps_table
 from corral.tui.cli.ps import processor
+from corral.tui.cli.show import describe as show_text
 from tests.fakes.client import DETAILS, FakeClient, loaded, summary
 from tests.unit.tui.cli.driving import Driver
 
@@ -174,6 +175,18 @@ def test_show_verbose_has_the_metadata(corral: Driver, capsys: pytest.CaptureFix
 def test_show_one_part(corral: Driver, capsys: pytest.CaptureFixture[str], part: str, text: str) -> None:
     assert corral("show", "smollm2:135m", f"--{part}") == 0
     assert capsys.readouterr().out == text
+
+
+def test_show_tells_of_the_projector() -> None:
+    info = {
+        "general.architecture": "clip",
+        "general.parameter_count": 311_888_896,
+        "clip.vision.embedding_length": 1024,
+        "clip.vision.projection_dim": 768,
+    }
+    details = ModelDetails("x", NOW, Details(), "", projector_info=info)
+    section = "  Projector\n    architecture        clip       \n    parameters          311.89M    \n"
+    assert section + "    embedding length    1024       \n    dimensions          768        \n" in show_text(details)
 
 
 def test_show_takes_one_part_at_a_time(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
