@@ -47,6 +47,6 @@ async def _form(request: web.Request) -> tuple[str, int | None]:
                 size = read
             elif part.name == "model":
                 model = text.decode("utf-8", "replace").strip()
-    except (AssertionError, AttributeError, ValueError, web.RequestPayloadError) as error:
+    except (AssertionError, AttributeError, KeyError, ValueError, web.RequestPayloadError) as error:
         raise RequestRefused("the request is no multipart form") from error
     return model, size

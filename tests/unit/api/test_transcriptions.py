@@ -47,8 +47,8 @@ def test_too_large(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(served, {}, SOUND) == (413, "request body too large")
 
 
-@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data", "multipart/form-data; boundary=x"])
-def test_no_form(served: Served, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data", "multipart/form-data; boundary=x", ""])
+def test_what_is_no_form(served: Served, kind: str) -> None:
     for body in (b"", b"{}", b"--y\r\n"):
         reply = served.post("/v1/audio/transcriptions", body, **{"Content-Type": kind})
         assert reply.status_code == 400, reply.text
