@@ -261,7 +261,8 @@ def test_run_fetches_a_plain_name(corral: Driver, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("flag", "text"),
     [
-        ("--format=json", "--format is not supported"),
+        ("--format=xml", 'invalid format: "xml"; expected "json" or a valid JSON Schema object'),
+        ("--format=[]", 'invalid format: "[]"; expected "json" or a valid JSON Schema object'),
         ("--think=loud", 'invalid value for --think: "loud" (must be true, false, high, medium, low, or max)'),
         ("--dimensions=many", 'invalid value for --dimensions: "many" (must be a number)'),
         ("--truncate=perhaps", 'invalid value for --truncate: "perhaps" (must be true or false)'),
@@ -271,6 +272,14 @@ def test_run_fetches_a_plain_name(corral: Driver, capsys: pytest.CaptureFixture[
 def test_run_refuses(corral: Driver, capsys: pytest.CaptureFixture[str], flag: str, text: str) -> None:
     assert corral("run", flag, "smollm2:135m", "hi") == 1
     assert capsys.readouterr() == ("", f"Error: {text}\n")
+
+
+@pytest.mark.parametrize(("form", "asked"), [("json", "json"), ('{"type": "object"}', {"type": "object"})])
+def test_run_asks_for_a_form(corral: Driver, form: str, asked: object) -> None:
+    assert corral("run", "--format", form, "smollm2:135m", "hi") == 0
+    request = corral.fake.asked[-1]
+    assert isinstance(request, GenerateRequest)
+    assert request.format == asked
 
 
 def test_run_prints_the_vector_of_an_embedding_model(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
