@@ -142,7 +142,8 @@ class HttpClient:
         """Return the tokens of a text or of a conversation."""
         body: dict[str, object] = {"model": request.model}
         if isinstance(request, ChatRequest):
-            body |= {"messages": [_message(one) for one in request.messages], **_sampling(request)}
+            messages = [_message(one) for one in request.messages]
+            body |= {"messages": messages, **_tools(request.tools), **_sampling(request)}
         else:
             body |= {"content": request.text, "add_special": request.begin, **_load(request)}
         reply = await self._server.call("POST", "/api/tokenize", wire.TokenizeWire, body, model=request.model)

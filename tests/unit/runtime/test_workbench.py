@@ -42,7 +42,8 @@ from corral.runtime.verbs import (
     TokenizeRequest,
 )
 from corral.runtime.workbench import Workbench
-from corral.store.errors import BlobNotFound, InvalidName, ModelNotFound
+from corral.store.errors import BlobNotFound, InvalidName, ModelNotFound, SourceError
+from corral.store.registries import Registries
 from tests.conftest import STARTER_MODEL
 from tests.waiting import until, until_true
 
@@ -51,7 +52,8 @@ GREEDY = {"temperature": 0, "num_predict": 12}
 
 @pytest.fixture
 async def workbench(own_store: Path) -> AsyncIterator[Workbench]:
-    bench = Workbench(Settings(models=own_store), warm=False)
+    nobody = Registries("http://127.0.0.1:9")
+    bench = Workbench(Settings(models=own_store, registries=nobody), warm=False)
     await bench.start()
     yield bench
     await bench.close()
@@ -302,7 +304,7 @@ async def test_a_model_made_from_another_shares_its_weights(workbench: Workbench
         "{{ .System }}|{{ .Prompt }}|",
         "free",
     )
-    assert shown.parameters == (("temperature", "0.5"), ("stop", "x"), ("stop", "y"))
+    assert shown.parameters == (("stop", "x"), ("stop", "y"), ("temperature", "0.5"))
     assert [turn.content for turn in shown.messages] == ["ahoy", "arr"]
     plan = await workbench.plan_delete(["pirate"])
     assert plan.frees < 10_000
@@ -372,7 +374,7 @@ async def test_creating_refuses_what_cannot_be_made_and_leaves_nothing(workbench
     before = sorted(path.name for path in (own_store / "blobs").iterdir())
     with pytest.raises(BadRequest, match="neither 'from' or 'files'"):
         await run(workbench.create(CreateRequest("x")))
-    with pytest.raises(ModelNotFound):
+    with pytest.raises(SourceError, match="pull model manifest"):
         await run(workbench.create(CreateRequest("x", base="nope")))
     with pytest.raises(BadRequest, match="relative"):
         await run(workbench.create(CreateRequest("x", files={"/etc/passwd": "sha256:" + "0" * 64})))
