@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from corral.api.errors import RequestRefused
 from corral.api.keys import caller, workbench
@@ -11,6 +11,7 @@ from corral.store.names import ModelName, without_local
 
 MAX_BYTES = 25 * 2**20
 _LONGEST_FIELD = 4096
+_NO_FORM = "the request is no multipart form"
 
 
 async def transcriptions(request: web.Request) -> web.Response:
@@ -35,9 +36,11 @@ async def _form(request: web.Request) -> tuple[str, int | None]:
     try:
         form = await request.multipart()
         async for part in form:
+            if not isinstance(part, BodyPartReader):
+                raise RequestRefused(_NO_FORM)
             read = 0
             text = b""
-            while chunk := await part.read_chunk():  # type: ignore[union-attr]  # a form in a form has none
+            while chunk := await part.read_chunk():
                 read += len(chunk)
                 if read > MAX_BYTES:
                     raise RequestRefused("request body too large", 413)
@@ -47,6 +50,6 @@ async def _form(request: web.Request) -> tuple[str, int | None]:
                 size = read
             elif part.name == "model":
                 model = text.decode("utf-8", "replace").strip()
-    except (AssertionError, AttributeError, KeyError, ValueError, web.RequestPayloadError) as error:
-        raise RequestRefused("the request is no multipart form") from error
+    except (AssertionError, KeyError, ValueError, web.RequestPayloadError) as error:
+        raise RequestRefused(_NO_FORM) from error
     return model, size

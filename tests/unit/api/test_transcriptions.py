@@ -53,3 +53,9 @@ def test_what_is_no_form(served: Served, kind: str) -> None:
         reply = served.post("/v1/audio/transcriptions", body, **{"Content-Type": kind})
         assert reply.status_code == 400, reply.text
         assert reply.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_form_in_a_form_is_none(served: Served) -> None:
+    body = b"--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y--\r\n--x--\r\n"
+    reply = served.post("/v1/audio/transcriptions", body, **{"Content-Type": "multipart/form-data; boundary=x"})
+    assert (reply.status_code, reply.json()["error"]["message"]) == (400, "the request is no multipart form")

@@ -17,7 +17,7 @@ from tests.conftest import LiveServer
 from tests.fakes.client import loaded
 from tests.fakes.served import MODEL, Serve, ServedFake
 from tests.unit.api.transcripts import compatible, native
-from tests.unit.api.transcripts.shapes import EVENTS, NDJSON, Many, Transcript, differences, loosened
+from tests.unit.api.transcripts.shapes import EVENTS, NDJSON, UTC_TIME, Many, Transcript, differences, loosened
 
 ALL = [*native.NATIVE, *compatible.COMPATIBLE]
 
@@ -35,8 +35,9 @@ def answer_of(response: httpx.Response) -> Any:
     for event in response.text.removesuffix("\n\n").split("\n\n"):
         *name, data = event.split("\n")
         text = data.removeprefix("data: ")
-        told.append(text if text == "[DONE]" else json.loads(text))
-        assert name == ([f"event: {told[-1]['type']}"] if name else [])
+        one: Any = text if text == "[DONE]" else json.loads(text)
+        told.append(one)
+        assert name == ([f"event: {one['type']}"] if name else [])
     return told
 
 
@@ -108,7 +109,7 @@ def test_a_real_model_answers_with_the_same_fields(live_server: LiveServer, tran
         ("x", int),
         (None, dict),
         ([], {}),
-        ("12:30", native.UTC_TIME),
+        ("12:30", UTC_TIME),
     ],
 )
 def test_what_is_of_another_shape_is_told(value: object, shape: object) -> None:
