@@ -139,7 +139,8 @@ async def _read(request: web.Request) -> bytes:
     except TimeoutError:
         raise RequestRefused("request body did not arrive in time", 408) from None
     except web.RequestPayloadError:
-        raise RequestRefused("unexpected EOF") from None
+        encoded = "Content-Encoding" in request.headers
+        raise RequestRefused("failed to decompress request body" if encoded else "unexpected EOF") from None
     return bytes(received)
 
 

@@ -44,7 +44,7 @@ from corral.runtime.verbs import (
     Tools,
 )
 from corral.store.errors import ModelNotFound
-from corral.store.names import Digest, ModelName
+from corral.store.names import Digest, ModelName, without_local
 
 _AnyRequest = ChatRequest | GenerateRequest | EmbedRequest | RerankRequest | TokenizeRequest | DetokenizeRequest
 
@@ -77,7 +77,7 @@ class HttpClient:
         """Return all there is to know about a model."""
         body: dict[str, object] = {"model": model, "verbose": verbose}
         reply = await self._server.call("POST", "/api/show", wire.ShowWire, body, model=model)
-        return reply.to_details(ModelName.parse(model).short)
+        return reply.to_details(ModelName.parse(without_local(model)).short)
 
     async def loaded(self) -> Sequence[LoadedModel]:
         """Return the models in the server's memory."""

@@ -53,7 +53,9 @@ def caller(request: web.Request, model: str = "") -> Caller:
 
 
 def is_anthropic(request: web.Request) -> bool:
-    """Say whether a request is one of Anthropic's API."""
+    """Say whether a request is one of Anthropic's API; OpenAI's has a list of models at the same place."""
+    if request.path.startswith("/v1/models"):
+        return "anthropic-version" in request.headers
     return request.path.startswith("/v1/messages")
 
 

@@ -207,7 +207,8 @@ class Answers:
                 if output.calls:
                     yield Chunk(tool_calls=tuple(call_from(call, self._new_call_id()) for call in output.calls))
                 if output.rendered is not None:
-                    yield Chunk(done_reason=DoneReason.STOP, rendered=output.rendered.text)
+                    images = len(_images(job.prompt))
+                    yield Chunk(done_reason=DoneReason.STOP, rendered=output.rendered.text, images=images)
                     return
                 if output.finished is not None:
                     total_ns = int((self._clock() - began) * 1e9)
@@ -273,14 +274,17 @@ def _tools(request: ChatRequest, model: ModelOnDisk) -> protocol.ToolUse | None:
 
 def _check_images(prompt: protocol.RawPrompt | protocol.ChatPrompt | None, model: ModelOnDisk) -> None:
     """Refuse images that the model cannot read or that are too much for one message. Raises RunError."""
-    if isinstance(prompt, protocol.ChatPrompt):
-        images = [image for turn in prompt.turns for image in turn.images]
-    else:
-        images = prompt.images if prompt is not None else []
+    images = _images(prompt)
     if images and "vision" not in model.capabilities:
         raise NotSupported(f"{model.name.full} does not support vision")
     if sum(map(len, images)) > _MOST_IMAGE_BYTES:
         raise BadRequest(f"the images of a request may have {_MOST_IMAGE_BYTES // 2**20} MiB together")
+
+
+def _images(prompt: protocol.RawPrompt | protocol.ChatPrompt | None) -> list[bytes]:
+    if isinstance(prompt, protocol.ChatPrompt):
+        return [image for turn in prompt.turns for image in turn.images]
+    return prompt.images if prompt is not None else []
 
 
 def _turn(message: Message) -> protocol.Turn:

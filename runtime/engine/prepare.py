@@ -79,7 +79,8 @@ class Preparer:
         except ValueError as error:
             return Refused(submit.id, "bad_request", str(error))
         if submit.render_only:
-            return Rendered(submit.id, sight.shown(fitted.text))
+            before = b"".join(map(self._model.piece, submit.prefix)).decode(errors="replace")
+            return Rendered(submit.id, before + sight.shown(fitted.text))
         tokens = submit.prefix + fitted.tokens
         if not tokens:
             return Refused(submit.id, "bad_request", "the prompt is empty")

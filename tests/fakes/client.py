@@ -43,7 +43,7 @@ from corral.runtime.verbs import (
     Tools,
 )
 from corral.store.errors import DamagedModel, DigestMismatch, ModelNotFound, SourceError
-from corral.store.names import Digest, ModelName
+from corral.store.names import Digest, ModelName, without_local
 
 WHEN = datetime(2026, 6, 2, 12, 30, tzinfo=UTC)
 DETAILS = Details(
@@ -119,7 +119,7 @@ class FakeClient:
         return client
 
     def _find(self, model: str) -> ModelSummary:
-        short = ModelName.parse(model).short
+        short = ModelName.parse(without_local(model)).short
         if short not in self.models:
             raise ModelNotFound(model)
         return self.models[short]
