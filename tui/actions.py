@@ -105,6 +105,7 @@ _APP = (
     Action("command.always", "ctrl+p", "", "Find a command, while typing too", Where.APP, "command_palette", True),
     Action("help", "question_mark", "help", "Show the keys that work here", Where.APP, "help"),
     Action("help.always", "f1", "", "Show the keys, while typing too", Where.APP, "help", True),
+    Action("detach", "D,shift+d", "", "Give the terminal back and go on serving", Where.APP, "detach"),
     Action("quit", "q", "quit", "Leave the workbench", Where.APP, "quit"),
     Action("quit.always", "ctrl+q", "", "Leave the workbench, while typing too", Where.APP, "quit", True),
     Action("interrupt", "ctrl+c", "", "Copy what is selected, else stop the answer", Where.APP, "interrupt", True),

@@ -119,6 +119,7 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         starter: str = STARTER,
         start_model: str | None = None,
         environ: Mapping[str, str] | None = None,
+        can_detach: bool = False,
     ) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         install_net()
@@ -126,6 +127,8 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         self.link = link
         self.starter = starter
         self.start_model = start_model
+        self.can_detach = can_detach
+        self.is_read_only = False
         self.register_theme(CORRAL)
         self.theme = initial_theme(self.environ)
         self.is_remote = is_remote(self.environ)
@@ -178,11 +181,22 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
 
     async def action_quit(self) -> None:
         """Leave, after a question where something still runs."""
-        running = what_runs(self.link.latest())
+        running = [] if self.link.place else what_runs(self.link.latest())
         if not running:
             self.exit(ExitReason.QUIT)
         elif not isinstance(self.screen, QuitDialog):
             self.push_screen(QuitDialog(running, self.link.latest().serving), self._quit_if)
+
+    def action_detach(self) -> None:
+        """Give the terminal back and let the service go on; from a server elsewhere this is leaving."""
+        if self.link.place:
+            self.exit(ExitReason.QUIT)
+        elif self.can_detach and self.link.latest().serving:
+            self.exit(ExitReason.DETACH)
+        elif self.can_detach:
+            self.notify("Nothing is served here that could go on without this screen", markup=False, timeout=4)
+        else:
+            self.notify("This system has no way to go on without the terminal", markup=False, timeout=4)
 
     def _quit_if(self, is_sure: bool | None) -> None:
         if is_sure:

@@ -128,9 +128,11 @@ class StreamHandle(Generic[T]):
 class ServiceLink:
     """What a screen sees of the service. Called from Textual's thread only."""
 
-    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop, *, place: str = "") -> None:
         self._client = client
         self._loop = loop
+        self.place = place
+        """The address of the server this screen is not part of; "" for the service of this process."""
 
     def latest(self) -> Snapshot:
         """Return the newest snapshot without waiting."""

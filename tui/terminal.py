@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from corral.tui.app import WorkbenchApp
 
-__all__ = ["ExitReason", "is_remote", "run_on_terminal", "run_workbench"]
+__all__ = ["ExitReason", "forget_terminal", "is_remote", "run_on_terminal", "run_workbench"]
 
 R = TypeVar("R")
 
@@ -35,6 +35,8 @@ class ExitReason(StrEnum):
 
     QUIT = "quit"
     """The user left, or SIGTERM came; the caller stops serving."""
+    DETACH = "detach"
+    """The user gave the terminal back; the caller goes on serving without it."""
     HANGUP = "hangup"
     """The terminal went away; the caller goes on serving. Standard streams lead nowhere then."""
 
@@ -82,7 +84,7 @@ def run_on_terminal(app: App[R], *, mouse: bool = True) -> R | ExitReason | None
 
     result = asyncio.run(main())
     if result is ExitReason.HANGUP:
-        _forget_terminal()
+        forget_terminal()
     return result
 
 
@@ -163,7 +165,7 @@ class _LossyFile:
         return getattr(self._file, name)
 
 
-def _forget_terminal() -> None:
+def forget_terminal() -> None:
     """Let the standard streams lead nowhere: a print of the service must not fail on a terminal that is gone."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):

@@ -72,6 +72,7 @@ COMMANDS = (
         (*_SERVER, *_SERVER_TOO, "ALLOW_ANONYMOUS", *_LOADING),
         ("start",),
     ),
+    Command("attach", "attach", "attach [URL]", "Show the workbench of a server that runs", 0, 1, ("HOST", "API_KEY")),
     Command("create", "create", "create MODEL", "Create a model from a Modelfile", 1, 1),
     Command("show", "show", "show MODEL", "Show information for a model", 1, 1),
     Command("run", "run", "run MODEL [PROMPT...]", "Run a model", 1, -1, ("HOST", "MODELS", "KEEP_ALIVE", "NOHISTORY")),

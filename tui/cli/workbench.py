@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
-import sys
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from corral.runtime.settings import Settings, parse_host
-from corral.tui.cli.errors import CommandError
+from corral.tui.cli.foreground import enter
 from corral.tui.cli.interrupts import held_back
+from corral.tui.cli.screen_flags import add_screen_flags, demand_terminal
 from corral.tui.cli.session import Cli, keep_log_quiet
 
 if TYPE_CHECKING:
@@ -21,14 +22,26 @@ if TYPE_CHECKING:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """How the terminal is used."""
-    parser.add_argument("--no-mouse", action="store_true", help="Leave the mouse to the terminal")
+    """How the terminal is used, and whose models are shown."""
+    add_screen_flags(parser)
+    parser.add_argument("--host", metavar="URL", help="Show the server at this address instead of serving here")
+    parser.add_argument("--plain", action="store_true", help="A dialogue line by line, for screen readers")
 
 
 def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
-    """Open the workbench; after a hang-up go on serving until told to stop."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise CommandError("the workbench needs a terminal", hint="Without one: corral serve, or corral --help")
+    """Open the workbench; after a hang-up or when detached go on serving until told to stop."""
+    if flags.plain:
+        from corral.tui.cli import plain
+
+        return plain.run(cli, ["--host", flags.host] if flags.host else [], flags)
+    if flags.host:
+        from corral.tui.cli import attach
+
+        return attach.run(cli, [flags.host], flags)
+    demand_terminal()
+    foreground = enter()
+    if isinstance(foreground, int):
+        return foreground
     keep_log_quiet()
     launch = Launch(cli.settings)
     launch.begin()
@@ -37,17 +50,33 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
         with held_back():
             from corral.tui.app import WorkbenchApp
             from corral.tui.link import ServiceLink
-            from corral.tui.terminal import ExitReason, run_workbench
+            from corral.tui.read_only import guarded
+            from corral.tui.terminal import ExitReason, forget_terminal, run_workbench
 
         service = launch.settle()
         if service is None:
             return 0
-        app = WorkbenchApp(ServiceLink(service.client, service.loop), environ=cli.environ)
-        if run_workbench(app, mouse=not flags.no_mouse) is ExitReason.HANGUP:
+        client = guarded(service.client, read_only=flags.read_only)
+        app = WorkbenchApp(ServiceLink(client, service.loop), environ=cli.environ, can_detach=foreground.can_detach)
+        app.is_read_only = flags.read_only
+        reason = run_workbench(app, mouse=not flags.no_mouse)
+        if reason is ExitReason.DETACH:
+            print(_farewell(service), flush=True)
+            foreground.detach()
+            forget_terminal()
+        if reason is not ExitReason.QUIT:
             _wait_for_the_end()
     finally:
         launch.stop()
     return 0
+
+
+def _farewell(service: Service) -> str:
+    return (
+        f"Corral goes on at {service.base_url} (process {os.getpid()}).\n"
+        f"The screen comes back with: corral attach {service.base_url}\n"
+        f"It ends with: kill {os.getpid()}"
+    )
 
 
 class Launch:

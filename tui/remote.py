@@ -1,0 +1,95 @@
+"""The service of another process as a screen sees it: verbs and snapshots over HTTP, on a loop of their own.
+
+Nothing is asked unless a screen looks: each look returns what is there and asks for newer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import replace
+
+from corral.api.client import HttpClient
+from corral.runtime.errors import RunError
+from corral.runtime.snapshot import EventView, Snapshot
+from corral.runtime.verbs import Client
+from corral.store.errors import StoreError
+from corral.tui.link import ServiceLink
+
+__all__ = ["RemoteLink", "RemoteService"]
+
+_JOIN_S = 5.0
+
+
+class RemoteService:
+    """A thread with the loop on which a server is asked. Owned by the thread that starts it."""
+
+    def __init__(self, base_url: str, api_key: str = "") -> None:
+        self.client = HttpClient(base_url, api_key)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="corral-remote", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; nothing is asked yet."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the connections and end the thread."""
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(_JOIN_S)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_JOIN_S)
+        if not self._thread.is_alive():
+            self.loop.close()
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self.client.close()
+
+
+class RemoteLink(ServiceLink):
+    """The link to a server. `client` is what verbs are called on where that is more than the server's own client."""
+
+    def __init__(self, service: RemoteService, client: Client | None = None) -> None:
+        super().__init__(client or service.client, service.loop, place=service.client.base_url)
+        self._server = service.client
+        self._shown: Snapshot = service.client.latest()
+        self._is_asking = False
+
+    def meet(self) -> None:
+        """Wait for the first snapshot, so that a server that is not there is told before a screen opens.
+
+        Raises:
+            RunError: nobody answers, or without a key that is missing.
+        """
+        first = asyncio.run_coroutine_threadsafe(self._server.refresh(), self._loop).result()
+        self._shown = replace(first, serving=self.place)
+
+    def latest(self) -> Snapshot:
+        """Return what is known, and ask for newer."""
+        if not self._is_asking:
+            self._is_asking = True
+            try:
+                asyncio.run_coroutine_threadsafe(self._ask(), self._loop)
+            except RuntimeError:
+                self._is_asking = False
+        return self._shown
+
+    async def _ask(self) -> None:
+        try:
+            self._shown = replace(await self._server.refresh(), serving=self.place)
+        except (RunError, StoreError) as error:
+            self._shown = self._in_trouble(str(error))
+        finally:
+            self._is_asking = False
+
+    def _in_trouble(self, why: str) -> Snapshot:
+        """The last snapshot, with what went wrong as its newest event."""
+        shown = self._shown
+        if shown.trouble == why:
+            return shown
+        event = EventView(time.time(), "error", "server", why)
+        return replace(shown, trouble=why, events=(event, *shown.events))
