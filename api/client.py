@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from corral.api import wire
-from corral.api.snapshot_wire import SnapshotReader, SnapshotWire, from_loaded
+from corral.api.snapshot_wire import PACKED, SnapshotReader, SnapshotWire, from_loaded
 from corral.api.transport import Transport
 from corral.runtime.errors import RemoteFailed, ServerUnreachable
 from corral.runtime.snapshot import Snapshot
@@ -77,7 +77,7 @@ class HttpClient:
         if self._tells_snapshots:
             try:
                 path = f"/api/snapshot{self._reader.query()}"
-                return self._reader.take(await self._server.call("GET", path, SnapshotWire))
+                return self._reader.take(await self._server.packed(path, SnapshotWire, PACKED))
             except RemoteFailed as error:
                 if error.status not in (404, 405):
                     raise

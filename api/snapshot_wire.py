@@ -1,7 +1,8 @@
-"""The screen's snapshot as JSON, for a screen in another process: written by the service, read by the client.
+"""The snapshot of the screens, for one in another process: written by the service, read by the client.
 
-A whole snapshot is a few hundred kilobytes, most of which was there a second ago. So a reader that says which snapshot
-it has gets the rest: rows that ended since, events since, the samples of those seconds.
+JSON for people, where null may stand for infinity; MessagePack for screens, which knows infinity. A whole snapshot is
+a few hundred kilobytes, most of which was there a second ago. So a reader that says which one it has gets the rest:
+rows that ended since, events since, the samples of those seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ T = TypeVar("T")
 HISTORY_S = 600
 """Samples kept, one a second."""
 _SLACK_S = 2.0
-_FOREVER = -1.0  # as in keep_alive: JSON knows no infinity
+PACKED = "application/msgpack"
+"""The media type that screens ask for."""
 
 _SERVICE = uuid.uuid4().hex
 """Names this process, so that a reader notices another one at the same address."""
@@ -37,20 +39,10 @@ class SnapshotWire(msgspec.Struct, frozen=True, omit_defaults=True):
     partial: bool = False
 
 
-def write(now: Snapshot, *, service: str = "", since_s: float | None = None, without: str = "") -> bytes:
-    """Return the reply for a reader that has the snapshot of `since_s` from the process `service`.
-
-    `without` is the id of the request that asks.
-    """
+def reply_of(now: Snapshot, *, service: str = "", since_s: float | None = None) -> SnapshotWire:
+    """Return the reply for a reader that has the snapshot of `since_s` from the process `service`."""
     is_partial = since_s is not None and service == _SERVICE and since_s <= now.at_s
-    shown = replace(
-        now,
-        models=tuple(_finite(one) for one in now.models),
-        requests=tuple(row for row in now.requests if row.id != without),
-    )
-    if is_partial and since_s is not None:
-        shown = _since(shown, since_s)
-    return msgspec.json.encode(SnapshotWire(shown, _SERVICE, is_partial))
+    return SnapshotWire(_since(now, since_s) if is_partial and since_s is not None else now, _SERVICE, is_partial)
 
 
 def _since(now: Snapshot, since_s: float) -> Snapshot:
@@ -66,10 +58,6 @@ def _since(now: Snapshot, since_s: float) -> Snapshot:
     )
 
 
-def _finite(model: ModelView) -> ModelView:
-    return replace(model, expires_in_s=_FOREVER) if model.expires_in_s == math.inf else model
-
-
 @dataclass(slots=True)
 class SnapshotReader:
     """Puts replies together again. Belongs to the loop that reads them."""
@@ -83,15 +71,7 @@ class SnapshotReader:
 
     def take(self, reply: SnapshotWire) -> Snapshot:
         """Return the whole snapshot."""
-        new = replace(
-            reply.snapshot,
-            models=tuple(
-                replace(one, expires_in_s=math.inf) if one.expires_in_s == _FOREVER else one
-                for one in reply.snapshot.models
-            ),
-        )
-        if reply.partial:
-            new = _merged(self.snapshot, new)
+        new = _merged(self.snapshot, reply.snapshot) if reply.partial else reply.snapshot
         self.snapshot, self.service = new, reply.service
         return new
 

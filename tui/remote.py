@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 
 from corral.api.client import HttpClient
 from corral.runtime.errors import RunError
+from corral.runtime.settings import parse_host
 from corral.runtime.snapshot import EventView, Snapshot
 from corral.runtime.verbs import Client
 from corral.store.errors import StoreError
 from corral.tui.link import ServiceLink
+from corral.tui.read_only import guarded
 
-__all__ = ["RemoteLink", "RemoteService"]
+__all__ = ["Places", "RemoteLink", "RemoteService"]
 
 _JOIN_S = 5.0
 
@@ -65,8 +69,15 @@ class RemoteLink(ServiceLink):
         Raises:
             RunError: nobody answers, or without a key that is missing.
         """
-        first = asyncio.run_coroutine_threadsafe(self._server.refresh(), self._loop).result()
-        self._shown = replace(first, serving=self.place)
+        self.first().result()
+
+    def first(self) -> Future[None]:
+        """Ask for the first snapshot; the future fails as `meet` does."""
+
+        async def ask() -> None:
+            self._shown = replace(await self._server.refresh(), serving=self.place)
+
+        return asyncio.run_coroutine_threadsafe(ask(), self._loop)
 
     def latest(self) -> Snapshot:
         """Return what is known, and ask for newer."""
@@ -93,3 +104,42 @@ class RemoteLink(ServiceLink):
             return shown
         event = EventView(time.time(), "error", "server", why)
         return replace(shown, trouble=why, events=(event, *shown.events))
+
+
+class Places:
+    """Where a screen can look: the service it was opened on, and servers it was sent to. Owned by Textual's thread."""
+
+    def __init__(self, home: ServiceLink, environ: Mapping[str, str]) -> None:
+        self._home = home
+        self._api_key = environ.get("CORRAL_API_KEY", "").split(",")[0].strip()
+        self._away: RemoteService | None = None
+        self.seen: list[str] = [home.place] if home.place else []
+
+    async def link_to(self, place: str, *, read_only: bool) -> ServiceLink:
+        """Return the link to a server, once it has answered; "" is the service the screen was opened on.
+
+        Raises:
+            ServerUnreachable, RemoteFailed: it does not answer, or wants a key.
+        """
+        if not place or place == self._home.place:
+            self.close()
+            return self._home
+        service = RemoteService(parse_host(place, lambda warning: None).url, self._api_key)
+        service.start()
+        link = RemoteLink(service, guarded(service.client, read_only=read_only))
+        try:
+            await asyncio.wrap_future(link.first())
+        except BaseException:
+            service.stop()
+            raise
+        self.close()
+        self._away = service
+        if link.place not in self.seen:
+            self.seen.append(link.place)
+        return link
+
+    def close(self) -> None:
+        """Let go of the server elsewhere."""
+        if self._away is not None:
+            self._away.stop()
+            self._away = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 from aiohttp import web
 
 from corral.api import snapshot_wire
@@ -47,13 +48,12 @@ async def snapshot(request: web.Request) -> web.Response:
     if since_s is not None and not math.isfinite(since_s):
         raise RequestRefused("since must be the at_s of an earlier snapshot", 400)
     workbench(request).latest()  # that somebody looks is what makes the samples come
-    body = snapshot_wire.write(
-        workbench(request).snapshot_now(),
-        service=request.query.get("service", ""),
-        since_s=since_s,
-        without=request[CALLER].request_id,
+    reply = snapshot_wire.reply_of(
+        workbench(request).snapshot_now(), service=request.query.get("service", ""), since_s=since_s
     )
-    return web.Response(body=body, headers={"Content-Type": "application/json; charset=utf-8"})
+    if request.headers.get("Accept") == snapshot_wire.PACKED:
+        return web.Response(body=msgspec.msgpack.encode(reply), headers={"Content-Type": snapshot_wire.PACKED})
+    return json_reply(reply)
 
 
 async def cancel(request: web.Request) -> web.Response:

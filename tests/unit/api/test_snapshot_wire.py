@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from corral.api.client import HttpClient
-from corral.api.snapshot_wire import SnapshotReader, SnapshotWire, write
+from corral.api.snapshot_wire import SnapshotReader, SnapshotWire, reply_of
 from corral.runtime.errors import RemoteFailed, ServerUnreachable
 from corral.runtime.snapshot import EMPTY, HostSample, RequestState, Snapshot
 from tests.fakes.moment import AT_S, HOST, WALL_S, model, moment, request
@@ -28,7 +28,8 @@ async def client(served: Served) -> AsyncGenerator[HttpClient, None]:
 
 
 def told(reader: SnapshotReader, now: Snapshot, *, since_s: float | None = None, service: str = "") -> SnapshotWire:
-    reply = msgspec.json.decode(write(now, since_s=since_s, service=service), type=SnapshotWire)
+    data = msgspec.msgpack.encode(reply_of(now, since_s=since_s, service=service))
+    reply = msgspec.msgpack.decode(data, type=SnapshotWire)
     reader.take(reply)
     return reply
 
@@ -90,6 +91,13 @@ async def test_a_client_puts_replies_together(client: HttpClient, served: Served
     second = await client.refresh()
     assert second.at_s > first.at_s
     assert client.latest() is second
+
+
+async def test_people_get_json(served: Served) -> None:
+    served.fake.snapshot = moment(models=(model("a", expires_in_s=math.inf),))
+    reply = served.request("GET", "/api/snapshot").json()
+    assert reply["snapshot"]["models"][0] | {"expires_in_s": None} == reply["snapshot"]["models"][0]
+    assert served.fake.requests.rows() == (), "polls would push what people ask out of the table"
 
 
 async def test_keys_are_sent(serve: Serve) -> None:

@@ -80,7 +80,7 @@ async def test_the_palette_finds_actions_models_and_themes() -> None:
         await until(pilot, lambda: "Chat with qwen3:8b" in picture(app) and "Go to Server" not in picture(app))
         await pilot.press("enter")
         await until(pilot, lambda: "Prompt to qwen3:8b" in picture(app))
-        await pilot.press("escape", "colon")
+        await pilot.press("escape", "ctrl+p")
         await until(pilot, lambda: "Go to Server" in picture(app))
         await pilot.press(*"nord")
         await until(pilot, lambda: "Theme nord" in picture(app) and "Go to Server" not in picture(app))
