@@ -75,6 +75,7 @@ _DISPLAY = {
     "f9": "F9",
     "ctrl+s": "^S",
     "ctrl+o": "^O",
+    "ctrl+@": "^Space",
 }
 
 _NAMES = {
@@ -216,6 +217,8 @@ def shown_keys(action: Action, changed: Mapping[str, str] = {}) -> str:
 
 def shown_key(key: str) -> str:
     """Return a key as a person reads it."""
+    if key in _DISPLAY:
+        return _DISPLAY[key]
     *modifiers, last = key.split("+")
     if modifiers == ["ctrl"] and len(last) == 1:
         return f"^{last.upper()}"

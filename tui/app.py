@@ -18,7 +18,7 @@ from corral.runtime.errors import RunError
 from corral.runtime.snapshot import ModelState, Snapshot
 from corral.store.errors import StoreError
 from corral.tui.actions import Where, bindings_for, shown_key
-from corral.tui.clipboard import prepare
+from corral.tui.clipboard import keep, prepare
 from corral.tui.command_history import CommandHistory
 from corral.tui.dialogs.command_line import CommandLine
 from corral.tui.dialogs.help import HelpDialog
@@ -292,8 +292,10 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
             self.notify("q or Ctrl+Q leaves the workbench", markup=False, timeout=3)
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Send `text` to the terminal's clipboard and say what was tried."""
+        """Send `text` to the terminal's clipboard, or to a file where it is too long, and say what was tried."""
         copied = prepare(text, self.environ)
+        self._clipboard = text  # what the fields of this app paste
         if copied.sequence and self._driver is not None:
             self._driver.write(copied.sequence)
-        self.notify(copied.message, markup=False, severity="information" if copied.sequence else "warning", timeout=3)
+        told = keep(text, copied.file) if copied.file is not None else copied.message
+        self.notify(clean(told), markup=False, severity="warning" if copied.file else "information", timeout=4)

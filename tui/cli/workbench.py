@@ -31,13 +31,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     """Open the workbench; after a hang-up or when detached go on serving until told to stop."""
     if flags.plain:
-        from corral.tui.cli import plain
+        from corral.tui.cli.plain import converse
 
-        return plain.run(cli, ["--host", flags.host] if flags.host else [], flags)
+        return converse(cli, flags.host, is_read_only=flags.read_only)
     if flags.host:
-        from corral.tui.cli import attach
+        from corral.tui.cli.attach import run as attach
 
-        return attach.run(cli, [flags.host], flags)
+        return attach(cli, [flags.host], flags)
     demand_terminal()
     foreground = enter()
     if isinstance(foreground, int):

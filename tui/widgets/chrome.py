@@ -121,6 +121,8 @@ class Header(Widget):
         if snapshot is not None and snapshot.trouble:
             sign, address = "✗", "no answer"
         host = fit(self._host, 16)
+        if getattr(self.app, "is_read_only", False):
+            sign = f"[RO] {sign}"
         long, short = self._figures(True), self._figures(False)
         yield f"corral {host} {sign} {address}  ", self._tabs(True), f" {long}"
         yield f"{sign} {address}  ", self._tabs(True), f" {long}"
