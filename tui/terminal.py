@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from corral.tui.app import WorkbenchApp
 
-__all__ = ["ExitReason", "forget_terminal", "is_remote", "run_on_terminal", "run_workbench"]
+__all__ = ["ExitReason", "drawn_elsewhere", "forget_terminal", "is_remote", "run_on_terminal", "run_workbench"]
 
 R = TypeVar("R")
 
@@ -44,6 +44,11 @@ class ExitReason(StrEnum):
 def is_remote(environ: Mapping[str, str]) -> bool:
     """Whether this terminal is at the far end of an SSH connection."""
     return bool(environ.get("SSH_TTY") or environ.get("SSH_CONNECTION"))
+
+
+def drawn_elsewhere(environ: Mapping[str, str]) -> bool:
+    """Whether Textual draws on something else than a terminal: the page of a browser."""
+    return bool(environ.get("TEXTUAL_DRIVER"))
 
 
 def run_workbench(app: WorkbenchApp, *, mouse: bool = True) -> ExitReason:
@@ -77,7 +82,7 @@ def run_on_terminal(app: App[R], *, mouse: bool = True) -> R | ExitReason | None
             else:
                 loop.call_later(_NOT_DRAWN_S, exit_once_drawn, reason)
 
-        if os.name == "posix":
+        if os.name == "posix" and not drawn_elsewhere(os.environ):
             app.driver_class = _driver_class(partial(leave, ExitReason.HANGUP))
         with _signals(leave):
             return await app.run_async(mouse=mouse)

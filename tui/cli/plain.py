@@ -30,7 +30,7 @@ _BYE = frozenset({"quit", "exit", "q", "/bye"})
 
 def converse(cli: Cli, host: str | None, *, is_read_only: bool = False) -> int:
     """Take lines until `quit` or the end of the input; serves meanwhile, unless `host` names another server."""
-    from corral.tui.cli.plain_service import service_for
+    from corral.tui.cli.service_for import service_for
 
     with service_for(cli, host) as (inner, greeting):
         dialogue = Dialogue(inner, is_read_only=is_read_only)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from corral.tui.cli.errors import CommandError
@@ -20,5 +21,7 @@ def demand_terminal() -> None:
     Raises:
         CommandError: input or output is none.
     """
+    if os.environ.get("TEXTUAL_DRIVER"):
+        return  # drawn in a browser, over pipes
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CommandError("the workbench needs a terminal", hint="Without one: corral serve, or corral --help")

@@ -1,4 +1,4 @@
-"""The service a dialogue of lines talks to: one in this process that serves, or one that runs already."""
+"""The service that a dialogue or a page is about: one in this process that serves, or one that runs already."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def service_for(cli: Cli, host: str | None) -> Generator[tuple[Cli, str], None, 
         inner = replace(cli, settings=settings)
         with inner.session():
             pass  # a server that is not there is told before anything is asked
-        yield inner, f"Corral, line by line, at {settings.base_url}."
+        yield inner, f"Corral at {settings.base_url}."
         return
     from corral.api.errors import PortTaken
     from corral.api.server import Service
@@ -35,12 +35,12 @@ def service_for(cli: Cli, host: str | None) -> Generator[tuple[Cli, str], None, 
         service.start()
     except PortTaken as taken:
         by = f" ({taken.by})" if taken.by else ""
-        yield cli, f"Corral, line by line. A server runs already at {cli.settings.base_url}{by}: this is about it."
+        yield cli, f"A server runs already at {cli.settings.base_url}{by}: this is about it."
         return
     try:
         yield (
             replace(cli, settings=replace(cli.settings, base_url=service.base_url)),
-            f"Corral, line by line, serving at {service.base_url}.",
+            f"Corral serves at {service.base_url}.",
         )
     finally:
         service.stop()
