@@ -17,6 +17,8 @@ from corral.api.served import ServedClient
 from corral.runtime.settings import Settings
 
 if TYPE_CHECKING:
+    import socket
+
     from corral.api.http import HttpServer
 
 DRAIN_S = 10.0
@@ -50,6 +52,7 @@ class Service:
         self._hurry: asyncio.Event | None = None
         self._drain_s = DRAIN_S
         self._given_up = False
+        self._listener: socket.socket | None = None
         self.address = ""
 
     @property
@@ -71,21 +74,30 @@ class Service:
         called = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
         return f"http://{called}:{port}" if port else ""
 
-    def start(self) -> None:
-        """Start the thread and wait until it works; where it serves, until the socket listens.
+    def listen(self) -> None:
+        """Take the address, where it serves; who connects from now on waits for `start`. Quick, and imports nothing.
 
         Raises:
             PortTaken, CannotListen: the address cannot be had.
             AnonymousRefused: others could reach the address and no key is set.
-            InvalidOrigin: an entry of the allowed origins is none.
         """
         settings = self._settings
-        listener = None
-        if self._serving:
-            if not (settings.loopback or settings.api_keys or settings.allow_anonymous):
-                raise AnonymousRefused(settings.listen_host)
-            listener = bind(settings.listen_host, settings.listen_port)
-            self.address = join_address(settings.listen_host, listener.getsockname()[1])
+        if not self._serving or self._listener is not None:
+            return
+        if not (settings.loopback or settings.api_keys or settings.allow_anonymous):
+            raise AnonymousRefused(settings.listen_host)
+        self._listener = bind(settings.listen_host, settings.listen_port)
+        self.address = join_address(settings.listen_host, self._listener.getsockname()[1])
+
+    def start(self) -> None:
+        """Start the thread and wait until it works; where it serves, until the socket listens.
+
+        Raises:
+            PortTaken, CannotListen, AnonymousRefused: as `listen` does, where that was not called before.
+            InvalidOrigin: an entry of the allowed origins is none.
+        """
+        self.listen()
+        settings, listener = self._settings, self._listener
         ready: Future[None] = Future()
 
         async def live() -> None:
@@ -146,6 +158,8 @@ class Service:
         self._signal(self._stop)
         if self._thread is not None:
             self._thread.join(drain_s + _JOIN_S)
+        elif self._listener is not None:
+            self._listener.close()
 
     def stop_now(self) -> None:
         """Cut short what a `stop` still waits for; from any thread."""

@@ -20,12 +20,9 @@ from corral.store.errors import StoreError
 from corral.tui.actions import Where, bindings_for, shown_key
 from corral.tui.clipboard import keep, prepare
 from corral.tui.command_history import CommandHistory
-from corral.tui.dialogs.command_line import CommandLine
 from corral.tui.dialogs.help import HelpDialog
-from corral.tui.dialogs.key_report import KeyReport
 from corral.tui.dialogs.quit import QuitDialog, what_runs
 from corral.tui.keymap import read_keymap
-from corral.tui.line_commands import execute
 from corral.tui.link import ServiceLink
 from corral.tui.preferences import load_preferences
 from corral.tui.screens.base import WorkbenchScreen
@@ -130,6 +127,7 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         start_model: str | None = None,
         environ: Mapping[str, str] | None = None,
         can_detach: bool = False,
+        when_drawn: Callable[[], None] = lambda: None,
     ) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         install_net()
@@ -138,6 +136,7 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         self.starter = starter
         self.start_model = start_model
         self.can_detach = can_detach
+        self._when_drawn = when_drawn
         self.is_read_only = False
         self.lines = CommandHistory(self.environ)
         self._places: Places | None = None
@@ -164,6 +163,10 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         problems = (*self.preferences.problems, *unknown, *(f"[keys] {one}" for one in self.keys.problems))
         if problems:
             self.notify(clean("\n".join(problems)), title="config.toml", severity="warning", markup=False, timeout=15)
+
+    def on_ready(self) -> None:
+        """Say that there is something to see."""
+        self.screen.call_after_refresh(self._when_drawn)
 
     def get_key_display(self, binding: Binding) -> str:
         """How footer and tooltips name a key."""
@@ -201,11 +204,13 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While the key report names keys, none of the app's acts."""
-        return not (self.screen_stack and isinstance(self.screen, KeyReport))
+        return not (self.screen_stack and getattr(self.screen, "TAKES_ALL_KEYS", False))
 
     @work(group="line", exclusive=True, exit_on_error=False)
     async def action_command_line(self) -> None:
         """Take a line of command."""
+        from corral.tui.dialogs.command_line import CommandLine
+
         if self.screen.is_modal:
             return
         where = self.screen.WHERE if isinstance(self.screen, WorkbenchScreen) else Where.APP
@@ -215,6 +220,8 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
 
     @work(group="lines", exit_on_error=False)
     async def _run_line(self, line: str, where: Where) -> None:
+        from corral.tui.line_commands import execute
+
         try:
             told = await execute(self, line, where)
         except (StoreError, RunError) as error:

@@ -59,7 +59,7 @@ def run_workbench(app: WorkbenchApp, *, mouse: bool = True) -> ExitReason:
     Raises:
         SystemExit: the app failed; what there is to say has been printed.
     """
-    reason = run_on_terminal(app, mouse=mouse)
+    reason = run_on_terminal(app, mouse=mouse and app.preferences.mouse is not False)
     if app.return_code:
         raise SystemExit(app.return_code)
     return reason if reason is not None else ExitReason.QUIT

@@ -119,6 +119,7 @@ def initial_theme(environ: Mapping[str, str], wanted: str = "") -> str:
         return plain
     if wanted:
         return wanted
-    if environ.get("COLORTERM", "").lower() not in {"truecolor", "24bit"}:
+    colours = environ.get("TEXTUAL_COLOR_SYSTEM") or environ.get("COLORTERM", "")
+    if colours.lower() not in {"truecolor", "24bit"}:
         return plain
     return LIGHT.name if is_light else CORRAL.name

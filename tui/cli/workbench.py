@@ -19,6 +19,8 @@ from corral.tui.cli.session import Cli, keep_log_quiet
 if TYPE_CHECKING:
     from corral.api.errors import PortTaken
     from corral.api.server import Service
+    from corral.tui.app import WorkbenchApp
+    from corral.tui.link import LateLink
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -44,22 +46,25 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
         return foreground
     keep_log_quiet()
     launch = Launch(cli.settings)
-    launch.begin()
     try:
-        # Imported here, while the service starts on its own thread.
-        with held_back():
-            from corral.tui.app import WorkbenchApp
-            from corral.tui.link import ServiceLink
-            from corral.tui.read_only import guarded
-            from corral.tui.terminal import ExitReason, forget_terminal, run_workbench
-
-        service = launch.settle()
+        service = launch.listen()
         if service is None:
             return 0
-        client = guarded(service.client, read_only=flags.read_only)
-        app = WorkbenchApp(ServiceLink(client, service.loop), environ=cli.environ, can_detach=foreground.can_detach)
+        with held_back():
+            from corral.tui.app import WorkbenchApp
+            from corral.tui.link import LateLink
+            from corral.tui.terminal import ExitReason, forget_terminal, run_workbench
+
+        link = LateLink(service.address)
+        app = WorkbenchApp(
+            link,
+            environ=cli.environ,
+            can_detach=foreground.can_detach,
+            when_drawn=lambda: launch.begin(link, app, read_only=flags.read_only),
+        )
         app.is_read_only = flags.read_only
         reason = run_workbench(app, mouse=not flags.no_mouse)
+        launch.settle()
         if reason is ExitReason.DETACH:
             print(_farewell(service), flush=True)
             foreground.detach()
@@ -80,45 +85,64 @@ def _farewell(service: Service) -> str:
 
 
 class Launch:
-    """The start of the service, which takes as long as the imports of the screen. Used by the main thread."""
+    """The start of the service: its address first, the rest when the screen is drawn. Used by the main thread.
+
+    Imports of the server would take the interpreter away from those of the screen, which somebody waits for.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._serving = True
-        self._starting: Future[Service] = Future()
+        self._service: Service | None = None
+        self._started: Future[None] | None = None
 
-    def begin(self) -> None:
-        """Start the service without waiting for it."""
-        future: Future[Service] = Future()
-        self._starting = future
-        threading.Thread(target=self._start, args=(future,), name="service-start").start()
-
-    def _start(self, future: Future[Service]) -> None:
-        try:
-            from corral.api.server import Service
-
-            service = Service(self._settings, serving=self._serving)
-            service.start()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(service)
-
-    def settle(self) -> Service | None:
-        """Wait for the service; where its port is taken, start it as the user wants it instead. None: leave.
+    def listen(self) -> Service | None:
+        """Take the address; where it is taken, do as the user wants instead. None: leave.
 
         Raises:
             RunError: it cannot serve, for a reason that no other port would mend.
         """
-        from corral.api.errors import PortTaken
+        with held_back():
+            from corral.api.errors import PortTaken
+            from corral.api.server import Service
 
         while True:
+            self._service = Service(self._settings, serving=self._serving)
             try:
-                return self._starting.result()
+                self._service.listen()
             except PortTaken as problem:
                 if not self._ask(problem):
                     return None
-                self.begin()
+            else:
+                return self._service
+
+    def begin(self, link: LateLink, app: WorkbenchApp, *, read_only: bool) -> None:
+        """Start the service without waiting for it; `link` gets it, and `app` ends where it fails."""
+        if self._started is None:
+            self._started = Future()
+            thread = threading.Thread(target=self._start, args=(self._started, link, app, read_only))
+            thread.name = "service-start"
+            thread.start()
+
+    def _start(self, started: Future[None], link: LateLink, app: WorkbenchApp, read_only: bool) -> None:
+        from corral.tui.read_only import guarded
+
+        service = self._service
+        assert service is not None, "the address comes first"
+        try:
+            service.start()
+        except BaseException as error:
+            link.fail(error)
+            started.set_exception(error)
+            app.call_later(app.exit)
+        else:
+            link.arrive(guarded(service.client, read_only=read_only), service.loop)
+            started.set_result(None)
+
+    def settle(self) -> None:
+        """Wait until the service has started, where it was begun. Raises what kept it from that."""
+        if self._started is not None:
+            self._started.result()
 
     def _ask(self, problem: PortTaken) -> bool:
         """Ask what to do about a port that is taken; False: leave."""
@@ -135,8 +159,10 @@ class Launch:
 
     def stop(self) -> None:
         """Stop the service, once it has started, and leave no child behind."""
-        if self._starting.exception() is None:
-            self._starting.result().stop()
+        if self._started is not None:
+            self._started.exception()
+        if self._service is not None:
+            self._service.stop()
 
 
 def on_port(settings: Settings, port: int) -> Settings:

@@ -34,6 +34,8 @@ def describe_key(key: str, keymap: Keymap) -> str:
 class KeyReport(ModalScreen[None]):
     """Takes every key but Escape and says what it is: a key that is not seen here never reached this program."""
 
+    TAKES_ALL_KEYS = True
+    """The app looks for this and lets its own keys do nothing meanwhile."""
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", id="keys.close", priority=True)]
     DEFAULT_CSS = """
     KeyReport VerticalScroll { height: 1fr; }
