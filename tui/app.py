@@ -272,7 +272,18 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         if not running:
             self.exit(ExitReason.QUIT)
         elif not isinstance(self.screen, QuitDialog):
-            self.push_screen(QuitDialog(running, self.link.latest().serving), self._quit_if)
+            dialog = QuitDialog(running, self.link.latest().serving, can_detach=self.can_detach)
+            self.push_screen(dialog, self._quit_if)
+
+    @work(group="jump", exclusive=True, exit_on_error=False)
+    async def action_jump(self) -> None:
+        """Put letters on the panes and go to the one whose letter is pressed."""
+        from corral.tui.jump import JumpLabels, targets
+
+        if not self.screen.is_modal:
+            chosen = await self.push_screen_wait(JumpLabels(targets(self.screen.focus_chain)))
+            if chosen is not None:
+                chosen.focus()
 
     def action_detach(self) -> None:
         """Give the terminal back and let the service go on; from a server elsewhere this is leaving."""

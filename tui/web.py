@@ -37,7 +37,7 @@ def page_url(host: str, port: int, token: str) -> str:
     return f"http://{shown}:{port}/?token={token}"
 
 
-class WebServer(Server):  # type: ignore[misc, unused-ignore]
+class WebServer(Server):
     """Serves screens of the service at `base_url`. `tokens` are what a page may bring, any of them."""
 
     def __init__(
@@ -99,14 +99,17 @@ class WebServer(Server):  # type: ignore[misc, unused-ignore]
         page: web.StreamResponse = await super().handle_index(request)
         return page
 
-    async def handle_websocket(self, request: web.Request) -> web.StreamResponse:
-        """Open a screen for a page."""
+    async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
+        """Open a screen for a page.
+
+        Raises:
+            HTTPServiceUnavailable: there are too many.
+        """
         if self._screens >= MOST_SCREENS:
-            return web.Response(status=503, text=f"{MOST_SCREENS} screens are open already\n")
+            raise web.HTTPServiceUnavailable(text=f"{MOST_SCREENS} screens are open already\n")
         self._screens += 1
         try:
-            line: web.StreamResponse = await super().handle_websocket(request)
-            return line
+            return await super().handle_websocket(request)
         finally:
             self._screens -= 1
 

@@ -110,6 +110,32 @@ async def test_quitting_asks_while_requests_run() -> None:
     assert app.return_value is ExitReason.QUIT
 
 
+async def test_detaching_needs_something_that_goes_on() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("D")
+        await until(pilot, lambda: "no way to go on" in picture(app))
+        app.can_detach = True
+        await pilot.press("D")
+        await until(pilot, lambda: "Nothing is served here" in picture(app))
+        client.snapshot = replace(SNAPSHOT, requests=(REQUEST,))
+        await pilot.press("q")
+        await until(pilot, lambda: "D gives the terminal back" in picture(app))
+        await pilot.press("D")
+    assert app.return_value is ExitReason.DETACH
+
+
+async def test_leaving_a_server_elsewhere_asks_nothing() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.snapshot = replace(SNAPSHOT, requests=(REQUEST,))
+    app = workbench(client, Where.MODELS)
+    app.link.place = "http://gpu01:11434"
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("q")
+    assert app.return_value is ExitReason.QUIT
+
+
 async def test_ctrl_c_copies_or_says_how_to_leave() -> None:
     app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:

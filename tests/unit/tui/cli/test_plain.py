@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from corral.runtime.verbs import ChatRequest
 from tests.fakes.moment import moment
 from tests.unit.tui.cli.driving import Driver
 
@@ -51,7 +52,8 @@ def test_a_chat_is_read_out_in_whole_lines_and_remembered(corral: Driver, say: S
         f"End of the chat with {MODEL}.",
     ]
     asked = corral.fake.asked[-1]
-    assert [one.role for one in asked.messages] == ["user", "assistant", "user"]  # type: ignore[union-attr]
+    assert isinstance(asked, ChatRequest)
+    assert [one.role for one in asked.messages] == ["user", "assistant", "user"]
 
 
 def test_a_pull_says_each_step_once(say: Say) -> None:
