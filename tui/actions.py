@@ -110,6 +110,7 @@ _APP = (
     Action("help", "question_mark", "help", "Show the keys that work here", Where.APP, "help"),
     Action("help.always", "f1", "", "Show the keys, while typing too", Where.APP, "help", True),
     Action("jump", "semicolon", "", "Put letters on the panes, to jump to one", Where.APP, "jump"),
+    Action("mouse", "M,shift+m", "", "Leave the mouse to the terminal, or take it back", Where.APP, "mouse"),
     Action("detach", "D,shift+d", "", "Give the terminal back and go on serving", Where.APP, "detach"),
     Action("quit", "q", "quit", "Leave the workbench", Where.APP, "quit"),
     Action("quit.always", "ctrl+q", "", "Leave the workbench, while typing too", Where.APP, "quit", True),

@@ -138,6 +138,7 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         self.can_detach = can_detach
         self._when_drawn = when_drawn
         self.is_read_only = False
+        self._has_mouse = True
         self.lines = CommandHistory(self.environ)
         self._places: Places | None = None
         self.is_remote = is_remote(self.environ)
@@ -284,6 +285,16 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
             chosen = await self.push_screen_wait(JumpLabels(targets(self.screen.focus_chain)))
             if chosen is not None:
                 chosen.focus()
+
+    def action_mouse(self) -> None:
+        """Let the terminal select text by itself, or take the mouse again."""
+        self._has_mouse = not self._has_mouse
+        # Textual takes the mouse when it starts and has no public way to give it back before it ends.
+        switch = getattr(self._driver, f"_{'enable' if self._has_mouse else 'disable'}_mouse_support", None)
+        if switch is not None:
+            switch()
+        told = "The mouse works here again" if self._has_mouse else "The mouse is the terminal's: select as elsewhere"
+        self.notify(told, markup=False, timeout=4)
 
     def action_detach(self) -> None:
         """Give the terminal back and let the service go on; from a server elsewhere this is leaving."""

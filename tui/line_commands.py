@@ -132,7 +132,7 @@ async def _theme(app: WorkbenchApp, words: Sequence[str]) -> str:
     if words[0] not in app.available_themes:
         return f"no such theme: {words[0]}"
     app.theme = words[0]
-    return ""
+    return f'[theme] name = "{words[0]}" in config.toml keeps it'
 
 
 async def _set(app: WorkbenchApp, words: Sequence[str]) -> str:

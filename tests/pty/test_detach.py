@@ -104,3 +104,12 @@ def test_the_exit_code_is_the_one_of_the_workbench(own_store: Path, home: Path) 
     with Terminal([CORRAL], environment(own_store, free_port(), home) | {"CORRAL_HOST": "10.255.255.1:1"}) as terminal:
         assert terminal.wait_exit() == 1
         block_until(lambda: b"Error" in terminal.raw, 5)
+
+
+@pytest.mark.timeout(300)
+def test_what_keeps_the_service_from_starting_is_told_when_the_screen_has_gone(own_store: Path, home: Path) -> None:
+    environ = environment(own_store, free_port(), home) | {"CORRAL_ORIGINS": "nonsense"}
+    with Terminal([CORRAL], environ) as terminal:
+        assert terminal.wait_exit() == 1
+        block_until(lambda: b"Error: " in terminal.raw and b"nonsense" in terminal.raw, 5)
+        assert terminal.raw.index(b"Error: ") > terminal.raw.index(b"\x1b[?1049l")

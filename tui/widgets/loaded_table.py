@@ -82,7 +82,7 @@ def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
     }
     return {
         **{key: Text(cell) for key, cell in cells.items()},
-        "state": _state(model, 8 if is_wide else 0, glyphs),
+        "state": _state(model, 8 if is_wide else 0, glyphs) if is_known else Text("in memory"),
     }
 
 

@@ -97,7 +97,8 @@ def test_a_file_with_mistakes_never_stops_the_screen(tmp_path: Path, text: str, 
 
 
 async def test_the_screens_obey(tmp_path: Path) -> None:
-    text = '[keys]\n"go.server" = "W"\n"sort" = ["K", "f7"]\n"model.lod" = "x"\n[theme]\nname = "corral-deuter"\n'
+    keys = '[keys]\n"go.server" = "f12"\n"sort" = ["ctrl+k", "ctrl+y"]\n"model.lod" = "x"\n'
+    text = f'{keys}[theme]\nname = "corral-deuter"\n'
     app = app_of(FakeClient.with_models("smollm2:135m"), write_config(tmp_path, text))
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await until(pilot, lambda: "model.lod: no such action" in picture(app))
@@ -105,14 +106,14 @@ async def test_the_screens_obey(tmp_path: Path) -> None:
         await until(pilot, lambda: "USED▼" in picture(app))
         await pilot.press("s")
         assert "USED▼" in picture(app), "the old key must be free"
-        await pilot.press("f7")
+        await pilot.press("ctrl+k")
         await until(pilot, lambda: "USED▼" not in picture(app))
         await pilot.press("5")
         assert app.current_mode == Where.MODELS, "the old key must be free"
-        await pilot.press("W")
+        await pilot.press("f12")
         await until(pilot, lambda: app.current_mode == Where.SERVER)
         await pilot.press("f1")
-        await until(pilot, lambda: "W                Go to Server" in picture(app))
+        await until(pilot, lambda: "F12              Go to Server" in picture(app))
 
 
 async def test_the_key_report_names_keys_and_lets_none_act(tmp_path: Path) -> None:
