@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from corral.api.client import HttpClient
-from corral.runtime.errors import RunError
+from corral.runtime.errors import RunError, ServerUnreachable
 from corral.runtime.settings import parse_host
 from corral.runtime.snapshot import EventView, Snapshot
 from corral.runtime.verbs import Client
@@ -24,6 +24,8 @@ from corral.tui.read_only import guarded
 __all__ = ["Places", "RemoteLink", "RemoteService"]
 
 _JOIN_S = 5.0
+_PATIENCE_S = 10.0
+"""How long a snapshot may take; a line that is cut silently would never tell."""
 
 
 class RemoteService:
@@ -75,7 +77,7 @@ class RemoteLink(ServiceLink):
         """Ask for the first snapshot; the future fails as `meet` does."""
 
         async def ask() -> None:
-            self._shown = replace(await self._server.refresh(), serving=self.place)
+            self._shown = await self._newest()
 
         return asyncio.run_coroutine_threadsafe(ask(), self._loop)
 
@@ -91,11 +93,18 @@ class RemoteLink(ServiceLink):
 
     async def _ask(self) -> None:
         try:
-            self._shown = replace(await self._server.refresh(), serving=self.place)
+            self._shown = await self._newest()
         except (RunError, StoreError) as error:
             self._shown = self._in_trouble(str(error))
         finally:
             self._is_asking = False
+
+    async def _newest(self) -> Snapshot:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return replace(await self._server.refresh(), serving=self.place)
+        except TimeoutError:
+            raise ServerUnreachable(f"no answer from {self.place} within {_PATIENCE_S:g} s") from None
 
     def _in_trouble(self, why: str) -> Snapshot:
         """The last snapshot, with what went wrong as its newest event."""

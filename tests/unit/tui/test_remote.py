@@ -35,7 +35,7 @@ MODEL = {
 }
 
 
-def app_on(link: ServiceLink, mode: Where = Where.RUNNING) -> WorkbenchApp:
+def app_on(link: ServiceLink, mode: Where) -> WorkbenchApp:
     class Started(WorkbenchApp):
         CSS_PATH = STYLES
         DEFAULT_MODE = mode
@@ -68,14 +68,16 @@ def there(ollama: str) -> Iterator[RemoteService]:
 
 
 async def test_an_ollama_server_has_all_five_screens(there: RemoteService) -> None:
-    app = app_on(RemoteLink(there))
+    app = app_on(RemoteLink(there), Where.CHAT)
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
-        await until(pilot, lambda: "llama3.2:3b" in picture(app))
+        await until(pilot, lambda: "Prompt to llama3.2:3b" in picture(app))
+        await pilot.press("f4")
+        await until(pilot, lambda: "n/a" in picture(app) and "llama3.2:3b" in picture(app))
         row = next(line for line in picture(app).splitlines() if "llama3.2:3b" in line)
         assert "n/a" in row
         assert "∞" in row
         assert "in memory" in row
-        for key in ("3", "f3", "f2", "f5", "f6"):
+        for key in ("f3", "f5", "f6"):
             await pilot.press(key)
             await until(pilot, lambda: "127.0.0.1:" in picture(app).splitlines()[0])
             assert overflows(app) == []
