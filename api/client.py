@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -15,10 +16,11 @@ from typing import Any
 from urllib.parse import quote
 
 from corral.api import wire
+from corral.api.snapshot_wire import PACKED, SnapshotReader, SnapshotWire, from_loaded
 from corral.api.transport import Transport
-from corral.runtime.errors import NotSupported, ServerUnreachable
+from corral.runtime.errors import NotSupported, RemoteFailed, ServerUnreachable
 from corral.runtime.settings_change import SettingsChange
-from corral.runtime.snapshot import EMPTY, Snapshot
+from corral.runtime.snapshot import Snapshot
 from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
 from corral.runtime.verbs import (
     Caller,
@@ -55,14 +57,40 @@ class HttpClient:
     def __init__(self, base_url: str, api_key: str = "", trusted: Path | None = None) -> None:
         """`trusted` is a file of certificates by which the server is known."""
         self._server = Transport(base_url, api_key, trusted)
+        self._reader = SnapshotReader()
+        self._tells_snapshots = True
 
     async def close(self) -> None:
         """Close every connection."""
         await self._server.close()
 
+    @property
+    def base_url(self) -> str:
+        """The server's address."""
+        return self._server.base_url
+
     def latest(self) -> Snapshot:
-        """Return an empty snapshot: a server tells no other."""
-        return EMPTY
+        """Return what `refresh` got last; empty before that."""
+        return self._reader.snapshot
+
+    async def refresh(self) -> Snapshot:
+        """Ask for the newest snapshot. Of an Ollama server it has the models in memory only.
+
+        Raises:
+            ServerUnreachable, RemoteFailed: the server does not answer, or not as it should.
+        """
+        if self._tells_snapshots:
+            try:
+                path = f"/api/snapshot{self._reader.query()}"
+                return self._reader.take(await self._server.packed(path, SnapshotWire, PACKED))
+            except RemoteFailed as error:
+                if error.status not in (404, 405):
+                    raise
+                self._tells_snapshots = False
+        self._reader.snapshot = from_loaded(
+            await self.loaded(), serving=self.base_url, at_s=time.monotonic(), wall_s=time.time()
+        )
+        return self._reader.snapshot
 
     async def version(self) -> str:
         """Return the version the server reports."""

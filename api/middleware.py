@@ -75,6 +75,9 @@ _PREFLIGHT = {
     ),
 }
 
+_UNRECORDED = frozenset({"/api/snapshot"})
+"""What screens elsewhere ask several times a second: rows of it would push out all others."""
+
 
 @web.middleware
 async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -92,7 +95,8 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     silence = activity.silent.pop(request.protocol, None)
     if silence is not None:
         silence.cancel()
-    requests.begin(who)
+    if is_recorded := request.path not in _UNRECORDED:
+        requests.begin(who)
     started = time.perf_counter()
     status = 499
     try:
@@ -108,7 +112,7 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not activity.handlers:
             activity.idle.set()
         took_ms = (time.perf_counter() - started) * 1000
-        if log.isEnabledFor(logging.INFO):
+        if (is_recorded or status >= 400) and log.isEnabledFor(logging.INFO):
             fields = _log_fields(who, requests.get(who.request_id), status, took_ms, request)
             log.info("request", extra={"fields": fields})
 

@@ -18,6 +18,9 @@ from corral.api.tls import server_tls
 from corral.runtime.settings import Settings
 
 if TYPE_CHECKING:
+    import socket
+    import ssl
+
     from corral.api.http import HttpServer
 
 DRAIN_S = 10.0
@@ -51,6 +54,8 @@ class Service:
         self._hurry: asyncio.Event | None = None
         self._drain_s = DRAIN_S
         self._given_up = False
+        self._listener: socket.socket | None = None
+        self._tls: ssl.SSLContext | None = None
         self.address = ""
 
     @property
@@ -73,26 +78,36 @@ class Service:
         scheme = "https" if self._settings.tls_cert else "http"
         return f"{scheme}://{called}:{port}" if port else ""
 
-    def start(self) -> None:
-        """Start the thread and wait until it works; where it serves, until the socket listens.
+    def listen(self) -> None:
+        """Take the address, where it serves; who connects from now on waits for `start`. Quick, and imports nothing.
 
         Raises:
             PortTaken, CannotListen: the address cannot be had.
             SettingsRefused: the file of settings has mistakes.
             AnonymousRefused: others could reach the address and no key is set.
-            InvalidOrigin: an entry of the allowed origins is none.
             TlsFailed: the certificate or its key cannot be used.
         """
         settings = self._settings
-        listener = tls = None
-        if self._serving:
-            if settings.faults:
-                raise SettingsRefused(settings.faults)
-            if not (settings.loopback or settings.api_keys or settings.allow_anonymous):
-                raise AnonymousRefused(settings.listen_host)
-            tls = server_tls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
-            listener = bind(settings.listen_host, settings.listen_port)
-            self.address = join_address(settings.listen_host, listener.getsockname()[1])
+        if not self._serving or self._listener is not None:
+            return
+        if settings.faults:
+            raise SettingsRefused(settings.faults)
+        if not (settings.loopback or settings.api_keys or settings.allow_anonymous):
+            raise AnonymousRefused(settings.listen_host)
+        self._tls = server_tls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
+        self._listener = bind(settings.listen_host, settings.listen_port)
+        self.address = join_address(settings.listen_host, self._listener.getsockname()[1])
+
+    def start(self) -> None:
+        """Start the thread and wait until it works; where it serves, until the socket listens.
+
+        Raises:
+            PortTaken, CannotListen, SettingsRefused, AnonymousRefused, TlsFailed: as `listen` does, where that was not
+                called before.
+            InvalidOrigin: an entry of the allowed origins is none.
+        """
+        self.listen()
+        settings, listener, tls = self._settings, self._listener, self._tls
         ready: Future[None] = Future()
 
         async def live() -> None:
@@ -153,6 +168,8 @@ class Service:
         self._signal(self._stop)
         if self._thread is not None:
             self._thread.join(drain_s + _JOIN_S)
+        elif self._listener is not None:
+            self._listener.close()
 
     def stop_now(self) -> None:
         """Cut short what a `stop` still waits for; from any thread."""

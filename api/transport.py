@@ -65,13 +65,14 @@ class Transport:
 
     @contextlib.asynccontextmanager
     async def _open(
-        self, method: str, path: str, content: bytes | AsyncIterable[bytes] | None
+        self, method: str, path: str, content: bytes | AsyncIterable[bytes] | None, accept: str = ""
     ) -> AsyncGenerator[httpx.Response, None]:
         import httpx
 
         began = False
         try:
-            async with self._client().stream(method, path, content=content) as response:
+            headers = {"Accept": accept} if accept else None
+            async with self._client().stream(method, path, content=content, headers=headers) as response:
                 began = True
                 yield response
         except httpx.TransportError as error:
@@ -95,6 +96,16 @@ class Transport:
             await _raise_for_status(response, model)
             data = await _read(response, MAX_REPLY)
         return _decode(data, reply)
+
+    async def packed(self, path: str, reply: type[T], accept: str) -> T:
+        """Ask for one object as MessagePack. Raises as `call` does."""
+        async with self._open("GET", path, None, accept) as response:
+            await _raise_for_status(response, "")
+            data = await _read(response, MAX_REPLY)
+        try:
+            return msgspec.msgpack.decode(data, type=reply)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise RemoteFailed("the server's reply is not understood", 502) from None
 
     async def send(
         self,

@@ -17,6 +17,8 @@ from corral.store.errors import InvalidName
 from corral.store.names import ModelName
 
 _TABLES = "models"
+_OF_THE_SCREEN = frozenset({"keys", "theme", "screen"})
+"""Tables that the workbench reads, and says what is wrong with."""
 FOLDER = "models_folder"
 """What `OLLAMA_MODELS` is called where there are tables of models."""
 _PART = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)"""
@@ -110,6 +112,8 @@ class _Reader:
         for key, value in document.items():
             if key == _TABLES and isinstance(value, dict):
                 models = self._models(value)
+                continue
+            if key in _OF_THE_SCREEN:
                 continue
             variable = BY_NAME.get("MODELS" if key == FOLDER else key.upper())
             if variable is None or key != key.lower() or not variable.in_file:

@@ -161,7 +161,10 @@ class LoadCounts:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything the screens show that changes by itself. Newest first in `requests` and `events`."""
+    """Everything the screens show that changes by itself. Newest first in `requests` and `events`.
+
+    `trouble` says why this is not the newest: the server of a screen that is elsewhere does not answer.
+    """
 
     at_s: float
     wall_s: float
@@ -177,6 +180,7 @@ class Snapshot:
     throughput: tuple[float, ...] = ()  # tokens per second, oldest first, one a second
     waiting: int = 0
     counts: LoadCounts = LoadCounts()
+    trouble: str = ""
 
 
 EMPTY = Snapshot(at_s=0.0, wall_s=0.0, serving="", host=None)

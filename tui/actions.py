@@ -5,13 +5,13 @@ One letter means one thing on every screen. Nothing lives on a control letter, F
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from textual.binding import Binding
 
-__all__ = ["ACTIONS", "Action", "Where", "actions_for", "bindings_for", "shown_keys"]
+__all__ = ["ACTIONS", "Action", "Where", "actions_for", "bindings_for", "shown_key", "shown_keys"]
 
 
 class Where(StrEnum):
@@ -81,6 +81,7 @@ _DISPLAY = {
     "ctrl+o": "^O",
     "ctrl+r": "^R",
     "f7": "F7",
+    "ctrl+@": "^Space",
 }
 
 _NAMES = {
@@ -88,6 +89,7 @@ _NAMES = {
     "asterisk": "*",
     "full_stop": ".",
     "comma": ",",
+    "semicolon": ";",
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "up": "↑",
@@ -107,10 +109,15 @@ _APP = (
     Action("go.running.always", "f4", "", "Go to Running, while typing too", Where.APP, "go('running')", True),
     Action("go.file.always", "f5", "", "Go to Modelfile, while typing too", Where.APP, "go('file')", True),
     Action("go.server.always", "f6", "", "Go to Server, while typing too", Where.APP, "go('server')", True),
-    Action("command", "colon", "command", "Find a command by name", Where.APP, "command_palette"),
-    Action("command.always", "ctrl+p", "", "Find a command, while typing too", Where.APP, "command_palette", True),
+    Action("command", "colon", "command", "Type a command", Where.APP, "command_line"),
+    Action(
+        "command.palette", "ctrl+p,ctrl+@", "", "Find a command, while typing too", Where.APP, "command_palette", True
+    ),
     Action("help", "question_mark", "help", "Show the keys that work here", Where.APP, "help"),
     Action("help.always", "f1", "", "Show the keys, while typing too", Where.APP, "help", True),
+    Action("jump", "semicolon", "", "Put letters on the panes, to jump to one", Where.APP, "jump"),
+    Action("mouse", "M,shift+m", "", "Leave the mouse to the terminal, or take it back", Where.APP, "mouse"),
+    Action("detach", "D,shift+d", "", "Give the terminal back and go on serving", Where.APP, "detach"),
     Action("quit", "q", "quit", "Leave the workbench", Where.APP, "quit"),
     Action("quit.always", "ctrl+q", "", "Leave the workbench, while typing too", Where.APP, "quit", True),
     Action("interrupt", "ctrl+c", "", "Copy what is selected, else stop the answer", Where.APP, "interrupt", True),
@@ -237,16 +244,20 @@ def bindings_for(where: Where) -> list[Binding]:
     return [binding for action in actions_for(where) for binding in action.bindings()]
 
 
-def shown_keys(action: Action) -> str:
-    """Return the keys of an action as a person reads them (`y`, `^J Alt+⏎`)."""
+def shown_keys(action: Action, changed: Mapping[str, str] = {}) -> str:
+    """Return the keys of an action as a person reads them (`y`, `^J Alt+⏎`); `changed` has the keys of the user's."""
     # `G,shift+g` is one key: terminals with and without the Kitty protocol name it differently.
-    if not action.keys:
+    given = changed.get(action.id, action.keys)
+    if not given:
         return "—"
-    keys = [key for key in action.keys.split(",") if not (key.startswith("shift+") and len(key) == len("shift+x"))]
-    return " ".join(_shown_key(key) for key in keys)
+    keys = [key for key in given.split(",") if not (key.startswith("shift+") and len(key) == len("shift+x"))]
+    return " ".join(shown_key(key) for key in keys)
 
 
-def _shown_key(key: str) -> str:
+def shown_key(key: str) -> str:
+    """Return a key as a person reads it."""
+    if key in _DISPLAY:
+        return _DISPLAY[key]
     *modifiers, last = key.split("+")
     if modifiers == ["ctrl"] and len(last) == 1:
         return f"^{last.upper()}"

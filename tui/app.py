@@ -6,26 +6,33 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events, work
 from textual.app import App
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input, TextArea
 
+from corral.runtime.errors import RunError
 from corral.runtime.snapshot import ModelState, Snapshot
-from corral.tui.actions import Where, bindings_for
-from corral.tui.clipboard import prepare
+from corral.store.errors import StoreError
+from corral.tui.actions import Where, bindings_for, shown_key
+from corral.tui.clipboard import keep, prepare
+from corral.tui.command_history import CommandHistory
 from corral.tui.dialogs.help import HelpDialog
 from corral.tui.dialogs.quit import QuitDialog, what_runs
+from corral.tui.keymap import read_keymap
 from corral.tui.link import ServiceLink
+from corral.tui.preferences import load_preferences
 from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.states import IN_FLIGHT
 from corral.tui.terminal import ExitReason, is_remote
-from corral.tui.text import install_net
-from corral.tui.theme import CORRAL, initial_theme, is_monochrome
+from corral.tui.text import clean, install_net
+from corral.tui.theme import THEMES, initial_theme, is_monochrome
 
 if TYPE_CHECKING:
+    from corral.tui.remote import Places
     from corral.tui.screens.chat import ChatScreen
 
 __all__ = ["STARTER", "WorkbenchApp"]
@@ -119,6 +126,8 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         starter: str = STARTER,
         start_model: str | None = None,
         environ: Mapping[str, str] | None = None,
+        can_detach: bool = False,
+        when_drawn: Callable[[], None] = lambda: None,
     ) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         install_net()
@@ -126,15 +135,43 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         self.link = link
         self.starter = starter
         self.start_model = start_model
-        self.register_theme(CORRAL)
-        self.theme = initial_theme(self.environ)
+        self.can_detach = can_detach
+        self._when_drawn = when_drawn
+        self.is_read_only = False
+        self._has_mouse = True
+        self.lines = CommandHistory(self.environ)
+        self._places: Places | None = None
         self.is_remote = is_remote(self.environ)
-        self.animation_level = "none" if self.is_remote else "basic"
+        self.preferences = load_preferences(self.environ)
+        self.keys = read_keymap(self.preferences.keys)
+        self.set_keymap(self.keys.bindings())
+        for theme in THEMES:
+            self.register_theme(theme)
+        wanted = self.preferences.theme
+        self.theme = initial_theme(self.environ, wanted if wanted in self.available_themes else "")
+        self.animation_level = "basic" if self._wants_motion() else "none"
         self._timer: Timer | None = None
 
+    def _wants_motion(self) -> bool:
+        """Whether things may move by themselves; over SSH only where the user says so."""
+        return not self.is_remote if self.preferences.motion is None else self.preferences.motion
+
     def on_mount(self) -> None:
-        """Start the timer."""
+        """Start the timer, and tell what of the user's wishes could not be met."""
         self._tick()
+        wanted = self.preferences.theme
+        unknown = () if not wanted or wanted in self.available_themes else (f"[theme] {wanted}: no such theme",)
+        problems = (*self.preferences.problems, *unknown, *(f"[keys] {one}" for one in self.keys.problems))
+        if problems:
+            self.notify(clean("\n".join(problems)), title="config.toml", severity="warning", markup=False, timeout=15)
+
+    def on_ready(self) -> None:
+        """Say that there is something to see."""
+        self.screen.call_after_refresh(self._when_drawn)
+
+    def get_key_display(self, binding: Binding) -> str:
+        """How footer and tooltips name a key."""
+        return binding.key_display or shown_key(binding.key)
 
     def _tick(self) -> None:
         """Feed the visible screen, then wait as long as what runs allows."""
@@ -166,6 +203,60 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
             assert isinstance(screen, ChatScreen)
         screen.open_model(model)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While the key report names keys, none of the app's acts."""
+        return not (self.screen_stack and getattr(self.screen, "TAKES_ALL_KEYS", False))
+
+    @work(group="line", exclusive=True, exit_on_error=False)
+    async def action_command_line(self) -> None:
+        """Take a line of command."""
+        from corral.tui.dialogs.command_line import CommandLine
+
+        if self.screen.is_modal:
+            return
+        where = self.screen.WHERE if isinstance(self.screen, WorkbenchScreen) else Where.APP
+        if line := await self.push_screen_wait(CommandLine(where, self.lines.entries())):
+            self.lines.add(line)
+            self._run_line(line, where)
+
+    @work(group="lines", exit_on_error=False)
+    async def _run_line(self, line: str, where: Where) -> None:
+        from corral.tui.line_commands import execute
+
+        try:
+            told = await execute(self, line, where)
+        except (StoreError, RunError) as error:
+            self.notify(clean(str(error)), severity="error", markup=False)
+            return
+        if told:
+            self.notify(clean(told), markup=False, timeout=4)
+            self.refresh_now()
+
+    @property
+    def places(self) -> list[str]:
+        """Servers that were looked at."""
+        return self._places.seen if self._places is not None else []
+
+    async def move_to(self, place: str) -> str:
+        """Show the service of another server, or the one the screen was opened on; returns what to tell.
+
+        Raises:
+            RunError: it does not answer.
+        """
+        from corral.tui.remote import Places
+
+        if self._places is None:
+            self._places = Places(self.link, self.environ)
+        self.link = await self._places.link_to(place, read_only=self.is_read_only)
+        await self.action_go(Where.MODELS)
+        self.screen_stack[0].post_message(events.ScreenResume())
+        return f"this is {self.link.place or 'the service here'}"
+
+    def on_unmount(self) -> None:
+        """Let go of servers elsewhere."""
+        if self._places is not None:
+            self._places.close()
+
     def action_help(self) -> None:
         """List the keys that work here."""
         if isinstance(self.screen, HelpDialog):
@@ -174,15 +265,47 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
             where = self.screen.WHERE if isinstance(self.screen, WorkbenchScreen) else Where.APP
             own = (Where.CHAT, Where.PROMPT) if where is Where.CHAT else (where,)
             others = [one for one in Where if one not in (*own, Where.APP)]
-            self.push_screen(HelpDialog((*own, Where.APP, *others)))
+            self.push_screen(HelpDialog((*own, Where.APP, *others), self.keys.changed))
 
     async def action_quit(self) -> None:
         """Leave, after a question where something still runs."""
-        running = what_runs(self.link.latest())
+        running = [] if self.link.place else what_runs(self.link.latest())
         if not running:
             self.exit(ExitReason.QUIT)
         elif not isinstance(self.screen, QuitDialog):
-            self.push_screen(QuitDialog(running, self.link.latest().serving), self._quit_if)
+            dialog = QuitDialog(running, self.link.latest().serving, can_detach=self.can_detach)
+            self.push_screen(dialog, self._quit_if)
+
+    @work(group="jump", exclusive=True, exit_on_error=False)
+    async def action_jump(self) -> None:
+        """Put letters on the panes and go to the one whose letter is pressed."""
+        from corral.tui.jump import JumpLabels, targets
+
+        if not self.screen.is_modal:
+            chosen = await self.push_screen_wait(JumpLabels(targets(self.screen.focus_chain)))
+            if chosen is not None:
+                chosen.focus()
+
+    def action_mouse(self) -> None:
+        """Let the terminal select text by itself, or take the mouse again."""
+        self._has_mouse = not self._has_mouse
+        # Textual takes the mouse when it starts and has no public way to give it back before it ends.
+        switch = getattr(self._driver, f"_{'enable' if self._has_mouse else 'disable'}_mouse_support", None)
+        if switch is not None:
+            switch()
+        told = "The mouse works here again" if self._has_mouse else "The mouse is the terminal's: select as elsewhere"
+        self.notify(told, markup=False, timeout=4)
+
+    def action_detach(self) -> None:
+        """Give the terminal back and let the service go on; from a server elsewhere this is leaving."""
+        if self.link.place:
+            self.exit(ExitReason.QUIT)
+        elif self.can_detach and self.link.latest().serving:
+            self.exit(ExitReason.DETACH)
+        elif self.can_detach:
+            self.notify("Nothing is served here that could go on without this screen", markup=False, timeout=4)
+        else:
+            self.notify("This system has no way to go on without the terminal", markup=False, timeout=4)
 
     def _quit_if(self, is_sure: bool | None) -> None:
         if is_sure:
@@ -198,8 +321,10 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
             self.notify("q or Ctrl+Q leaves the workbench", markup=False, timeout=3)
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Send `text` to the terminal's clipboard and say what was tried."""
+        """Send `text` to the terminal's clipboard, or to a file where it is too long, and say what was tried."""
         copied = prepare(text, self.environ)
+        self._clipboard = text  # what the fields of this app paste
         if copied.sequence and self._driver is not None:
             self._driver.write(copied.sequence)
-        self.notify(copied.message, markup=False, severity="information" if copied.sequence else "warning", timeout=3)
+        told = keep(text, copied.file) if copied.file is not None else copied.message
+        self.notify(clean(told), markup=False, severity="warning" if copied.file else "information", timeout=4)

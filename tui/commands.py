@@ -52,7 +52,7 @@ class WorkbenchCommands(Provider):
             if action.where in (Where.APP, where) and self._is_offered(action):
                 namespace = self.app if action.where is Where.APP else self.screen
                 run = partial(self.app.run_action, action.action, namespace)
-                yield _Command(action.description, shown_keys(action), run)
+                yield _Command(action.description, shown_keys(action, self._workbench.keys.changed), run)
         for model in filter(lambda model: model.chats, self._models):
             name = clean_line(model.name)
             yield _Command(f"Chat with {name}", "", partial(self._workbench.open_chat, model.name))

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Generic, TypeVar
 
 from corral.runtime.errors import ServerUnreachable
-from corral.runtime.snapshot import Snapshot
+from corral.runtime.snapshot import EMPTY, Snapshot
 from corral.runtime.verbs import Chunk, Client, Progress
 
-__all__ = ["ServiceLink", "StreamHandle"]
+__all__ = ["LateLink", "ServiceLink", "StreamHandle"]
 
 T = TypeVar("T")
 
@@ -128,9 +129,11 @@ class StreamHandle(Generic[T]):
 class ServiceLink:
     """What a screen sees of the service. Called from Textual's thread only."""
 
-    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop, *, place: str = "") -> None:
         self._client = client
         self._loop = loop
+        self.place = place
+        """The address of the server this screen is not part of; "" for the service of this process."""
 
     def latest(self) -> Snapshot:
         """Return the newest snapshot without waiting."""
@@ -158,6 +161,42 @@ class ServiceLink:
     def stream(self, factory: Callable[[Client], AsyncGenerator[T, None]]) -> StreamHandle[T]:
         """Start a streaming verb on the service loop and return the buffer it fills."""
         return StreamHandle(self._client, self._loop, factory)
+
+
+class LateLink(ServiceLink):
+    """The link to a service that has yet to start: verbs wait for it. `serving` is the address that is taken already.
+
+    `arrive` and `fail` are called once, by any thread.
+    """
+
+    def __init__(self, serving: str = "") -> None:
+        self.place = ""
+        self._first = replace(EMPTY, serving=serving)
+        self._arrived: Future[None] = Future()
+
+    def arrive(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
+        """The service works."""
+        self._client, self._loop = client, loop
+        self._arrived.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        """The service will not come; verbs raise `error`."""
+        self._arrived.set_exception(error)
+
+    def latest(self) -> Snapshot:
+        """Return the newest snapshot, one without anything until the service is there."""
+        is_there = self._arrived.done() and self._arrived.exception() is None
+        return super().latest() if is_there else self._first
+
+    async def call(self, factory: Callable[[Client], Awaitable[T]]) -> T:
+        """Run a verb once the service is there."""
+        await asyncio.shield(asyncio.wrap_future(self._arrived))
+        return await super().call(factory)
+
+    def stream(self, factory: Callable[[Client], AsyncGenerator[T, None]]) -> StreamHandle[T]:
+        """Start a streaming verb; waits for the service, which is there before anybody has typed."""
+        self._arrived.result()
+        return super().stream(factory)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> bool:

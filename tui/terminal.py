@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from corral.tui.app import WorkbenchApp
 
-__all__ = ["ExitReason", "is_remote", "run_on_terminal", "run_workbench"]
+__all__ = ["ExitReason", "drawn_elsewhere", "forget_terminal", "is_remote", "run_on_terminal", "run_workbench"]
 
 R = TypeVar("R")
 
@@ -35,6 +35,8 @@ class ExitReason(StrEnum):
 
     QUIT = "quit"
     """The user left, or SIGTERM came; the caller stops serving."""
+    DETACH = "detach"
+    """The user gave the terminal back; the caller goes on serving without it."""
     HANGUP = "hangup"
     """The terminal went away; the caller goes on serving. Standard streams lead nowhere then."""
 
@@ -42,6 +44,11 @@ class ExitReason(StrEnum):
 def is_remote(environ: Mapping[str, str]) -> bool:
     """Whether this terminal is at the far end of an SSH connection."""
     return bool(environ.get("SSH_TTY") or environ.get("SSH_CONNECTION"))
+
+
+def drawn_elsewhere(environ: Mapping[str, str]) -> bool:
+    """Whether Textual draws on something else than a terminal: the page of a browser."""
+    return bool(environ.get("TEXTUAL_DRIVER"))
 
 
 def run_workbench(app: WorkbenchApp, *, mouse: bool = True) -> ExitReason:
@@ -52,7 +59,7 @@ def run_workbench(app: WorkbenchApp, *, mouse: bool = True) -> ExitReason:
     Raises:
         SystemExit: the app failed; what there is to say has been printed.
     """
-    reason = run_on_terminal(app, mouse=mouse)
+    reason = run_on_terminal(app, mouse=mouse and app.preferences.mouse is not False)
     if app.return_code:
         raise SystemExit(app.return_code)
     return reason if reason is not None else ExitReason.QUIT
@@ -75,14 +82,14 @@ def run_on_terminal(app: App[R], *, mouse: bool = True) -> R | ExitReason | None
             else:
                 loop.call_later(_NOT_DRAWN_S, exit_once_drawn, reason)
 
-        if os.name == "posix":
+        if os.name == "posix" and not drawn_elsewhere(os.environ):
             app.driver_class = _driver_class(partial(leave, ExitReason.HANGUP))
         with _signals(leave):
             return await app.run_async(mouse=mouse)
 
     result = asyncio.run(main())
     if result is ExitReason.HANGUP:
-        _forget_terminal()
+        forget_terminal()
     return result
 
 
@@ -163,7 +170,7 @@ class _LossyFile:
         return getattr(self._file, name)
 
 
-def _forget_terminal() -> None:
+def forget_terminal() -> None:
     """Let the standard streams lead nowhere: a print of the service must not fail on a terminal that is gone."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):

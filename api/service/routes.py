@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
+import msgspec
 from aiohttp import web
 
+from corral.api import snapshot_wire
 from corral.api.errors import RequestRefused
 from corral.api.keys import CALLER, METRICS, workbench
 from corral.api.metrics import CONTENT_TYPE
@@ -17,6 +21,7 @@ def routes() -> list[web.RouteDef]:
     return [
         web.get("/metrics", metrics, allow_head=False),
         web.get("/api/queue", queue, allow_head=False),
+        web.get("/api/snapshot", snapshot, allow_head=False),
         web.delete("/api/requests/{id}", cancel),
         web.get("/api/openapi.json", openapi, allow_head=False),
         web.post("/api/config/reload", reload_settings),
@@ -32,6 +37,24 @@ async def metrics(request: web.Request) -> web.Response:
 async def queue(request: web.Request) -> web.Response:
     """List the requests in flight, but this one."""
     return json_reply(queue_object(workbench(request).snapshot_now(), request[CALLER].request_id))
+
+
+async def snapshot(request: web.Request) -> web.Response:
+    """Tell all that a screen shows; with `service` and `since` of an earlier reply, what has changed."""
+    asked = request.query.get("since", "")
+    try:
+        since_s = float(asked) if asked else None
+    except ValueError:
+        since_s = math.nan
+    if since_s is not None and not math.isfinite(since_s):
+        raise RequestRefused("since must be the at_s of an earlier snapshot", 400)
+    workbench(request).latest()  # that somebody looks is what makes the samples come
+    reply = snapshot_wire.reply_of(
+        workbench(request).snapshot_now(), service=request.query.get("service", ""), since_s=since_s
+    )
+    if request.headers.get("Accept") == snapshot_wire.PACKED:
+        return web.Response(body=msgspec.msgpack.encode(reply), headers={"Content-Type": snapshot_wire.PACKED})
+    return json_reply(reply)
 
 
 async def cancel(request: web.Request) -> web.Response:

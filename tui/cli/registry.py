@@ -92,6 +92,8 @@ COMMANDS = (
         (*_SERVER, *_SERVER_TOO, "ALLOW_ANONYMOUS", *_LOADING),
         ("start",),
     ),
+    Command("attach", "attach", "attach [URL]", "Show the workbench of a server that runs", 0, 1, ("HOST", "API_KEY")),
+    Command("web", "web", "web [URL]", "Show the workbench in a browser", 0, 1, (*_SERVER, *_SERVER_TOO)),
     Command("create", "create", "create MODEL", "Create a model from a Modelfile", 1, 1),
     Command("show", "show", "show MODEL", "Show information for a model", 1, 1),
     Command(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
-import sys
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
@@ -12,85 +12,138 @@ from typing import TYPE_CHECKING
 
 from corral.runtime.server_address import parse_host
 from corral.runtime.settings import Settings
-from corral.tui.cli.errors import CommandError
+from corral.tui.cli.foreground import enter
 from corral.tui.cli.interrupts import held_back
+from corral.tui.cli.screen_flags import add_screen_flags, demand_terminal
 from corral.tui.cli.session import Cli, keep_log_quiet
 
 if TYPE_CHECKING:
     from corral.api.errors import PortTaken
     from corral.api.server import Service
+    from corral.tui.app import WorkbenchApp
+    from corral.tui.link import LateLink
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """How the terminal is used."""
-    parser.add_argument("--no-mouse", action="store_true", help="Leave the mouse to the terminal")
+    """How the terminal is used, and whose models are shown."""
+    add_screen_flags(parser)
+    parser.add_argument("--host", metavar="URL", help="Show the server at this address instead of serving here")
+    parser.add_argument("--plain", action="store_true", help="A dialogue line by line, for screen readers")
 
 
 def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
-    """Open the workbench; after a hang-up go on serving until told to stop."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise CommandError("the workbench needs a terminal", hint="Without one: corral serve, or corral --help")
+    """Open the workbench; after a hang-up or when detached go on serving until told to stop."""
+    if flags.plain:
+        from corral.tui.cli.plain import converse
+
+        return converse(cli, flags.host, is_read_only=flags.read_only)
+    if flags.host:
+        from corral.tui.cli.attach import run as attach
+
+        return attach(cli, [flags.host], flags)
+    demand_terminal()
+    foreground = enter()
+    if isinstance(foreground, int):
+        return foreground
     keep_log_quiet()
     launch = Launch(cli.settings)
-    launch.begin()
     try:
-        # Imported here, while the service starts on its own thread.
-        with held_back():
-            from corral.tui.app import WorkbenchApp
-            from corral.tui.link import ServiceLink
-            from corral.tui.terminal import ExitReason, run_workbench
-
-        service = launch.settle()
+        service = launch.listen()
         if service is None:
             return 0
-        app = WorkbenchApp(ServiceLink(service.client, service.loop), environ=cli.environ)
-        if run_workbench(app, mouse=not flags.no_mouse) is ExitReason.HANGUP:
+        with held_back():
+            from corral.tui.app import WorkbenchApp
+            from corral.tui.link import LateLink
+            from corral.tui.terminal import ExitReason, forget_terminal, run_workbench
+
+        link = LateLink(service.address)
+        app = WorkbenchApp(
+            link,
+            environ=cli.environ,
+            can_detach=foreground.can_detach,
+            when_drawn=lambda: launch.begin(link, app, read_only=flags.read_only),
+        )
+        app.is_read_only = flags.read_only
+        reason = run_workbench(app, mouse=not flags.no_mouse)
+        launch.settle()
+        if reason is ExitReason.DETACH:
+            print(_farewell(service), flush=True)
+            foreground.detach()
+            forget_terminal()
+        if reason is not ExitReason.QUIT:
             _wait_for_the_end()
     finally:
         launch.stop()
     return 0
 
 
+def _farewell(service: Service) -> str:
+    return (
+        f"Corral goes on at {service.base_url} (process {os.getpid()}).\n"
+        f"The screen comes back with: corral attach {service.base_url}\n"
+        f"It ends with: kill {os.getpid()}"
+    )
+
+
 class Launch:
-    """The start of the service, which takes as long as the imports of the screen. Used by the main thread."""
+    """The start of the service: its address first, the rest when the screen is drawn. Used by the main thread.
+
+    Imports of the server would take the interpreter away from those of the screen, which somebody waits for.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._serving = True
-        self._starting: Future[Service] = Future()
+        self._service: Service | None = None
+        self._started: Future[None] | None = None
 
-    def begin(self) -> None:
-        """Start the service without waiting for it."""
-        future: Future[Service] = Future()
-        self._starting = future
-        threading.Thread(target=self._start, args=(future,), name="service-start").start()
-
-    def _start(self, future: Future[Service]) -> None:
-        try:
-            from corral.api.server import Service
-
-            service = Service(self._settings, serving=self._serving)
-            service.start()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(service)
-
-    def settle(self) -> Service | None:
-        """Wait for the service; where its port is taken, start it as the user wants it instead. None: leave.
+    def listen(self) -> Service | None:
+        """Take the address; where it is taken, do as the user wants instead. None: leave.
 
         Raises:
             RunError: it cannot serve, for a reason that no other port would mend.
         """
-        from corral.api.errors import PortTaken
+        with held_back():
+            from corral.api.errors import PortTaken
+            from corral.api.server import Service
 
         while True:
+            self._service = Service(self._settings, serving=self._serving)
             try:
-                return self._starting.result()
+                self._service.listen()
             except PortTaken as problem:
                 if not self._ask(problem):
                     return None
-                self.begin()
+            else:
+                return self._service
+
+    def begin(self, link: LateLink, app: WorkbenchApp, *, read_only: bool) -> None:
+        """Start the service without waiting for it; `link` gets it, and `app` ends where it fails."""
+        if self._started is None:
+            self._started = Future()
+            thread = threading.Thread(target=self._start, args=(self._started, link, app, read_only))
+            thread.name = "service-start"
+            thread.start()
+
+    def _start(self, started: Future[None], link: LateLink, app: WorkbenchApp, read_only: bool) -> None:
+        from corral.tui.read_only import guarded
+
+        service = self._service
+        assert service is not None, "the address comes first"
+        try:
+            service.start()
+        except BaseException as error:
+            link.fail(error)
+            started.set_exception(error)
+            app.call_later(app.exit)
+        else:
+            link.arrive(guarded(service.client, read_only=read_only), service.loop)
+            started.set_result(None)
+
+    def settle(self) -> None:
+        """Wait until the service has started, where it was begun. Raises what kept it from that."""
+        if self._started is not None:
+            self._started.result()
 
     def _ask(self, problem: PortTaken) -> bool:
         """Ask what to do about a port that is taken; False: leave."""
@@ -107,8 +160,10 @@ class Launch:
 
     def stop(self) -> None:
         """Stop the service, once it has started, and leave no child behind."""
-        if self._starting.exception() is None:
-            self._starting.result().stop()
+        if self._started is not None:
+            self._started.exception()
+        if self._service is not None:
+            self._service.stop()
 
 
 def on_port(settings: Settings, port: int) -> Settings:

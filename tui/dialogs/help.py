@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -30,8 +30,8 @@ _TITLES = {
 _KEYS = 16
 
 
-def _matches(action: Action, words: Sequence[str]) -> bool:
-    text = f"{shown_keys(action)} {action.description} {action.label} {action.id}".casefold()
+def _matches(action: Action, keys: str, words: Sequence[str]) -> bool:
+    text = f"{keys} {action.description} {action.label} {action.id}".casefold()
     return all(word in text for word in words)
 
 
@@ -50,9 +50,10 @@ class HelpDialog(ModalScreen[None]):
     HelpDialog Static { height: auto; }
     """
 
-    def __init__(self, places: Sequence[Where]) -> None:
+    def __init__(self, places: Sequence[Where], changed: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self._places = tuple(places)
+        self._changed = changed or {}
 
     def compose(self) -> ComposeResult:
         """Draw the box."""
@@ -73,12 +74,13 @@ class HelpDialog(ModalScreen[None]):
         return Content("\n").join(lines[1:] or [Content("No key does that.")])
 
     def _place(self, place: Where, words: Sequence[str]) -> Iterator[Content]:
-        actions = [action for action in actions_for(place) if _matches(action, words)]
+        shown = [(action, shown_keys(action, self._changed)) for action in actions_for(place)]
+        actions = [(action, keys) for action, keys in shown if _matches(action, keys, words)]
         if actions:
             yield Content("")
             yield Content.styled(_TITLES[place], "bold underline")
-        for action in actions:
-            yield Content.assemble((f"{shown_keys(action):<{_KEYS}}", "$accent bold"), " ", action.description)
+        for action, keys in actions:
+            yield Content.assemble((f"{keys or 'no key':<{_KEYS}}", "$accent bold"), " ", action.description)
 
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 
 from corral.runtime.snapshot import RequestView, Snapshot
 from corral.tui.dialogs.confirm import ConfirmDialog
@@ -20,12 +23,16 @@ def what_runs(snapshot: Snapshot) -> list[RequestView]:
 
 
 class QuitDialog(ConfirmDialog):
-    """Says what would be broken off; staying is the default."""
+    """Says what would be broken off; staying is the default, and `D` leaves without breaking anything off."""
 
-    def __init__(self, running: Sequence[RequestView], serving: str) -> None:
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("D,shift+d,d", "app.detach", "Detach", id="quit.detach")]
+
+    def __init__(self, running: Sequence[RequestView], serving: str, *, can_detach: bool = False) -> None:
         lines = [f"  {fit(one.client, 16, pad=True)} {fit(one.path, 22)} {fit(one.model, 20)}" for one in running]
         if len(lines) > _LISTED:
             lines = [*lines[:_LISTED], f"  … and {len(lines) - _LISTED} more"]
         noun = "request runs" if len(running) == 1 else "requests run"
         serves = [f"{serving} stops answering."] if serving else []
+        if serving and can_detach:
+            serves.append("D gives the terminal back instead, and goes on serving.")
         super().__init__(f"{len(running)} {noun}. Stop serving?", [*lines, "", *serves], "Stop and quit", "Stay")

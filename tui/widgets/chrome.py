@@ -84,7 +84,8 @@ class Header(Widget):
         start = cell_len(left)
         self._spots = tuple(self._find_spots(tabs, start))
         gap = max(self.size.width - start - cell_len(tabs) - cell_len(right), 0)
-        is_serving = self._snapshot is not None and bool(self._snapshot.serving)
+        snapshot = self._snapshot
+        is_serving = snapshot is not None and bool(snapshot.serving) and not snapshot.trouble
         here = tabs.index("["), tabs.index("]") + 1
         return Content.assemble(
             (left, "$success" if is_serving else "$warning"),
@@ -117,7 +118,11 @@ class Header(Widget):
         serving = snapshot.serving.removeprefix("http://") if snapshot else ""
         sign = "●" if serving else "○"
         address = fit(serving, 28) if serving else "not serving" if snapshot else ""
+        if snapshot is not None and snapshot.trouble:
+            sign, address = "✗", "no answer"
         host = fit(self._host, 16)
+        if getattr(self.app, "is_read_only", False):
+            sign = f"[RO] {sign}"
         long, short = self._figures(True), self._figures(False)
         yield f"corral {host} {sign} {address}  ", self._tabs(True), f" {long}"
         yield f"{sign} {address}  ", self._tabs(True), f" {long}"

@@ -65,6 +65,8 @@ def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
         NONE if is_loading and not part else size(part)
         for part in (model.weights_bytes, model.kv_bytes, model.compute_bytes, memory_bytes(model))
     )
+    # A server that tells the sizes alone, as Ollama's do, has no process of ours.
+    is_known = bool(model.pid) or is_loading
     cells = {
         "name": clean_line(model.name),
         "where": NONE if is_loading and not memory_bytes(model) else where(model),
@@ -73,14 +75,14 @@ def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
         "compute": compute,
         "memory": memory,
         "ctx": context(model.num_ctx),
-        "slots": f"{model.slots_used}/{model.slots_total}",
-        "queue": str(model.waiting),
-        "rate": rate(model.tokens_per_s),
+        "slots": f"{model.slots_used}/{model.slots_total}" if is_known else "n/a",
+        "queue": str(model.waiting) if is_known else "",
+        "rate": rate(model.tokens_per_s) if is_known else "n/a",
         "until": NONE if is_loading else clock(model.expires_in_s),
     }
     return {
         **{key: Text(cell) for key, cell in cells.items()},
-        "state": _state(model, 8 if is_wide else 0, glyphs),
+        "state": _state(model, 8 if is_wide else 0, glyphs) if is_known else Text("in memory"),
     }
 
 

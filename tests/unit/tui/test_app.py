@@ -80,7 +80,7 @@ async def test_the_palette_finds_actions_models_and_themes() -> None:
         await until(pilot, lambda: "Chat with qwen3:8b" in picture(app) and "Go to Server" not in picture(app))
         await pilot.press("enter")
         await until(pilot, lambda: "Prompt to qwen3:8b" in picture(app))
-        await pilot.press("escape", "colon")
+        await pilot.press("escape", "ctrl+p")
         await until(pilot, lambda: "Go to Server" in picture(app))
         await pilot.press(*"nord")
         await until(pilot, lambda: "Theme nord" in picture(app) and "Go to Server" not in picture(app))
@@ -107,6 +107,32 @@ async def test_quitting_asks_while_requests_run() -> None:
         await until(pilot, lambda: len(app.screen_stack) == 1)
         assert app.return_value is None
         await pilot.press("ctrl+q", "y")
+    assert app.return_value is ExitReason.QUIT
+
+
+async def test_detaching_needs_something_that_goes_on() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("D")
+        await until(pilot, lambda: "no way to go on" in picture(app))
+        app.can_detach = True
+        await pilot.press("D")
+        await until(pilot, lambda: "Nothing is served here" in picture(app))
+        client.snapshot = replace(SNAPSHOT, requests=(REQUEST,))
+        await pilot.press("q")
+        await until(pilot, lambda: "D gives the terminal back" in picture(app))
+        await pilot.press("D")
+    assert app.return_value is ExitReason.DETACH
+
+
+async def test_leaving_a_server_elsewhere_asks_nothing() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.snapshot = replace(SNAPSHOT, requests=(REQUEST,))
+    app = workbench(client, Where.MODELS)
+    app.link.place = "http://gpu01:11434"
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("q")
     assert app.return_value is ExitReason.QUIT
 
 

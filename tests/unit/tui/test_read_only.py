@@ -1,0 +1,59 @@
+"""Looking without touching."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable
+
+import pytest
+
+from corral.runtime.verbs import ChatRequest, Client, Message
+from corral.tui.actions import Where
+from corral.tui.link import ServiceLink
+from corral.tui.read_only import CHANGING, ReadOnly, guarded
+from tests.fakes.client import FakeClient
+from tests.fakes.screen import picture, until, workbench
+
+MODEL = "smollm2:135m"
+
+
+async def collect(stream: AsyncIterable[object]) -> list[object]:
+    return [one async for one in stream]
+
+
+async def test_what_changes_is_refused_and_the_rest_works() -> None:
+    client = FakeClient.with_models(MODEL)
+    looking = guarded(client, read_only=True)
+    assert guarded(client, read_only=False) is client
+    for stream in (looking.pull("x"), looking.push(MODEL)):
+        with pytest.raises(ReadOnly):
+            await collect(stream)
+    for verb in (looking.delete(MODEL), looking.copy(MODEL, "b"), looking.unload(MODEL), looking.cancel("r1")):
+        with pytest.raises(ReadOnly):
+            await verb
+    assert list(client.models) == [MODEL]
+    assert client.canceled == []
+    assert [one.name for one in await looking.list_models()] == [MODEL]
+    assert await collect(looking.chat(ChatRequest(MODEL, (Message("user", "hi"),))))
+
+
+def test_every_verb_is_known_to_change_something_or_not() -> None:
+    """A verb that is added must be sorted into one of both."""
+    harmless = {
+        *("latest", "version", "list_models", "show", "loaded", "chat", "generate", "embed", "rerank"),
+        *("tokenize", "detokenize", "plan_delete", "has_blob"),
+    }
+    verbs = {name for name in vars(Client) if not name.startswith("_")}
+    assert verbs - CHANGING == harmless
+
+
+async def test_a_key_that_would_change_something_says_why_not() -> None:
+    client = FakeClient.with_models(MODEL)
+    app = workbench(client, Where.MODELS)
+    app.link = ServiceLink(guarded(client, read_only=True), asyncio.get_running_loop())
+    app.is_read_only = True
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: MODEL in picture(app))
+        await until(pilot, lambda: "[RO]" in picture(app).splitlines()[0])
+        await pilot.press("u")
+        await until(pilot, lambda: "read-only" in picture(app))

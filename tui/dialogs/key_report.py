@@ -1,0 +1,86 @@
+"""Which keys were changed, what is wrong with that, and what a key is called that is pressed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from corral.tui.actions import ACTIONS, shown_key, shown_keys
+from corral.tui.keymap import Keymap, taken_by
+
+__all__ = ["KeyReport", "describe_key"]
+
+
+def describe_key(key: str, keymap: Keymap) -> str:
+    """What a key is called, what it does and who may take it away: `ctrl+o (^O): Modelfile file.open; …`."""
+    owners = [
+        f"{action.where} {action.id}"
+        for action in ACTIONS
+        if key in keymap.changed.get(action.id, action.keys).split(",")
+    ]
+    by = taken_by(key)
+    does = ", ".join(owners) or "nothing here"
+    return f"{key} ({shown_key(key)}): {does}" + (f"; often taken by {by}" if by else "")
+
+
+class KeyReport(ModalScreen[None]):
+    """Takes every key but Escape and says what it is: a key that is not seen here never reached this program."""
+
+    TAKES_ALL_KEYS = True
+    """The app looks for this and lets its own keys do nothing meanwhile."""
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", id="keys.close", priority=True)]
+    DEFAULT_CSS = """
+    KeyReport VerticalScroll { height: 1fr; }
+    KeyReport Static { height: auto; }
+    """
+
+    def __init__(self, keymap: Keymap) -> None:
+        super().__init__()
+        self._keymap = keymap
+        self._pressed: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        """Draw the box."""
+        with Vertical(classes="dialog -large") as box:
+            box.border_title = "Key report"
+            box.border_subtitle = "press a key to see who owns it · Esc close"
+            yield Static(id="key-pressed", markup=False)
+            with VerticalScroll(can_focus=False):
+                yield Static(Content("\n").join(self._lines()))
+
+    def _lines(self) -> Iterator[Content]:
+        yield Content("")
+        for problem in self._keymap.problems:
+            yield Content.assemble(("! ", "$warning bold"), problem)
+        if not self._keymap.problems:
+            yield Content("✓ no two actions of one place want the same key")
+        yield Content("")
+        changed = [action for action in ACTIONS if action.id in self._keymap.changed]
+        yield Content.styled("Changed in config.toml" if changed else "Nothing is changed in config.toml", "bold")
+        for action in changed:
+            now = shown_keys(action, self._keymap.changed) or "no key"
+            yield Content(f"{action.id:<22} {now:<12} was {shown_keys(action)}")
+        yield Content("")
+        yield Content.styled("Every action by the name [keys] knows it by", "bold")
+        for action in ACTIONS:
+            keys = shown_keys(action, self._keymap.changed) or "no key"
+            yield Content(f"{action.id:<22} {keys:<12} {action.description}")
+
+    def on_key(self, event: events.Key) -> None:
+        """Say what it is, and let nobody act on it."""
+        event.stop()
+        event.prevent_default()
+        self._pressed = [*self._pressed[-2:], describe_key(event.key, self._keymap)]
+        self.query_one("#key-pressed", Static).update("\n".join(self._pressed))
+
+    def action_close(self) -> None:
+        """Close it."""
+        self.dismiss(None)

@@ -1,0 +1,256 @@
+"""What can be typed after `:`: commands with arguments, and every action of the registry by its id.
+
+A command says what its arguments are, which is all that completion needs to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING
+
+from corral.runtime.verbs import Client, GenerateRequest
+from corral.tui.actions import ACTIONS, Action, Where, shown_keys
+from corral.tui.chats import new_caller
+
+if TYPE_CHECKING:
+    from corral.tui.app import WorkbenchApp
+
+__all__ = ["COMMANDS", "Candidate", "LineCommand", "Takes", "Words", "candidates", "execute", "find"]
+
+
+class Takes(StrEnum):
+    """What a word after a command's name is."""
+
+    NOTHING = "nothing"
+    MODEL = "model"
+    THEME = "theme"
+    SETTING = "setting"
+    PLACE = "place"
+    ANYTHING = "anything"
+
+
+Run = Callable[["WorkbenchApp", Sequence[str]], Awaitable[str]]
+"""Does it; returns what to tell, "" for nothing. Raises what verbs raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineCommand:
+    """A command: its name, its `usage` as in help, how many words it takes at least and at most (-1: no limit)."""
+
+    name: str
+    usage: str
+    about: str
+    run: Run
+    takes: Takes = Takes.NOTHING
+    least: int = 0
+    most: int = 0
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What names there are to complete with."""
+
+    models: Sequence[str] = ()
+    themes: Sequence[str] = ()
+    places: Sequence[str] = ()
+    where: Where = Where.APP
+    changed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A line that the typed one can become, and what is to be known about it."""
+
+    line: str
+    about: str = ""
+
+
+async def _exhaust(client: Client, stream: Callable[[Client], object]) -> None:
+    async with aclosing(stream(client)) as items:  # type: ignore[type-var]
+        async for _ in items:  # type: ignore[attr-defined]
+            pass
+
+
+async def _go(mode: Where, app: WorkbenchApp, words: Sequence[str]) -> str:
+    await app.action_go(mode)
+    return ""
+
+
+async def _chat(app: WorkbenchApp, words: Sequence[str]) -> str:
+    if words:
+        await app.open_chat(words[0])
+    else:
+        await app.action_go(Where.CHAT)
+    return ""
+
+
+async def _pull(app: WorkbenchApp, words: Sequence[str]) -> str:
+    app.notify(f"pulling {words[0]}", markup=False, timeout=3)
+    await app.link.call(lambda client: _exhaust(client, lambda c: c.pull(words[0], caller=new_caller("/api/pull"))))
+    return f"pulled {words[0]}"
+
+
+async def _load(app: WorkbenchApp, words: Sequence[str]) -> str:
+    request = GenerateRequest(words[0], caller=new_caller("/api/generate"))
+    await app.link.call(lambda client: _exhaust(client, lambda c: c.generate(request)))
+    return f"loaded {words[0]}"
+
+
+async def _unload(app: WorkbenchApp, words: Sequence[str]) -> str:
+    await app.link.call(lambda client: client.unload(words[0]))
+    return f"unloaded {words[0]}"
+
+
+async def _copy(app: WorkbenchApp, words: Sequence[str]) -> str:
+    await app.link.call(lambda client: client.copy(words[0], words[1]))
+    return f"{words[1]} is {words[0]}"
+
+
+async def _remove(app: WorkbenchApp, words: Sequence[str]) -> str:
+    from corral.tui.dialogs.delete import delete_dialog
+
+    plan = await app.link.call(lambda client: client.plan_delete(words))
+    if not await app.push_screen_wait(delete_dialog(plan)):
+        return ""
+    for name in plan.models:
+        await app.link.call(lambda client, name=name: client.delete(name))  # type: ignore[misc]
+    return f"deleted {', '.join(plan.models)}"
+
+
+async def _host(app: WorkbenchApp, words: Sequence[str]) -> str:
+    return await app.move_to(words[0] if words else "")
+
+
+async def _theme(app: WorkbenchApp, words: Sequence[str]) -> str:
+    if not words:
+        return f"theme {app.theme}; there are {', '.join(sorted(app.available_themes))}"
+    if words[0] not in app.available_themes:
+        return f"no such theme: {words[0]}"
+    app.theme = words[0]
+    return f'[theme] name = "{words[0]}" in config.toml keeps it'
+
+
+async def _set(app: WorkbenchApp, words: Sequence[str]) -> str:
+    is_on = words[1] == "on"
+    if words[0] != "motion" or words[1] not in ("on", "off"):
+        return "what can be set: motion on, motion off"
+    app.animation_level = "basic" if is_on else "none"
+    return f"motion is {words[1]}"
+
+
+async def _keys(app: WorkbenchApp, words: Sequence[str]) -> str:
+    from corral.tui.dialogs.key_report import KeyReport
+
+    app.push_screen(KeyReport(app.keys))
+    return ""
+
+
+async def _action(action: str, app: WorkbenchApp, words: Sequence[str]) -> str:
+    await app.run_action(action, app)
+    return ""
+
+
+COMMANDS = (
+    LineCommand("chat", "chat [MODEL]", "Chat, with that model", _chat, Takes.MODEL, 0, 1),
+    LineCommand("models", "models", "Go to Models", partial(_go, Where.MODELS)),
+    LineCommand("running", "running", "Go to Running", partial(_go, Where.RUNNING), aliases=("ps",)),
+    LineCommand("file", "file", "Go to Modelfile", partial(_go, Where.FILE)),
+    LineCommand("server", "server", "Go to Server", partial(_go, Where.SERVER)),
+    LineCommand("pull", "pull MODEL", "Fetch a model", _pull, Takes.ANYTHING, 1, 1),
+    LineCommand("rm", "rm MODEL...", "Delete models, after a look at what it frees", _remove, Takes.MODEL, 1, -1),
+    LineCommand("cp", "cp MODEL NAME", "Give a model a second name", _copy, Takes.MODEL, 2, 2),
+    LineCommand("load", "load MODEL", "Load a model into memory", _load, Takes.MODEL, 1, 1),
+    LineCommand("unload", "unload MODEL", "Take a model out of memory", _unload, Takes.MODEL, 1, 1, ("stop",)),
+    LineCommand("host", "host [URL]", "Show the server there; without URL the one here", _host, Takes.PLACE, 0, 1),
+    LineCommand("theme", "theme [NAME]", "Take other colours", _theme, Takes.THEME, 0, 1),
+    LineCommand("set", "set motion on|off", "Let things move by themselves, or not", _set, Takes.SETTING, 2, 2),
+    LineCommand("keys", "keys", "Show whose key is whose, and try keys", _keys),
+    LineCommand("help", "help", "Show the keys that work here", partial(_action, "help"), aliases=("h",)),
+    LineCommand("detach", "detach", "Give the terminal back and go on serving", partial(_action, "detach")),
+    LineCommand("q", "q", "Leave the workbench", partial(_action, "quit"), aliases=("quit", "exit")),
+)
+"""The commands that take words, in the order of completion."""
+
+_ALIASED = {"w": "file.save", "try": "file.try"}
+"""Short names of actions."""
+
+
+def find(name: str) -> LineCommand | None:
+    """The command of that name or alias."""
+    return next((one for one in COMMANDS if name == one.name or name in one.aliases), None)
+
+
+def find_action(name: str, where: Where) -> Action | None:
+    """The action of that id, where it can be done from `where`."""
+    wanted = _ALIASED.get(name, name)
+    return next((one for one in actions_of(where) if one.id == wanted or one.id == f"{where}.{wanted}"), None)
+
+
+def actions_of(where: Where) -> Iterator[Action]:
+    """The actions that a line may name: those of the app and of the screen below, without the twins of other keys."""
+    for action in ACTIONS:
+        is_twin = action.id.endswith(".always") or action.id.startswith(("nav.", "command"))
+        if action.where in (Where.APP, where) and not is_twin:
+            yield action
+
+
+def candidates(line: str, words: Words) -> list[Candidate]:
+    """What a line can become: names that begin as the last word does, then names that have it inside."""
+    *before, last = line.split(" ")
+    if not before:
+        return _named(last, words)
+    command = find(before[0])
+    if command is None or (command.most >= 0 and len(before) > command.most):
+        return []
+    head = " ".join(before)
+    return [Candidate(f"{head} {word}", command.usage) for word in _best(last, _choices(command, len(before), words))]
+
+
+def _named(typed: str, words: Words) -> list[Candidate]:
+    about = {one.name: f"{one.usage}  {one.about}" for one in COMMANDS}
+    for action in actions_of(words.where):
+        about.setdefault(action.id, f"{action.description}  {shown_keys(action, words.changed)}")
+    return [Candidate(name, about[name]) for name in _best(typed, list(about))]
+
+
+def _choices(command: LineCommand, place: int, words: Words) -> Sequence[str]:
+    match command.takes:
+        case Takes.MODEL if place == 1 or command.most < 0:
+            return words.models
+        case Takes.ANYTHING:
+            return words.models
+        case Takes.THEME:
+            return words.themes
+        case Takes.PLACE:
+            return words.places
+        case Takes.SETTING:
+            return ("motion",) if place == 1 else ("on", "off")
+        case _:
+            return ()
+
+
+def _best(typed: str, names: Sequence[str]) -> list[str]:
+    low = typed.lower()
+    begins = [name for name in names if name.lower().startswith(low)]
+    return begins + [name for name in names if low in name.lower() and name not in begins]
+
+
+async def execute(app: WorkbenchApp, line: str, where: Where) -> str:
+    """Do what a line says on the screen `where`; returns what to tell. Raises what verbs raise."""
+    name, *words = line.split()
+    command = find(name)
+    if command is None:
+        action = find_action(name, where)
+        if action is None:
+            return f"no such command: {name} (:help lists the keys, Tab completes)"
+        screen = app.screen_stack[0]
+        done = await app.run_action(action.action, app if action.where is Where.APP else screen)
+        return "" if done else f"{action.id} cannot be done now"
+    if len(words) < command.least or 0 <= command.most < len(words):
+        return f"this is how it goes: :{command.usage}"
+    return await command.run(app, words)
