@@ -130,7 +130,7 @@ class Chat:
         self, text: str, link: ServiceLink, wall_s: float, attached: tuple[Attached, ...] = (), *, tool: str = ""
     ) -> None:
         """Say something and have it answered; with `tool` it is what that tool gave back."""
-        self._mark(self.end.add(Turn("tool" if tool else "user", wall_s, text, attached=attached, tool_name=tool)))
+        self.mark(self.end.add(Turn("tool" if tool else "user", wall_s, text, attached=attached, tool_name=tool)))
         self._answer(link, wall_s)
 
     def again(self, link: ServiceLink, wall_s: float) -> bool:
@@ -162,7 +162,7 @@ class Chat:
         model = turn.model if turn.role == "assistant" else ""
         edited = Turn(turn.role, wall_s, text, model=model, attached=attached, tool_name=turn.tool_name)
         parent.add(edited)
-        self._mark_all(parent.children)
+        self.mark_all(parent.children)
         if edited.role != "assistant":
             self._answer(link, wall_s, edited)
 
@@ -178,7 +178,7 @@ class Chat:
     def _answer(self, link: ServiceLink, wall_s: float, question: Turn | None = None) -> None:
         above = question if question is not None else self.end
         answer = above.add(Turn("assistant", wall_s, "", TurnState.LIVE, self.model))
-        self._mark_all(above.children)
+        self.mark_all(above.children)
         self._before = Stats()
         self._stream(answer, link)
 
@@ -187,7 +187,7 @@ class Chat:
         answer.state, answer.request_id, answer.problem = TurnState.LIVE, caller.request_id, ""
         request = replace(self.request(), caller=caller)
         self._live = answer
-        self._mark(answer)
+        self.mark(answer)
         self.handle = link.stream(lambda client: client.chat(request))
 
     # What comes in
@@ -203,7 +203,7 @@ class Chat:
         for chunk in chunks:
             turn.take(chunk, now_s)
         if chunks or is_done:
-            self._mark(turn)
+            self.mark(turn)
         if is_done:
             self._finish(turn, handle.error)
         return bool(chunks) or is_done
@@ -249,7 +249,7 @@ class Chat:
             self._live.stats = so_far or Stats()
             self._live.warnings = warnings
             self._sum_up(self._live)
-            self._mark(self._live)
+            self.mark(self._live)
             self.handle = None
         return True
 
@@ -260,7 +260,7 @@ class Chat:
         if turn.parent is None or turn.variants < 2 or self.is_live:
             return False
         turn.parent.picked = (turn.place + by) % turn.variants
-        self._mark_all(turn.parent.children)
+        self.mark_all(turn.parent.children)
         return True
 
     def delete(self, turn: Turn) -> Callable[[], None]:
@@ -269,9 +269,9 @@ class Chat:
 
         def undo() -> None:
             turn.put_back(place)
-            self._mark_all(turn.walk())
+            self.mark_all(turn.walk())
             if parent is not None:
-                self._mark_all(parent.children)
+                self.mark_all(parent.children)
             self.gone = [one for one in self.gone if one not in self.changed]
 
         return undo
@@ -286,7 +286,7 @@ class Chat:
 
         def undo() -> None:
             self.root = before
-            self._mark_all(all_turns)
+            self.mark_all(all_turns)
             self.gone = [one for one in self.gone if one not in self.changed]
 
         return undo
@@ -297,18 +297,20 @@ class Chat:
             self.changed.pop(one.id, None)
             self.gone.append(one.id)
         if turn.parent is not None:
-            self._mark_all(turn.parent.children)
+            self.mark_all(turn.parent.children)
         self.is_changed = True
         return place
 
-    def _mark(self, turn: Turn) -> None:
+    def mark(self, turn: Turn) -> None:
+        """Have a turn written with the next save."""
         self.changed[turn.id] = turn
         self.is_changed = True
         self.changed_s = time.time()
 
-    def _mark_all(self, turns: Iterable[Turn]) -> None:
+    def mark_all(self, turns: Iterable[Turn]) -> None:
+        """As `mark`, for several."""
         for turn in list(turns):
-            self._mark(turn)
+            self.mark(turn)
 
     # What is kept
 
@@ -330,7 +332,7 @@ class Chat:
     def mark_unsaved(self) -> None:
         """Have all of it written once more."""
         if self.is_there:
-            self._mark_all(turn for turn in self.root.walk() if turn is not self.root)
+            self.mark_all(turn for turn in self.root.walk() if turn is not self.root)
 
     @classmethod
     def restored(cls, number: int, saved: SavedSession) -> Chat:
@@ -367,7 +369,7 @@ class Chat:
         for turn in self.turns:
             if turn.state is not TurnState.LIVE:
                 twin = replace(turn, id=new_id(), parent=None, children=[], picked=0)
-                chat._mark(chat.end.add(twin))
+                chat.mark(chat.end.add(twin))
             if turn is upto:
                 break
         return chat

@@ -72,8 +72,9 @@ class Turn:
 
     @property
     def place(self) -> int:
-        """Its number among its variants."""
-        return self.parent.children.index(self) if self.parent is not None else 0
+        """Its number among its variants; 0 for one that was taken out."""
+        siblings = self.parent.children if self.parent is not None else []
+        return siblings.index(self) if self in siblings else 0
 
     @property
     def variants(self) -> int:
@@ -170,7 +171,9 @@ class Turn:
         about = saved.about
         state = _word(about, "state")
         turn = cls(saved.role, saved.wall_s, saved.text, thinking=saved.thinking, attached=saved.attached, id=saved.id)
-        turn.state = TurnState(state) if state in (TurnState.DONE, TurnState.FAILED) else TurnState.STOPPED
+        turn.state = TurnState(state) if state in (TurnState.STOPPED, TurnState.FAILED) else TurnState.DONE
+        if state == TurnState.LIVE:
+            turn.state = TurnState.STOPPED
         turn.model, turn.problem = _word(about, "model"), _word(about, "problem")
         turn.request_id, turn.tool_name = _word(about, "request_id"), _word(about, "tool_name")
         turn.reason, turn.stop = _word(about, "reason"), _word(about, "stop")

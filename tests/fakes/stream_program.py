@@ -14,7 +14,31 @@ from corral.tui.link import ServiceLink
 from corral.tui.terminal import run_workbench
 from tests.fakes.client import FakeClient
 
-WORDS = "the gulls over a grey sea know nothing of what lies below them and sing of wind and of salt all day ".split(" ")
+WORDS = [
+    "the",
+    "gulls",
+    "over",
+    "a",
+    "grey",
+    "sea",
+    "know",
+    "nothing",
+    "of",
+    "what",
+    "lies",
+    "below",
+    "them",
+    "and",
+    "sing",
+    "of",
+    "wind",
+    "and",
+    "of",
+    "salt",
+    "all",
+    "day",
+    "",
+]
 LINE_TOKENS = 90
 
 

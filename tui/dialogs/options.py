@@ -25,7 +25,9 @@ from corral.tui.text import clean_line, fit
 
 __all__ = ["OptionsDialog", "range_text"]
 
+_WIDTH = 110
 _NAME, _VALUE, _RANGE = 22, 18, 14
+_AROUND = 15  # cells of frames, paddings and gaps beside the columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ class OptionsDialog(ModalScreen[None]):
         Binding("k", "move(-1)", show=False),
     ]
     DEFAULT_CSS = """
-    OptionsDialog .dialog { width: 100; height: 90%; }
-    OptionsDialog OptionList { height: 1fr; border: none; margin-top: 1; background: transparent; padding: 0; }
+    OptionsDialog OptionList { height: 1fr; scrollbar-size-vertical: 1; border: none; margin-top: 1; padding: 0; }
+    OptionsDialog OptionList { background: transparent; }
     OptionsDialog .options-about { height: 2; color: $text-muted; }
     """
 
@@ -75,7 +77,8 @@ class OptionsDialog(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Draw the box."""
-        with Vertical(classes="dialog") as box:
+        with Vertical(classes="dialog -large") as box:
+            box.styles.width = _WIDTH
             box.border_title = Content(f"Options of this chat · {self._model}")
             box.border_subtitle = "⏎ change · in the list: d the model's own again · Esc close"
             yield Input(placeholder="find an option", compact=True)
@@ -100,9 +103,8 @@ class OptionsDialog(ModalScreen[None]):
             default = self._defaults.get(name, value_text(option.default))
             value = value_text(own.options[name]) if name in own.options else default or "none"
             loads = " (loads the model anew)" if option.loads else ""
-            about = (
-                f"{option.text}{loads}; {'the model says' if name in self._defaults else 'default'} {default or 'none'}"
-            )
+            whose = "the model says" if name in self._defaults else "default"
+            about = f"{whose} {default or 'none'}; {option.text}{loads}"
             yield _Row(name, value, name in own.options, range_text(option), about)
 
     def _fill(self) -> None:
@@ -114,14 +116,14 @@ class OptionsDialog(ModalScreen[None]):
         if self._rows:
             options.highlighted = min(place or 0, len(self._rows) - 1)
 
-    @staticmethod
-    def _line(row: _Row) -> Content:
+    def _line(self, row: _Row) -> Content:
+        room = min(_WIDTH, self.app.size.width * 9 // 10) - _NAME - _VALUE - _RANGE - _AROUND
         style = "bold $accent" if row.is_own else ""
         sign = "●" if row.is_own else " "
         return Content.assemble(
             (f"{sign} {fit(row.name, _NAME, pad=True)} {fit(row.value, _VALUE, pad=True)} ", style),
             (f"{fit(row.limits, _RANGE, pad=True)} ", "dim"),
-            (fit(row.about, 38), "dim"),
+            (fit(row.about, room), "dim"),
         )
 
     @on(Input.Changed)

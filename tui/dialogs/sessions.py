@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -59,7 +60,6 @@ class SessionsDialog(ModalScreen[SessionChoice | None]):
     ]
     DEFAULT_CSS = """
     SessionsDialog OptionList { height: 1fr; border: none; margin-top: 1; background: transparent; padding: 0; }
-    SessionsDialog .dialog { width: 84; }
     """
 
     def __init__(self, search: Callable[[str], Awaitable[Sequence[FoundSession]]], *, words: str = "") -> None:
@@ -86,7 +86,7 @@ class SessionsDialog(ModalScreen[SessionChoice | None]):
         self._look(event.value)
 
     def _look(self, words: str) -> None:
-        self.run_worker(self._fill(words), group="search", exclusive=True)
+        self.run_worker(partial(self._fill, words), group="search", exclusive=True)
 
     async def _fill(self, words: str) -> None:
         self._found = await self._search(words)

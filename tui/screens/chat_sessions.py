@@ -38,7 +38,7 @@ class SessionKeys(ChatBase):
     def begin_keeping(self) -> None:
         """List the saved chats, remember their prompts, and write what is said from now on."""
         if self.keeper.is_keeping:
-            self.run_worker(self._bring(), group="sessions")
+            self.run_worker(self._bring, group="sessions")
             self.set_interval(_SAVE_S, self.save)
 
     def save(self) -> None:
@@ -71,8 +71,12 @@ class SessionKeys(ChatBase):
         """Show a chat; `turn_id` names the message to look at."""
         self.chats.select(lambda one: one is chat)
         self.show_chats()
-        if not chat.is_there or turn_id:
-            self.run_worker(self._visit(chat, turn_id), group="visit", exclusive=True)
+        if turn_id:
+            self.fetch(chat, turn_id)
+
+    def fetch(self, chat: Chat, turn_id: str = "") -> None:
+        """Read what was said in a chat, and show it then."""
+        self.run_worker(partial(self._visit, chat, turn_id), group="visit", exclusive=True)
 
     async def _visit(self, chat: Chat, turn_id: str) -> None:
         if await self.read(chat) and self.chat is chat:
@@ -107,7 +111,7 @@ class SessionKeys(ChatBase):
             case SessionVerb.RENAME:
                 self._ask_name(chat)
             case SessionVerb.DELETE:
-                self.run_worker(self.delete_chat(chat), group="delete")
+                self.run_worker(partial(self.delete_chat, chat), group="delete")
             case SessionVerb.EXPORT:
                 self._ask_export(chat)
 
@@ -122,7 +126,7 @@ class SessionKeys(ChatBase):
     def rename(self, chat: Chat, name: str | None) -> None:
         """Give a chat another name."""
         if name:
-            self.run_worker(self._rename(chat, name), group="rename")
+            self.run_worker(partial(self._rename, chat, name), group="rename")
 
     async def _rename(self, chat: Chat, name: str) -> None:
         if await self.read(chat):
@@ -167,7 +171,7 @@ class SessionKeys(ChatBase):
     def export(self, chat: Chat, name: str | None) -> None:
         """Write a chat to the file of that name."""
         if name:
-            self.run_worker(self._export(chat, name), group="export")
+            self.run_worker(partial(self._export, chat, name), group="export")
 
     async def _export(self, chat: Chat, name: str) -> None:
         if not await self.read(chat):

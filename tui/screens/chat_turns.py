@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -167,14 +168,18 @@ class TurnKeys(ChatBase):
         self.transcript.choose(turn)
         self._tell_found(place + 1)
 
-    def forget_found(self) -> bool:
-        """Take away what marks found words; False where there was nothing."""
-        had = bool(self._found) or self.transcript.chosen is not None
+    @property
+    def has_marks(self) -> bool:
+        """Whether a message is chosen, or words are marked."""
+        return bool(self._found) or self.transcript.chosen is not None
+
+    def forget_marks(self) -> None:
+        """Take them away."""
         self._found = ""
         self.query_one(FilterBar).close()
         self.transcript.mark_found("")
         self.transcript.choose(None)
-        return had
+        self.entitle()
 
     # What was sent
 
@@ -186,7 +191,7 @@ class TurnKeys(ChatBase):
         if upto and upto[-1].role == "assistant":
             upto = upto[:-1]
         if upto:
-            self.run_worker(self._show_raw(self.chat.request(upto)), group="raw", exclusive=True)
+            self.run_worker(partial(self._show_raw, self.chat.request(upto)), group="raw", exclusive=True)
 
     async def _show_raw(self, request: ChatRequest) -> None:
         async def ask(client: Client) -> tuple[tuple[int, ...], str]:

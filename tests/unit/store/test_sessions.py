@@ -99,7 +99,9 @@ def test_nobody_else_may_read_the_file(store: SessionStore, path: Path) -> None:
     assert path.parent.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("damage", [b"this is no database at all, and never was one" * 40, b"SQLite format 3\0" + b"\xff" * 8192])
+@pytest.mark.parametrize(
+    "damage", [b"this is no database at all, and never was one" * 40, b"SQLite format 3\0" + b"\xff" * 8192]
+)
 def test_a_broken_file_is_set_aside_and_a_new_one_begun(path: Path, damage: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(damage)
@@ -176,7 +178,9 @@ def test_what_was_saved_before_a_kill_is_there_after_it(path: Path, tmp_path: Pa
 
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(), words=st.text(max_size=40))
-def test_any_text_is_kept_and_any_words_looked_for(tmp_path_factory: pytest.TempPathFactory, text: str, words: str) -> None:
+def test_any_text_is_kept_and_any_words_looked_for(
+    tmp_path_factory: pytest.TempPathFactory, text: str, words: str
+) -> None:
     store = SessionStore(tmp_path_factory.mktemp("any") / "chats.db")
     store.save(CHAT, [turn("t1", text)])
     (saved,) = store.turns("c1")
