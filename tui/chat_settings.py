@@ -139,7 +139,7 @@ class ChatSettings:
             except RunError:
                 continue
             settings.options[name] = value
-        settings.think = think if isinstance(think, bool) or think in THINK_LEVELS[3:] else None  # type: ignore[assignment]
+        settings.think = think if isinstance(think, bool) or think in THINK_LEVELS[3:] else None
         settings.form = form if isinstance(form, (str, dict)) else None
         tools = kept.get("tools")
         settings.tools = tuple(one for one in tools if isinstance(one, dict)) if isinstance(tools, list) else ()

@@ -50,7 +50,8 @@ class SessionKeeper:
 
     async def sessions(self) -> tuple[SavedSession, ...]:
         """The saved chats, newest first. Says where a broken file went, if there was one."""
-        found, aside = await self._ask(lambda store: (store.sessions(), store.set_aside), ((), None))
+        nothing: tuple[tuple[SavedSession, ...], Path | None] = ((), None)
+        found, aside = await self._ask(lambda store: (store.sessions(), store.set_aside), nothing)
         if aside is not None:
             self._tell(f"the file of saved chats was broken: it lies in {aside} now, and a new one was begun")
         return found

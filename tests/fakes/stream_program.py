@@ -14,31 +14,8 @@ from corral.tui.link import ServiceLink
 from corral.tui.terminal import run_workbench
 from tests.fakes.client import FakeClient
 
-WORDS = [
-    "the",
-    "gulls",
-    "over",
-    "a",
-    "grey",
-    "sea",
-    "know",
-    "nothing",
-    "of",
-    "what",
-    "lies",
-    "below",
-    "them",
-    "and",
-    "sing",
-    "of",
-    "wind",
-    "and",
-    "of",
-    "salt",
-    "all",
-    "day",
-    "",
-]
+SAID = "the gulls over a grey sea know nothing of what lies below them and sing of wind and of salt all day"
+WORDS = SAID.split()
 LINE_TOKENS = 90
 
 

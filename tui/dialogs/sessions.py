@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -86,7 +85,7 @@ class SessionsDialog(ModalScreen[SessionChoice | None]):
         self._look(event.value)
 
     def _look(self, words: str) -> None:
-        self.run_worker(partial(self._fill, words), group="search", exclusive=True)
+        self.run_worker(lambda: self._fill(words), group="search", exclusive=True)
 
     async def _fill(self, words: str) -> None:
         self._found = await self._search(words)

@@ -21,6 +21,7 @@ class PairKeys(SlashCommands):
 
     def __init__(self) -> None:
         super().__init__()
+        self._paired: Chat | None = None
         self.twin: Chat | None = None
         """The chat of the second model."""
 
@@ -42,7 +43,7 @@ class PairKeys(SlashCommands):
         if not any(one.name == model for one in self.models):
             raise ValueError(f"Couldn't find model '{model}'")
         self.part()
-        first = self.chat
+        first = self._paired = self.chat
         self.twin = first.copy(self.chats.next_number())
         self.twin.model = model
         self.twin.name = f"{first.title} · {model}" if first.root.children else ""
@@ -61,7 +62,7 @@ class PairKeys(SlashCommands):
         twin, self.twin = self.twin, None
         if twin is not None:
             if not twin.is_empty and twin not in self.chats.all:
-                self.chats.all.insert(self.chats.all.index(self.chat) + 1, twin)
+                self.chats.all.append(twin)
             self.query("#twin").remove()
             self.show_chats()
 
@@ -73,7 +74,10 @@ class PairKeys(SlashCommands):
                 self.chats.all.insert(self.chats.all.index(self.chat) + 1, self.twin)
 
     def draw_twin(self) -> None:
-        """Draw the second chat anew."""
+        """Draw the second chat anew; it goes with the chat it was put beside."""
+        if self.twin is not None and self._paired is not self.chat:
+            self.part()
+            return
         pane = self.twin_pane
         if pane is not None and self.twin is not None:
             pane.show(self.twin)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import on
 
-from corral.runtime.verbs import ChatRequest, Client, DetokenizeRequest
+from corral.runtime.verbs import ChatRequest, Client
 from corral.tui.dialogs.details import DetailsDialog
 from corral.tui.screens.chat_base import ChatBase
 from corral.tui.turns import Turn, TurnState
@@ -195,8 +197,11 @@ class TurnKeys(ChatBase):
 
     async def _show_raw(self, request: ChatRequest) -> None:
         async def ask(client: Client) -> tuple[tuple[int, ...], str]:
-            tokens = (await client.tokenize(request)).tokens
-            return tokens, (await client.detokenize(DetokenizeRequest(request.model, tokens))).text
+            rendered = ""
+            async with aclosing(client.chat(replace(request, render_only=True))) as chunks:
+                async for chunk in chunks:
+                    rendered = chunk.rendered or rendered
+            return (await client.tokenize(request)).tokens, rendered
 
         answer = await self.try_verb(ask)
         if answer is None:

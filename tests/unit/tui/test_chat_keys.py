@@ -140,6 +140,7 @@ async def test_what_the_model_is_sent_is_shown_with_its_tokens() -> None:
         await until(pilot, lambda: "tok/s" in picture(app))
         await pilot.press("escape", "t")
         await until(pilot, lambda: "3 tokens" in picture(app) and "97 98 99" in picture(app))
+        assert "rendered by smollm2:135m" in picture(app)
 
 
 async def test_two_models_answer_one_question_side_by_side() -> None:

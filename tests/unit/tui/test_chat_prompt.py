@@ -208,7 +208,7 @@ async def test_slash_commands(size: tuple[int, int]) -> None:
         await until(pilot, lambda: "Apache License" in picture(app))
         await pilot.press("escape")
         await say("/?")
-        await until(pilot, lambda: "Commands" in picture(app) and "/compare" in picture(app))
+        await until(pilot, lambda: "Commands" in picture(app) and "answer again" in picture(app))
         await pilot.press("escape")
         await say("/bye")
         await until(pilot, lambda: not app.is_running)
