@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -85,7 +86,8 @@ class SessionsDialog(ModalScreen[SessionChoice | None]):
         self._look(event.value)
 
     def _look(self, words: str) -> None:
-        self.run_worker(lambda: self._fill(words), group="search", exclusive=True)
+        work: Callable[[], Coroutine[None, None, object]] = partial(self._fill, words)
+        self.run_worker(work, group="search", exclusive=True)
 
     async def _fill(self, words: str) -> None:
         self._found = await self._search(words)

@@ -97,7 +97,7 @@ class ChatScreen(PairKeys):
     def on_screen_resume(self) -> None:
         """Look for models again: others may have fetched or removed some."""
         self._files = None
-        self.run_worker(self._find_models, group="models", exclusive=True)
+        self.start(self._find_models, "models")
 
     def on_resize(self, event: events.Resize) -> None:
         """The meter stands at the right edge."""
@@ -156,7 +156,7 @@ class ChatScreen(PairKeys):
         welcome = self.query_one(Welcome)
         if welcome.is_fetching:
             if welcome.poll():
-                self.run_worker(self._open_fetched, group="models", exclusive=True)
+                self.start(self._open_fetched, "models")
             elif not welcome.is_fetching:
                 self.refresh_bindings()
         if not self.chats.live and not welcome.is_fetching and self._timer is not None:
@@ -261,7 +261,7 @@ class ChatScreen(PairKeys):
         """Files below the folder; looked for once a visit, in a thread."""
         if self._files is None:
             self._files = ()
-            self.run_worker(self._look_for_files, group="files", exclusive=True)
+            self.start(self._look_for_files, "files")
         return self._files
 
     async def _look_for_files(self) -> None:
@@ -282,9 +282,7 @@ class ChatScreen(PairKeys):
             self._count_timer = self.set_timer(_COUNT_AFTER_S, self._count)
 
     def _count(self) -> None:
-        self.run_worker(
-            partial(self._count_draft, self.chat.model, self.prompt.whole_text), group="count", exclusive=True
-        )
+        self.start(partial(self._count_draft, self.chat.model, self.prompt.whole_text), "count")
 
     async def _count_draft(self, model: str, text: str) -> None:
         try:
@@ -307,7 +305,7 @@ class ChatScreen(PairKeys):
         elif not self.chat.model:
             self.action_pick_model()
         elif "@" in event.text or "/" in event.text:
-            self.run_worker(partial(self._read_and_ask, self.chat, event.text), group="ask", exclusive=True)
+            self.start(partial(self._read_and_ask, self.chat, event.text), "ask")
         else:
             self._ask(self.chat, event.text, ())
 
@@ -428,7 +426,7 @@ class ChatScreen(PairKeys):
         if chosen is not None:
             self.delete_turn(chosen)
         else:
-            self.run_worker(partial(self.delete_chat, self.chat), group="delete")
+            self.start(partial(self.delete_chat, self.chat), "delete", exclusive=False)
 
     def action_thoughts(self) -> None:
         """Open what models thought before their answers and what they called, or fold it to a line each."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 
 from corral.runtime.verbs import ModelSummary
@@ -60,6 +60,10 @@ class ChatBase(CallingScreen):
         """Whether the model of this chat can do something, as far as is known."""
         found = next((model for model in self.models if model.name == self.chat.model), None)
         return found is not None and capability in found.capabilities
+
+    def start(self, work: Callable[[], Coroutine[None, None, object]], group: str, *, exclusive: bool = True) -> None:
+        """Begin work that takes a while; where it is `exclusive`, in place of other work of its group."""
+        self.run_worker(work, group=group, exclusive=exclusive)
 
     def show_chats(self) -> None:
         """Draw the current chat and the list."""

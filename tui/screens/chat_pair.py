@@ -47,7 +47,7 @@ class PairKeys(SlashCommands):
         self.twin = first.copy(self.chats.next_number())
         self.twin.model = model
         self.twin.name = f"{first.title} · {model}" if first.root.children else ""
-        self.run_worker(partial(self._show_twin, self.twin), group="twin", exclusive=True)
+        self.start(partial(self._show_twin, self.twin), "twin")
 
     async def _show_twin(self, twin: Chat) -> None:
         if self.twin_pane is None:

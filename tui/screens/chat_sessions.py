@@ -38,7 +38,7 @@ class SessionKeys(ChatBase):
     def begin_keeping(self) -> None:
         """List the saved chats, remember their prompts, and write what is said from now on."""
         if self.keeper.is_keeping:
-            self.run_worker(self._bring, group="sessions")
+            self.start(self._bring, "sessions", exclusive=False)
             self.set_interval(_SAVE_S, self.save)
 
     def save(self) -> None:
@@ -76,7 +76,7 @@ class SessionKeys(ChatBase):
 
     def fetch(self, chat: Chat, turn_id: str = "") -> None:
         """Read what was said in a chat, and show it then."""
-        self.run_worker(partial(self._visit, chat, turn_id), group="visit", exclusive=True)
+        self.start(partial(self._visit, chat, turn_id), "visit")
 
     async def _visit(self, chat: Chat, turn_id: str) -> None:
         if await self.read(chat) and self.chat is chat:
@@ -111,7 +111,7 @@ class SessionKeys(ChatBase):
             case SessionVerb.RENAME:
                 self._ask_name(chat)
             case SessionVerb.DELETE:
-                self.run_worker(partial(self.delete_chat, chat), group="delete")
+                self.start(partial(self.delete_chat, chat), "delete", exclusive=False)
             case SessionVerb.EXPORT:
                 self._ask_export(chat)
 
@@ -126,7 +126,7 @@ class SessionKeys(ChatBase):
     def rename(self, chat: Chat, name: str | None) -> None:
         """Give a chat another name."""
         if name:
-            self.run_worker(partial(self._rename, chat, name), group="rename")
+            self.start(partial(self._rename, chat, name), "rename", exclusive=False)
 
     async def _rename(self, chat: Chat, name: str) -> None:
         if await self.read(chat):
@@ -171,7 +171,7 @@ class SessionKeys(ChatBase):
     def export(self, chat: Chat, name: str | None) -> None:
         """Write a chat to the file of that name."""
         if name:
-            self.run_worker(partial(self._export, chat, name), group="export")
+            self.start(partial(self._export, chat, name), "export", exclusive=False)
 
     async def _export(self, chat: Chat, name: str) -> None:
         if not await self.read(chat):

@@ -54,7 +54,7 @@ class SlashCommands(TurnKeys, SessionKeys):
             "/raw": lambda _: self.action_raw(),
             "/search": self.action_sessions,
             "/rename": partial(self.rename, self.chat),
-            "/delete": lambda _: self.run_worker(partial(self.delete_chat, self.chat)),
+            "/delete": lambda _: self.start(partial(self.delete_chat, self.chat), "delete", exclusive=False),
             "/export": self._export_as,
         }
         verb = verbs.get({"/?": "/help", "/exit": "/bye"}.get(name, name))
@@ -140,7 +140,7 @@ class SlashCommands(TurnKeys, SessionKeys):
     def _show(self, part: str) -> None:
         if part not in ("info", "license", "modelfile", "parameters", "system", "template"):
             raise ValueError("/show takes: info, license, modelfile, parameters, system, template")
-        self.run_worker(partial(self._show_part, part), group="show", exclusive=True)
+        self.start(partial(self._show_part, part), "show")
 
     async def _show_part(self, part: str) -> None:
         details = await self.try_verb(lambda client: client.show(self.chat.model))
@@ -184,7 +184,7 @@ class SlashCommands(TurnKeys, SessionKeys):
             parameters=dict(chat.settings.options),
             messages=tuple(turn.message() for turn in chat.turns if turn.text),
         )
-        self.run_worker(partial(self._create, request), group="create")
+        self.start(partial(self._create, request), "create", exclusive=False)
 
     async def _create(self, request: CreateRequest) -> None:
         if await self.try_verb(lambda client: exhaust(client.create(request))):
@@ -219,7 +219,7 @@ class SlashCommands(TurnKeys, SessionKeys):
 
     def action_options(self) -> None:
         """Change what this chat asks of its model."""
-        self.run_worker(self._open_options, group="options", exclusive=True)
+        self.start(self._open_options, "options")
 
     async def _open_options(self) -> None:
         chat = self.chat

@@ -193,7 +193,7 @@ class TurnKeys(ChatBase):
         if upto and upto[-1].role == "assistant":
             upto = upto[:-1]
         if upto:
-            self.run_worker(partial(self._show_raw, self.chat.request(upto)), group="raw", exclusive=True)
+            self.start(partial(self._show_raw, self.chat.request(upto)), "raw")
 
     async def _show_raw(self, request: ChatRequest) -> None:
         async def ask(client: Client) -> tuple[tuple[int, ...], str]:

@@ -31,7 +31,7 @@ def chat_screen(app: WorkbenchApp) -> ChatScreen:
 
 def copied(app: WorkbenchApp) -> list[str]:
     texts: list[str] = []
-    app.copy_to_clipboard = texts.append  # type: ignore[method-assign]
+    app.copy_to_clipboard = texts.append  # type: ignore[method-assign, assignment]
     return texts
 
 

@@ -100,7 +100,10 @@ async def test_chats_are_found_renamed_deleted_and_brought_back(tmp_path: Path) 
         await pilot.press("escape", "h")
         await until(pilot, lambda: "search everything that was said" in picture(app))
         await pilot.press(*"land gul")
-        options = lambda: app.screen.query_one(OptionList).option_count  # noqa: E731
+
+        def options() -> int:
+            return app.screen.query_one(OptionList).option_count
+
         await until(pilot, lambda: options() == 1 and "Of the land: [b]gulls[/b]." in picture(app))
         await pilot.press("down", "R")
         await until(pilot, lambda: "Name of the chat" in picture(app))
