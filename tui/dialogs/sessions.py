@@ -17,6 +17,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
+from textual.worker import Worker
 
 from corral.store.sessions import FoundSession
 from corral.tui import figures
@@ -87,7 +88,7 @@ class SessionsDialog(ModalScreen[SessionChoice | None]):
 
     def _look(self, words: str) -> None:
         work: Callable[[], Coroutine[None, None, object]] = partial(self._fill, words)
-        self.run_worker(work, group="search", exclusive=True)
+        _: Worker[object] = self.run_worker(work, group="search", exclusive=True)
 
     async def _fill(self, words: str) -> None:
         self._found = await self._search(words)

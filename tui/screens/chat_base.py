@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 
+from textual.worker import Worker
+
 from corral.runtime.verbs import ModelSummary
 from corral.tui.chats import Chat, Chats
 from corral.tui.screens.calling import CallingScreen
@@ -63,7 +65,7 @@ class ChatBase(CallingScreen):
 
     def start(self, work: Callable[[], Coroutine[None, None, object]], group: str, *, exclusive: bool = True) -> None:
         """Begin work that takes a while; where it is `exclusive`, in place of other work of its group."""
-        self.run_worker(work, group=group, exclusive=exclusive)
+        _: Worker[object] = self.run_worker(work, group=group, exclusive=exclusive)
 
     def show_chats(self) -> None:
         """Draw the current chat and the list."""
