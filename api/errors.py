@@ -6,7 +6,7 @@ command line may catch these types without paying for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from corral.runtime import errors as run
@@ -36,6 +36,13 @@ class CannotListen(ApiError):
     """The address cannot be listened on: not of this machine, or not allowed."""
 
 
+class SettingsRefused(ApiError):
+    """The file of settings has mistakes, and a server would not do what it says."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+
+
 class AnonymousRefused(ApiError):
     """A server that others can reach was to be started without a key."""
 
@@ -45,6 +52,10 @@ class AnonymousRefused(ApiError):
             "or CORRAL_ALLOW_ANONYMOUS=1 to let everybody in"
         )
         self.host = host
+
+
+class TlsFailed(ApiError):
+    """A certificate, or the key to it, cannot be used."""
 
 
 class InvalidOrigin(ApiError):
@@ -62,12 +73,21 @@ class RequestRefused(ApiError):
         self.status = status
 
 
+class NotSignedIn(RequestRefused):
+    """What only an account may ask; `signin_url` is where one signs in."""
+
+    def __init__(self, message: str, signin_url: str) -> None:
+        super().__init__(message, 401)
+        self.signin_url = signin_url
+
+
 class Problem(NamedTuple):
-    """What a client is told: the status, one line, and headers that belong to it."""
+    """What a client is told: the status, one line, headers that belong to it, and where to sign in if that is it."""
 
     status: int
     message: str
     headers: Mapping[str, str] = {}
+    signin_url: str = ""
 
 
 _STATUS: Mapping[type[Exception], int] = {
@@ -124,6 +144,8 @@ _ANTHROPIC_TYPES = {
 
 def describe(error: Exception) -> Problem:
     """Translate an error. What is none of our types tells a client nothing but that it happened."""
+    if isinstance(error, NotSignedIn):
+        return Problem(error.status, str(error), signin_url=error.signin_url)
     if isinstance(error, (RequestRefused, run.RemoteFailed)):
         return Problem(error.status, str(error))
     if isinstance(error, run.QueueFull):
@@ -145,7 +167,8 @@ def is_expected(error: Exception) -> bool:
 
 def ollama_body(problem: Problem) -> dict[str, object]:
     """Return the body of an error on `/api`."""
-    return {"error": problem.message}
+    signin = {"signin_url": problem.signin_url} if problem.signin_url else {}
+    return {"error": problem.message, **signin}
 
 
 def openai_body(problem: Problem) -> dict[str, object]:

@@ -173,6 +173,9 @@ class ShowWire(msgspec.Struct, frozen=True):
     capabilities: list[str] | None = None
     modified_at: datetime = _EPOCH
     requires: str = ""
+    projector_info: dict[str, Any] | None = None
+    renderer: str = ""
+    parser: str = ""
 
     def to_details(self, name: str) -> ModelDetails:
         """Return the verbs' type."""
@@ -190,6 +193,9 @@ class ShowWire(msgspec.Struct, frozen=True):
             tensors=tuple(TensorInfo(one.name, one.type, tuple(one.shape or ())) for one in self.tensors or ()),
             capabilities=tuple(self.capabilities or ()),
             requires=self.requires,
+            projector_info=self.projector_info or {},
+            renderer=self.renderer,
+            parser=self.parser,
         )
 
 
@@ -370,6 +376,14 @@ class ProgressLine(msgspec.Struct, frozen=True):
     def to_progress(self) -> Progress:
         """Return the verbs' type."""
         return Progress(self.status, self.digest, self.total, self.completed)
+
+
+class SettingsChangeWire(msgspec.Struct, frozen=True):
+    """The reply of `/api/config/reload`."""
+
+    changed: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class VersionWire(msgspec.Struct, frozen=True):

@@ -81,7 +81,7 @@ class Answers:
         caller = self._dispatch.caller(request.caller, "chat")
         async with AsyncExitStack() as row:
             row.enter_context(self._dispatch.row(caller, request.model))
-            model = await self._dispatch.library.open(request.model)
+            model = await self._dispatch.open(request.model)
             prompt = chat_prompt(request, model) if request.messages else None
             job = self._job(caller, model, request, prompt, "chat")
             async for chunk in self._answer(job):
@@ -92,7 +92,7 @@ class Answers:
         caller = self._dispatch.caller(request.caller, "generate")
         async with AsyncExitStack() as row:
             row.enter_context(self._dispatch.row(caller, request.model))
-            model = await self._dispatch.library.open(request.model)
+            model = await self._dispatch.open(request.model)
             prompt: protocol.RawPrompt | protocol.ChatPrompt | None = None
             if request.prompt and request.raw:
                 prompt = protocol.RawPrompt(request.prompt, list(request.images))
@@ -120,7 +120,9 @@ class Answers:
         prompt: protocol.RawPrompt | protocol.ChatPrompt | None,
         verb: str,
     ) -> _Job:
-        if "completion" not in model.capabilities:
+        # Unloading is asked for in this way of every model (spec a.7).
+        unloads = prompt is None and request.keep_alive_s == 0
+        if "completion" not in model.capabilities and not unloads:
             raise NotSupported(f'"{request.model}" does not support {verb}')
         _check_images(prompt, model)
         _think(request, model)
@@ -138,7 +140,7 @@ class Answers:
             options=options,
             given={**model.parameters, **request.options},
             prompt=prompt,
-            keep_alive_s=self._dispatch.keep_alive_s(request.keep_alive_s),
+            keep_alive_s=self._dispatch.keep_alive_s(request.keep_alive_s, model),
             prefix=generate.context if generate and not generate.raw else (),
             want_context=generate is not None and not generate.raw,
             truncate=request.truncate and not strict,
@@ -205,7 +207,8 @@ class Answers:
                 if output.calls:
                     yield Chunk(tool_calls=tuple(call_from(call, self._new_call_id()) for call in output.calls))
                 if output.rendered is not None:
-                    yield Chunk(done_reason=DoneReason.STOP, rendered=output.rendered.text)
+                    images = len(_images(job.prompt))
+                    yield Chunk(done_reason=DoneReason.STOP, rendered=output.rendered.text, images=images)
                     return
                 if output.finished is not None:
                     total_ns = int((self._clock() - began) * 1e9)
@@ -271,14 +274,17 @@ def _tools(request: ChatRequest, model: ModelOnDisk) -> protocol.ToolUse | None:
 
 def _check_images(prompt: protocol.RawPrompt | protocol.ChatPrompt | None, model: ModelOnDisk) -> None:
     """Refuse images that the model cannot read or that are too much for one message. Raises RunError."""
-    if isinstance(prompt, protocol.ChatPrompt):
-        images = [image for turn in prompt.turns for image in turn.images]
-    else:
-        images = prompt.images if prompt is not None else []
+    images = _images(prompt)
     if images and "vision" not in model.capabilities:
         raise NotSupported(f"{model.name.full} does not support vision")
     if sum(map(len, images)) > _MOST_IMAGE_BYTES:
         raise BadRequest(f"the images of a request may have {_MOST_IMAGE_BYTES // 2**20} MiB together")
+
+
+def _images(prompt: protocol.RawPrompt | protocol.ChatPrompt | None) -> list[bytes]:
+    if isinstance(prompt, protocol.ChatPrompt):
+        return [image for turn in prompt.turns for image in turn.images]
+    return prompt.images if prompt is not None else []
 
 
 def _turn(message: Message) -> protocol.Turn:

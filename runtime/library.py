@@ -7,6 +7,7 @@ never change.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -18,11 +19,11 @@ from corral.runtime.capabilities import capabilities, renderer_of, vocabulary_in
 from corral.runtime.verbs import Details, Message, ModelDetails, ModelSummary, TensorInfo
 from corral.store.catalog import Inventory, StoredModel
 from corral.store.collection import Collection
-from corral.store.errors import BrokenManifest, ModelElsewhere, ModelNotFound
+from corral.store.errors import BrokenManifest, InvalidName, ModelElsewhere, ModelNotFound
 from corral.store.gguf import GgufArray, GgufHeader, read_header
 from corral.store.manifests import Layer, MediaType, ModelConfig
 from corral.store.modelfile import Command, in_order, render
-from corral.store.names import Digest, ModelName
+from corral.store.names import Digest, ModelName, without_local
 
 HEADERS_KEPT = 2048
 SHOWN_ARRAY = 5
@@ -83,6 +84,10 @@ class Library:
         self._infills: dict[Digest, bool] = {}
         self._summaries: dict[tuple[str, ...], tuple[StoredModel, ModelSummary]] = {}
 
+    def call(self, aliases: Mapping[str, str]) -> None:
+        """Take other aliases from now on."""
+        self._models.call(aliases)
+
     async def open(self, text: str) -> ModelOnDisk:
         """Read a model by the name a request gives.
 
@@ -119,7 +124,7 @@ class Library:
         """
         stored, ours = await self.find(text)
         if stored.alias_of:
-            raise ModelElsewhere(f"'{text}' is an alias of {stored.alias_of}: take it out of CORRAL_ALIASES instead")
+            raise ModelElsewhere(f"'{text}' is an alias of {stored.alias_of}: take it out of the settings instead")
         if not ours:
             raise ModelElsewhere(
                 f"'{text}' lies in {stored.files.root}, which is only read here: delete it with what put it there"
@@ -134,7 +139,11 @@ class Library:
         return await asyncio.to_thread(self._show, text, verbose)
 
     def _find(self, text: str) -> StoredModel:
-        name = ModelName.parse(text)
+        bare = without_local(text)
+        if bare != text:
+            with contextlib.suppress(InvalidName, ModelNotFound):
+                return self._models.find(ModelName.parse(text))
+        name = ModelName.parse(bare)
         try:
             return self._models.find(name)
         except ModelNotFound:
@@ -265,7 +274,15 @@ class Library:
             tensors=tuple(TensorInfo(one.name, one.type, tuple(one.shape)) for one in header.tensors),
             capabilities=model.capabilities,
             requires=model.config.requires,
+            projector_info=self._projector_info(model, verbose),
+            renderer=model.config.renderer,
+            parser=model.config.parser,
         )
+
+    def _projector_info(self, model: ModelOnDisk, verbose: bool) -> dict[str, object]:
+        if not model.projectors:
+            return {}
+        return model_info(read_header(model.projectors[0], short_arrays=SHOWN_ARRAY, arrays=verbose))
 
 
 def details(config: ModelConfig, header: GgufHeader | None, parent: str = "") -> Details:

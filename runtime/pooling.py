@@ -69,11 +69,11 @@ class Pooling:
         caller = dispatch.caller(request.caller, verb)
         row = caller.request_id
         with dispatch.row(caller, request.model):
-            model = await dispatch.library.open(request.model)
+            model = await dispatch.open(request.model)
             _check(model, request, verb)
             dispatch.refuse(_passed_over(request))
             wanted = dispatch.wanted(model, {**model.parameters, **request.options})
-            keep_alive_s = dispatch.keep_alive_s(request.keep_alive_s)
+            keep_alive_s = dispatch.keep_alive_s(request.keep_alive_s, model)
             began = dispatch.clock()
             cancellation = Cancellation()
             dispatch.requests.begin(caller, model.shown, cancellation.cancel)

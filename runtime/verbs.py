@@ -15,6 +15,7 @@ from typing import Protocol
 from corral.runtime.conversation import Message, ToolCall, ToolChoice, Tools
 from corral.runtime.snapshot import Snapshot
 from corral.runtime.tokens import Detokenized, DetokenizeRequest, TokenizeRequest, Tokens
+from corral.runtime.upkeep import Upkeep
 from corral.store.progress import Progress
 
 __all__ = [
@@ -195,7 +196,8 @@ class Chunk:
     `context` (last chunk of generate, unless raw) holds the prompt's and the answer's token ids. `warnings` says in
     words what was cut or ignored. One with `progress` has nothing else, and comes before all text. `thinking` comes
     before all `text`, also within one chunk, and `tool_calls`, each whole, after it. `rendered` is the prompt of a
-    request that asked for nothing else. `stop` (last chunk) is the stop string that ended it, "" where none did.
+    request that asked for nothing else, `images` how many it has. `stop` (last chunk) is the stop string that ended
+    it, "" where none did.
     """
 
     text: str = ""
@@ -208,6 +210,7 @@ class Chunk:
     thinking: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     rendered: str = ""
+    images: int = 0
     stop: str = ""
 
 
@@ -307,7 +310,10 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelDetails:
-    """Everything `show` says of a model (spec a.12). `parameters` are in Modelfile order, a repeated name repeats."""
+    """Everything `show` says of a model (spec a.12). `parameters` are in Modelfile order, a repeated name repeats.
+
+    `projector_info` is the header of the file that makes images into what the model reads, empty where there is none.
+    """
 
     name: str
     modified_at: datetime
@@ -322,6 +328,9 @@ class ModelDetails:
     tensors: tuple[TensorInfo, ...] = ()
     capabilities: tuple[str, ...] = ()
     requires: str = ""
+    projector_info: Mapping[str, object] = field(default_factory=dict)
+    renderer: str = ""
+    parser: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,7 +390,7 @@ class DeletePlan:
     in_memory: tuple[str, ...] = ()
 
 
-class Client(Protocol):
+class Client(Upkeep, Protocol):
     """The verbs. Every one raises `StoreError` or `RunError`; a stream is stopped by closing its generator."""
 
     def latest(self) -> Snapshot:

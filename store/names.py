@@ -23,6 +23,7 @@ _PARTS = {
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})\Z")
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 _LONGEST = 600
+_LOCAL = ":local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +127,8 @@ class Digest:
     def short(self) -> str:
         """The 12 digits a person is shown."""
         return self.hex[:12]
+
+
+def without_local(text: str) -> str:
+    """Return a model's name without the `:local` by which Ollama's clients ask for no other than this machine's."""
+    return text[: -len(_LOCAL)] if text.lower().endswith(_LOCAL) else text

@@ -13,7 +13,7 @@ from corral.api.anthropic.schemas import CountBody, MessagesBody
 from corral.api.body import read_json
 from corral.api.errors import RequestRefused, anthropic_body
 from corral.api.keys import anthropic_id, caller, workbench
-from corral.api.ollama.checks import check_name
+from corral.api.ollama.checks import check_name, missing
 from corral.api.ollama.generate import collect
 from corral.api.reply import json_reply
 from corral.api.stream import Wire, respond
@@ -37,7 +37,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
             return json_reply(answer.whole(await collect(chunks)), charset=False)
         return await respond(request, _wire(request), _events(answer, chunks), lambda event: (event.encode(),))
     except ModelNotFound:
-        raise RequestRefused(f"model '{body.model}' not found", 404) from None
+        raise missing(body.model) from None
 
 
 async def count_tokens(request: web.Request) -> web.Response:
@@ -49,7 +49,7 @@ async def count_tokens(request: web.Request) -> web.Response:
         verb, _ = await _chat_request(request, client, body)
         found = await client.tokenize(verb)
     except ModelNotFound:
-        raise RequestRefused(f"model '{body.model}' not found", 404) from None
+        raise missing(body.model) from None
     return json_reply({"input_tokens": len(found.tokens)}, charset=False)
 
 

@@ -12,7 +12,7 @@ from corral.runtime.errors import InvalidFormat
 from corral.runtime.formats import parse_format
 from corral.runtime.verbs import Client
 from corral.store.errors import InvalidName, ModelNotFound
-from corral.store.names import Digest, ModelName
+from corral.store.names import Digest, ModelName, without_local
 
 _THINK_LEVELS = ("high", "medium", "low", "max")
 
@@ -21,25 +21,35 @@ def check_name(model: str, empty: RequestRefused, invalid: str = "invalid model 
     """Refuse a name that is none: `empty` where nothing is there, 400 with `invalid` for the rest."""
     if not model:
         raise empty
+    if model.lower().endswith((":local:cloud", ":cloud:local")):
+        raise RequestRefused(f'use either :local or :cloud, not both: "{model}"')
     try:
-        ModelName.parse(model)
+        ModelName.parse(without_local(model))
     except InvalidName:
         raise RequestRefused(invalid) from None
 
 
-async def check_model(client: Client, model: str, status_text: str = "model '{}' not found") -> None:
+def missing(model: str, text: str = "", remote: str = "remote model is unavailable") -> RequestRefused:
+    """Return what is said of a model that is not there: 404 with `text`, or that there is no cloud to have it."""
+    _, colon, tag = model.lower().rpartition(":")
+    if colon and (tag == "cloud" or tag.endswith("-cloud")):
+        return RequestRefused(f"ollama cloud is disabled: {remote}", 403)
+    return RequestRefused(text or f"model '{model}' not found", 404)
+
+
+async def check_model(client: Client, model: str) -> None:
     """Refuse a model that is not there, before anything else is said about it: clients pull on this error."""
     try:
         await client.show(model)
     except ModelNotFound:
-        raise RequestRefused(status_text.format(model), 404) from None
+        raise missing(model) from None
 
 
 async def check_sees(client: Client, model: str) -> None:
     """Refuse images for a model that reads none."""
     await check_model(client, model)
     if "vision" not in (await client.show(model)).capabilities:
-        raise RequestRefused(f"{ModelName.parse(model).full} does not support vision")
+        raise RequestRefused(f"{ModelName.parse(without_local(model)).full} does not support vision")
 
 
 async def check_generate(client: Client, body: GenerateBody) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 from corral.api.body import read_json
 from corral.api.errors import RequestRefused, describe
 from corral.api.keys import caller, workbench
-from corral.api.ollama.checks import check_name
+from corral.api.ollama.checks import check_name, missing
 from corral.api.ollama.replies import pooled_trailer
 from corral.api.ollama.schemas import NamedModel
 from corral.api.reply import json_reply
@@ -96,4 +96,4 @@ async def vectors(client: Client, verb: EmbedRequest) -> Embeddings:
     try:
         return await client.embed(verb)
     except ModelNotFound:
-        raise RequestRefused(f'model "{verb.model}" not found, try pulling it first', 404) from None
+        raise missing(verb.model, f'model "{verb.model}" not found, try pulling it first') from None

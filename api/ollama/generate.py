@@ -12,7 +12,7 @@ from aiohttp import web
 from corral.api.body import read_json
 from corral.api.errors import RequestRefused, ollama_body
 from corral.api.keys import caller, workbench
-from corral.api.ollama.checks import check_chat, check_generate, check_name
+from corral.api.ollama.checks import check_chat, check_generate, check_name, missing
 from corral.api.ollama.replies import ChatObjects, generate_object, line
 from corral.api.ollama.schemas import ChatBody, GenerateBody
 from corral.api.reply import encode, json_reply
@@ -102,7 +102,7 @@ async def answer(
             return json_reply(to_object(model, await collect(chunks)))
         return await respond(request, NDJSON, chunks, lambda chunk: line(to_object(model, chunk)))
     except ModelNotFound:
-        raise RequestRefused(f"model '{model}' not found", 404) from None
+        raise missing(model) from None
 
 
 async def collect(chunks: AsyncGenerator[Chunk, None]) -> Chunk:

@@ -6,13 +6,13 @@ from aiohttp import web
 
 from corral.api.body import read_json
 from corral.api.errors import RequestRefused
-from corral.api.keys import caller, workbench
-from corral.api.ollama.checks import check_name
+from corral.api.keys import SETTINGS, caller, workbench
+from corral.api.ollama.checks import check_name, missing
 from corral.api.ollama.replies import loaded_object, show_object, tag_object
 from corral.api.ollama.schemas import CopyBody, DeleteBody, ShowBody
 from corral.api.reply import json_reply
 from corral.store.errors import ModelNotFound
-from corral.store.names import ModelName
+from corral.store.names import ModelName, without_local
 
 
 async def root(request: web.Request) -> web.Response:
@@ -27,7 +27,7 @@ async def version(request: web.Request) -> web.Response:
 
 async def status(request: web.Request) -> web.Response:
     """Say that there is no cloud here."""
-    return json_reply({"cloud": {"disabled": True, "source": "config"}})
+    return json_reply({"cloud": {"disabled": True, "source": request.app[SETTINGS].cloud_source}})
 
 
 async def tags(request: web.Request) -> web.Response:
@@ -48,7 +48,8 @@ async def show(request: web.Request) -> web.Response:
     try:
         details = await workbench(request).show(body.model, verbose=body.verbose)
     except ModelNotFound:
-        raise RequestRefused(f"model '{ModelName.parse(body.model).short}' not found", 404) from None
+        text = f"model '{ModelName.parse(without_local(body.model)).short}' not found"
+        raise missing(body.model, text, "remote model details are unavailable") from None
     reply = show_object(details)
     if request.headers.get("User-Agent", "").startswith("GitHubCopilotChat/"):
         # It shows this name in its list, and would show every model of a family alike (spec a.12).

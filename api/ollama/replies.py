@@ -57,7 +57,12 @@ def call_object(call: ToolCall, index: int) -> dict[str, Any]:
 
 def _rendered(chunk: Chunk) -> dict[str, Any]:
     """The prompt of a request that asked for nothing else; Ollama never calls such an answer done."""
-    return {"done": False, "_debug_info": {"rendered_template": chunk.rendered}}
+    return {"done": False, "_debug_info": debug_object(chunk)}
+
+
+def debug_object(chunk: Chunk) -> dict[str, Any]:
+    """What a request that asked for nothing but its prompt is told."""
+    return {"rendered_template": chunk.rendered} | without_empty(image_count=chunk.images)
 
 
 def _progress(chunk: Chunk) -> dict[str, Any]:
@@ -165,10 +170,13 @@ def show_object(model: ModelDetails) -> dict[str, Any]:
             parameters="\n".join(_parameter_line(name, value) for name, value in model.parameters),
             template=model.template,
             system=model.system,
+            renderer=model.renderer,
+            parser=model.parser,
         )
         | {"details": details_object(model.details)}
         | without_empty(messages=messages)
         | {"model_info": dict(model.model_info)}
+        | without_empty(projector_info=dict(model.projector_info))
         | without_empty(tensors=tensors, capabilities=list(model.capabilities))
         | {"modified_at": local_time(model.modified_at)}
         | without_empty(requires=model.requires)

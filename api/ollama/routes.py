@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from corral.api.ollama import blobs, embeddings, generate, jobs, models, rerank, tokens
+from corral.api.ollama import account, blobs, embeddings, generate, jobs, models, rerank, tokens
 
 
 def routes() -> list[web.RouteDef]:
@@ -30,4 +30,10 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/create", jobs.create),
         web.head("/api/blobs/{digest}", blobs.probe),
         web.post("/api/blobs/{digest}", blobs.upload),
+        web.post("/api/me", account.me),
+        web.post("/api/signout", account.signout),
+        web.delete("/api/user/keys/{key}", account.signout),
+        web.post("/api/experimental/web_search", account.web_search),
+        web.post("/api/experimental/web_fetch", account.web_fetch),
+        web.get("/api/experimental/model-recommendations", account.recommendations, allow_head=False),
     ]

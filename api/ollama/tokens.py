@@ -10,7 +10,7 @@ from pydantic import Field
 from corral.api.body import read_json
 from corral.api.errors import RequestRefused
 from corral.api.keys import caller, workbench
-from corral.api.ollama.checks import check_name, think_refusal
+from corral.api.ollama.checks import check_name, missing, think_refusal
 from corral.api.ollama.schemas import ChatBody, NamedModel
 from corral.api.reply import json_reply, without_empty
 from corral.runtime.durations import parse_keep_alive
@@ -52,7 +52,7 @@ async def tokenize(request: web.Request) -> web.Response:
     try:
         found = await workbench(request).tokenize(verb)
     except ModelNotFound:
-        raise RequestRefused(f"model '{body.model}' not found", 404) from None
+        raise missing(body.model) from None
     reply: dict[str, Any] = {"model": body.model, "tokens": list(found.tokens), "count": len(found.tokens)}
     return json_reply(reply | _trailer(found))
 
@@ -75,7 +75,7 @@ async def detokenize(request: web.Request) -> web.Response:
     try:
         found = await workbench(request).detokenize(verb)
     except ModelNotFound:
-        raise RequestRefused(f"model '{body.model}' not found", 404) from None
+        raise missing(body.model) from None
     return json_reply({"model": body.model, "content": found.text} | _trailer(found))
 
 

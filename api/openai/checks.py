@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from corral.api.errors import RequestRefused
-from corral.api.ollama.checks import check_model
+from corral.api.ollama.checks import check_model, missing
 from corral.api.openai.choices import check_n
 from corral.api.openai.schemas import ChatCompletionBody
 from corral.runtime.errors import InvalidFormat, RunError
@@ -53,6 +53,6 @@ def refusals(model: str) -> Iterator[None]:
     try:
         yield
     except ModelNotFound:
-        raise RequestRefused(f"model '{model}' not found", 404) from None
+        raise missing(model) from None
     except InvalidFormat as error:
         raise RequestRefused(str(error)) from None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corral.api.ollama.replies import logprob_object
+from corral.api.ollama.replies import debug_object, logprob_object
 from corral.api.openai.tools import call_object, with_ids
 from corral.api.openai.usage import sum_of_choices, usage_object
 from corral.api.reply import without_empty
@@ -126,4 +126,4 @@ def _prompt_progress(progress: PromptProgress) -> dict[str, int]:
 
 
 def _debug_info(chunk: Chunk) -> dict[str, Any]:
-    return {"_debug_info": {"rendered_template": chunk.rendered}} if chunk.rendered else {}
+    return {"_debug_info": debug_object(chunk)} if chunk.rendered else {}

@@ -7,9 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
+from corral.api.anthropic import models as anthropic
 from corral.api.errors import RequestRefused
-from corral.api.keys import caller, workbench
-from corral.api.ollama.checks import check_name
+from corral.api.keys import caller, is_anthropic, workbench
+from corral.api.ollama.checks import check_name, missing
 from corral.api.reply import json_reply
 from corral.store.errors import ModelNotFound
 from corral.store.names import ModelName
@@ -18,6 +19,8 @@ from corral.store.names import ModelName
 async def list_models(request: web.Request) -> web.Response:
     """List the models on disk."""
     models = await workbench(request).list_models()
+    if is_anthropic(request):
+        return json_reply(anthropic.page_object(request, models), charset=False)
     data = [_object(model.name, model.name, model.modified_at) for model in models]
     return json_reply({"object": "list", "data": data}, charset=False)
 
@@ -30,7 +33,9 @@ async def retrieve_model(request: web.Request) -> web.Response:
     try:
         details = await workbench(request).show(name)
     except ModelNotFound:
-        raise RequestRefused(f"model '{name}' not found", 404) from None
+        raise missing(name) from None
+    if is_anthropic(request):
+        return json_reply(anthropic.model_object(name, details.details, details.modified_at), charset=False)
     return json_reply(_object(name, details.name, details.modified_at), charset=False)
 
 

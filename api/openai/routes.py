@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from corral.api.openai import chat, completions, embeddings, models, rerank, responses
+from corral.api.openai import audio, chat, completions, embeddings, models, rerank, responses
 
 
 def routes() -> list[web.RouteDef]:
@@ -17,4 +17,5 @@ def routes() -> list[web.RouteDef]:
         web.post("/v1/responses", responses.responses),
         web.post("/v1/embeddings", embeddings.embeddings),
         web.post("/v1/rerank", rerank.rerank),
+        web.post("/v1/audio/transcriptions", audio.transcriptions),
     ]

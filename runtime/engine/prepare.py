@@ -79,7 +79,8 @@ class Preparer:
         except ValueError as error:
             return Refused(submit.id, "bad_request", str(error))
         if submit.render_only:
-            return Rendered(submit.id, sight.shown(fitted.text))
+            before = b"".join(map(self._model.piece, submit.prefix)).decode(errors="replace")
+            return Rendered(submit.id, before + sight.shown(fitted.text))
         tokens = submit.prefix + fitted.tokens
         if not tokens:
             return Refused(submit.id, "bad_request", "the prompt is empty")
@@ -128,6 +129,7 @@ class Preparer:
                 family, offered, thinks=_thinks(submit), inside=inside, parallel=tools is None or tools.parallel
             ),
             media=media,
+            warnings=_not_shown(offered or {}, fitted.text),
         )
 
     def tokens_of(self, request_id: int, prompt: ChatPrompt) -> list[int] | Refused:
@@ -207,6 +209,13 @@ def _tools(submit: Submit) -> ToolUse | None:
     """Return the tools the model may call."""
     tools = submit.prompt.tools if isinstance(submit.prompt, ChatPrompt) else None
     return tools if tools is not None and tools.choice != "none" else None
+
+
+def _not_shown(offered: Offered, prompt: str) -> tuple[str, ...]:
+    """Warn where a prompt names none of the tools that the model may call: its template has no place for them."""
+    if not offered or any(name in prompt for name in offered):
+        return ()
+    return ("the model was not shown the tools: its template has no place for them",)
 
 
 def _room(num_predict: int, num_ctx: int) -> int:

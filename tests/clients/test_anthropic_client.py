@@ -77,6 +77,15 @@ def test_further_fields(client: anthropic.Anthropic, live_server: LiveServer) ->
     assert (reply.stop_reason, reply.stop_sequence) == ("stop_sequence", "dear")
 
 
+def test_models(client: anthropic.Anthropic, live_server: LiveServer) -> None:
+    ids = [model.id for model in client.models.list(limit=1)]
+    assert live_server.model in ids
+    model = client.models.retrieve(live_server.model)
+    assert (model.id, model.type, model.max_input_tokens) == (live_server.model, "model", 8192)
+    with pytest.raises(anthropic.NotFoundError):
+        client.models.retrieve("nope")
+
+
 def test_errors(client: anthropic.Anthropic, live_server: LiveServer) -> None:
     with pytest.raises(anthropic.NotFoundError, match="model 'nope' not found") as missing:
         client.messages.create(model="nope", max_tokens=8, messages=HELLO)

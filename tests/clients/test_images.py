@@ -69,7 +69,19 @@ def test_generate_and_chat_read_images(url: str) -> None:
 def test_the_model_is_said_to_see(url: str) -> None:
     with ollama.Client(host=url, trust_env=False) as client:
         assert "vision" in (client.show(SEES).capabilities or [])
+        shown = post(url, "/api/show").json()["projector_info"]
+        assert shown["general.architecture"] == "clip"
+        assert shown["clip.vision.projection_dim"] > 0
+        assert "projector_info" not in post(url, "/api/show", model=BLIND).json()
         assert "vision" not in (client.show(BLIND).capabilities or [])
+
+
+def test_a_prompt_that_is_only_shown_says_how_many_images_it_has(url: str) -> None:
+    message = {"role": "user", "content": "a dog", "images": [text_of(picture(1)), text_of(picture(2))]}
+    shown = post(url, "/api/chat", messages=[message], _debug_render_only=True).json()
+    assert shown["_debug_info"]["image_count"] == 2
+    plain = post(url, "/api/generate", prompt="a dog", _debug_render_only=True).json()
+    assert "image_count" not in plain["_debug_info"]
 
 
 def test_an_image_of_the_last_turn_is_not_computed_again(url: str) -> None:

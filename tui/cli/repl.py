@@ -14,6 +14,7 @@ from corral.tui.cli.answer import Printer, print_answer, summary
 from corral.tui.cli.attachments import take_images
 from corral.tui.cli.entry import Assembler, EntryKind
 from corral.tui.cli.errors import CommandError
+from corral.tui.cli.form import Form, form_of
 from corral.tui.cli.line_input import PROMPT, Interrupted, LineInput, keys_held
 from corral.tui.cli.session import Cli, Session
 from corral.tui.cli.thinking import think_of
@@ -39,6 +40,7 @@ class Conversation:
     messages: list[Message] = field(default_factory=list)
     brought: tuple[Message, ...] = ()
     """The conversation the model itself carries; the server puts it before ours."""
+    form: Form = None
 
     def load(self, model: str) -> ModelDetails:
         """Bring a model into memory and turn to it, with nothing said yet; on an error all stays as it was."""
@@ -74,7 +76,14 @@ class Conversation:
                 return
         self.messages.append(Message("user", text, images=images))
         pieces: list[Chunk] = []
-        request = ChatRequest(self.model, tuple(self.messages), dict(self.options), self.keep_alive_s, think=self.think)
+        request = ChatRequest(
+            self.model,
+            tuple(self.messages),
+            dict(self.options),
+            self.keep_alive_s,
+            think=self.think,
+            format=self.form,
+        )
         stats, failure = None, ""
         try:
             chunks = self.session.client.chat(request)
@@ -104,9 +113,9 @@ def converse(
     talk = Conversation(session, details.name, keep_alive_s, not flags.nowordwrap, flags.verbose)
     talk.hides_thinking = flags.hidethinking
     talk.think = think_of(flags.think, details)
+    talk.form = form_of(flags.format)
     echo(talk.load(details.name), wrap=talk.wrap)
-    editor = cli.environ.get("CORRAL_EDITOR") or cli.environ.get("OLLAMA_EDITOR", "")
-    lines = LineInput(cli.home / ".ollama" / "history", history=not cli.settings.no_history, editor=editor)
+    lines = LineInput(cli.home / ".ollama" / "history", history=not cli.settings.no_history, editor=cli.settings.editor)
     with keys_held(sys.__stdin__.fileno() if sys.__stdin__ is not None else -1):
         _listen(talk, lines)
     return 0

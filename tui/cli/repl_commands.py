@@ -96,9 +96,13 @@ def _set(talk: Conversation, history: Switch, words: list[str]) -> None:
             talk.think = False
             print("Set 'nothink' mode.")
         case "noformat":
+            talk.form = None
             print("Disabled format.")
+        case "format" if words[1:] == ["json"]:
+            talk.form = "json"
+            print("Set format to 'json' mode.")
         case "format":
-            print("error: /set format is not supported")
+            print("Invalid or missing format. For 'json' mode use '/set format json'")
         case "parameter":
             _set_parameter(talk, words[1:])
         case "system":

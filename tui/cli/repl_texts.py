@@ -23,6 +23,8 @@ SET = """Available Commands:
   /set nohistory         Disable history
   /set wordwrap          Enable wordwrap
   /set nowordwrap        Disable wordwrap
+  /set format json       Bind answers to JSON
+  /set noformat          Disable that
   /set verbose           Show LLM stats
   /set quiet             Disable LLM stats
   /set think [level]     Have the model think first

@@ -14,6 +14,7 @@ from corral.store.sources.url import is_file_url
 from corral.tui.cli.answer import print_answer, summary
 from corral.tui.cli.attachments import take_images
 from corral.tui.cli.errors import CommandError, UsageError
+from corral.tui.cli.form import form_of
 from corral.tui.cli.progress import follow
 from corral.tui.cli.session import Cli, Session
 from corral.tui.cli.thinking import THINK_WORDS, think_of
@@ -34,7 +35,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--truncate", metavar="BOOL", default="", help="Cut text that is too long (embedding models; default true)"
     )
-    parser.add_argument("--format", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--format", metavar="FORM", default="", help="Form of the answer: json, or a JSON Schema")
     parser.add_argument(
         "--think", metavar="LEVEL", default="", help="Think first: true, false, high, medium, low, or max"
     )
@@ -45,6 +46,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     """Answer once, or open the conversation."""
     _check(flags)
+    form_of(flags.format)
     keep_alive_s = parse_keep_alive(flags.keepalive) if flags.keepalive else None
     model, *words = arguments
     listens = sys.stdin is not None and sys.stdin.isatty()
@@ -66,7 +68,14 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
         images: tuple[bytes, ...] = ()
         if "vision" in details.capabilities:
             prompt, images = take_images(prompt)
-        request = GenerateRequest(details.name, prompt, keep_alive_s=keep_alive_s, think=think, images=images)
+        request = GenerateRequest(
+            details.name,
+            prompt,
+            keep_alive_s=keep_alive_s,
+            think=think,
+            images=images,
+            format=form_of(flags.format) if prompt else None,
+        )
         chunks = session.client.generate(request)
         stats = session.run(print_answer(chunks, wrap=not flags.nowordwrap, hides_thinking=flags.hidethinking))
         if prompt:
@@ -101,8 +110,6 @@ def _encodable(word: str) -> str:
 
 
 def _check(flags: argparse.Namespace) -> None:
-    if flags.format:
-        raise UsageError("--format is not supported")
     if flags.truncate and flags.truncate not in _YES + _NO:
         raise UsageError(f'invalid value for --truncate: "{flags.truncate}" (must be true or false)')
     if flags.dimensions and not (flags.dimensions.isascii() and flags.dimensions.isdigit()):

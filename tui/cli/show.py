@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from corral.store.counts import human_count
@@ -61,6 +62,8 @@ def describe(details: ModelDetails, *, verbose: bool = False) -> str:
     text = section("Model", _model_rows(details))
     if details.capabilities:
         text += section("Capabilities", [(capability,) for capability in details.capabilities])
+    if details.projector_info:
+        text += section("Projector", _projector_rows(details.projector_info))
     if details.parameters:
         text += section("Parameters", [(name, _quoted(name, value)) for name, value in details.parameters])
     if verbose:
@@ -93,6 +96,19 @@ def _model_rows(details: ModelDetails) -> list[tuple[str, str]]:
         rows.append(("quantization", details.details.quantization_level))
     if details.requires:
         rows.append(("requires", details.requires))
+    return rows
+
+
+def _projector_rows(info: Mapping[str, object]) -> list[tuple[str, str]]:
+    architecture = str(info.get("general.architecture") or "")
+    rows = [("architecture", architecture)] if architecture else []
+    count = info.get("general.parameter_count")
+    if isinstance(count, int):
+        rows.append(("parameters", human_count(count)))
+    for label, key in (("embedding length", "embedding_length"), ("dimensions", "projection_dim")):
+        value = info.get(f"{architecture}.vision.{key}")
+        if isinstance(value, (int, float)):
+            rows.append((label, f"{value:.0f}"))
     return rows
 
 

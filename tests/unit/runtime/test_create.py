@@ -176,7 +176,10 @@ async def test_projector_and_adapter_are_layers_and_shown(bench: Workbench, stor
     assert kinds == ["model", "adapter", "projector", "system", "license", "license", "params", "messages"]
     assert model.config.model_families == ("llama", "clip")
     assert (model.config.renderer, model.config.parser, model.config.requires) == ("qwen3-coder",) * 2 + ("0.14.0",)
-    shown = (await bench.show("mine")).modelfile
+    details = await bench.show("mine")
+    assert (details.renderer, details.parser) == ("qwen3-coder", "qwen3-coder")
+    assert details.projector_info == {"general.architecture": "clip", "general.parameter_count": 4}
+    shown = details.modelfile
     await make(bench, tmp_path, shown, "again")
     assert stored(store, "again").digest == model.digest
     assert (await bench.show("again")).modelfile == shown.replace("FROM mine", "FROM again")

@@ -105,6 +105,22 @@ async def test_generate_continues_from_its_context(workbench: Workbench) -> None
     )
     assert second.stats.prompt_tokens > last.stats.prompt_tokens
     assert second.stats.cached_tokens >= last.stats.prompt_tokens
+    _, shown = await answer(
+        workbench, GenerateRequest(STARTER_MODEL, "What is my name?", context=last.context, render_only=True)
+    )
+    before, _, now = shown.rendered.partition(first)
+    assert before.endswith("<|im_start|>user\nMy name is Ada.<|im_end|>\n<|im_start|>assistant\n")
+    assert now.endswith("<|im_start|>user\nWhat is my name?<|im_end|>\n<|im_start|>assistant\n")
+
+
+async def test_a_name_may_insist_on_this_machine(workbench: Workbench) -> None:
+    for name in (f"{STARTER_MODEL}:local", f"{STARTER_MODEL}:LOCAL"):
+        assert (await workbench.show(name)).name == STARTER_MODEL
+    await workbench.copy(STARTER_MODEL, "mine:local")
+    assert (await workbench.show("mine:local")).name == "mine:local"
+    for name in ("nope:1b:local", "nope:local"):
+        with pytest.raises(ModelNotFound, match=name):
+            await workbench.show(name)
 
 
 async def test_raw_prompts_go_in_as_they_are(workbench: Workbench) -> None:

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from corral.runtime.errors import RemoteFailed, RunnerDied
-from corral.runtime.verbs import EmbedRequest, GenerateRequest, ModelSummary
+from corral.runtime.verbs import Details, EmbedRequest, GenerateRequest, ModelDetails, ModelSummary
 from corral.store.errors import NoSpace
 from corral.tui.cli.list_models import describe as list_table
 from corral.tui.cli.ps import describe as ps_table
 from corral.tui.cli.ps import processor
+from corral.tui.cli.show import describe as show_text
 from tests.fakes.client import DETAILS, FakeClient, loaded, summary
 from tests.unit.tui.cli.driving import Driver
 
@@ -176,6 +177,18 @@ def test_show_one_part(corral: Driver, capsys: pytest.CaptureFixture[str], part:
     assert capsys.readouterr().out == text
 
 
+def test_show_tells_of_the_projector() -> None:
+    info = {
+        "general.architecture": "clip",
+        "general.parameter_count": 311_888_896,
+        "clip.vision.embedding_length": 1024,
+        "clip.vision.projection_dim": 768,
+    }
+    details = ModelDetails("x", NOW, Details(), "", projector_info=info)
+    section = "  Projector\n    architecture        clip       \n    parameters          311.89M    \n"
+    assert section + "    embedding length    1024       \n    dimensions          768        \n" in show_text(details)
+
+
 def test_show_takes_one_part_at_a_time(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
     assert corral("show", "smollm2:135m", "--license", "--system") == 1
     assert capsys.readouterr().err == (
@@ -248,7 +261,8 @@ def test_run_fetches_a_plain_name(corral: Driver, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("flag", "text"),
     [
-        ("--format=json", "--format is not supported"),
+        ("--format=xml", 'invalid format: "xml"; expected "json" or a valid JSON Schema object'),
+        ("--format=[]", 'invalid format: "[]"; expected "json" or a valid JSON Schema object'),
         ("--think=loud", 'invalid value for --think: "loud" (must be true, false, high, medium, low, or max)'),
         ("--dimensions=many", 'invalid value for --dimensions: "many" (must be a number)'),
         ("--truncate=perhaps", 'invalid value for --truncate: "perhaps" (must be true or false)'),
@@ -258,6 +272,14 @@ def test_run_fetches_a_plain_name(corral: Driver, capsys: pytest.CaptureFixture[
 def test_run_refuses(corral: Driver, capsys: pytest.CaptureFixture[str], flag: str, text: str) -> None:
     assert corral("run", flag, "smollm2:135m", "hi") == 1
     assert capsys.readouterr() == ("", f"Error: {text}\n")
+
+
+@pytest.mark.parametrize(("form", "asked"), [("json", "json"), ('{"type": "object"}', {"type": "object"})])
+def test_run_asks_for_a_form(corral: Driver, form: str, asked: object) -> None:
+    assert corral("run", "--format", form, "smollm2:135m", "hi") == 0
+    request = corral.fake.asked[-1]
+    assert isinstance(request, GenerateRequest)
+    assert request.format == asked
 
 
 def test_run_prints_the_vector_of_an_embedding_model(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:

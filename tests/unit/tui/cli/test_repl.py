@@ -29,7 +29,7 @@ def talk(corral: Driver, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
         *lines: str, model: str = "smollm2:135m", end: str = "\x04", think: str = "", hides: bool = False
     ) -> str:
         cli = Cli.from_environment({"HOME": str(corral.home), **corral.environ}, corral.connect)
-        flags = argparse.Namespace(nowordwrap=False, verbose=False, think=think, hidethinking=hides)
+        flags = argparse.Namespace(nowordwrap=False, verbose=False, think=think, hidethinking=hides, format="")
         session = FakeSession(corral.fake)
         details = session.run(corral.fake.show(model))
         with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
@@ -72,6 +72,11 @@ def test_a_paste_of_several_lines_is_one_message(corral: Driver, talk: Talk) -> 
     assert chats(corral)[-1].messages == (Message("user", "a\n/bye\nb"),)
 
 
+def test_a_form_holds_until_it_is_taken_back(corral: Driver, talk: Talk) -> None:
+    talk("one", "/set format json", "two", "/set noformat", "three")
+    assert [chat.format for chat in chats(corral)] == [None, "json", None]
+
+
 @pytest.mark.parametrize("word", ["/bye", "/exit"])
 def test_goodbye(corral: Driver, talk: Talk, word: str) -> None:
     assert talk(word, "unheard", end="") == ""
@@ -89,7 +94,9 @@ def test_goodbye(corral: Driver, talk: Talk, word: str) -> None:
         ("/set think", 'warning: model "smollm2:135m" does not support thinking output'),
         ("/set think much", "error: the level must be high, medium, low, or max"),
         ("/set noformat", "Disabled format."),
-        ("/set format json", "error: /set format is not supported"),
+        ("/set format json", "Set format to 'json' mode."),
+        ("/set format", "Invalid or missing format. For 'json' mode use '/set format json'"),
+        ("/set format xml", "Invalid or missing format. For 'json' mode use '/set format json'"),
         ("/set foo", "Unknown command '/set foo'. Type /? for help"),
         ("/set system Be brief", "Set system message."),
         ("/set parameter temperature 0.5", "Set parameter 'temperature' to '0.5'"),
