@@ -106,3 +106,7 @@ class UnsupportedArchitecture(ConversionError):
     def __init__(self, architecture: str) -> None:
         super().__init__(f'unsupported architecture "{architecture}"')
         self.architecture = architecture
+
+
+class SessionsError(StoreError):
+    """Saved conversations that cannot be read or written."""

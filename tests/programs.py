@@ -37,6 +37,7 @@ def environment(store: Path, port: int, home: Path) -> dict[str, str]:
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / "config"),
         "XDG_CACHE_HOME": str(home / "cache"),
+        "XDG_DATA_HOME": str(home / "data"),
         "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR") or str(Path.home() / ".cache" / "pip"),
         "CORRAL_HOST": f"127.0.0.1:{port}",
         "CORRAL_MODELS": str(store),

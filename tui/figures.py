@@ -72,7 +72,11 @@ def span(seconds: float) -> str:
 
 def age(then: datetime, now: datetime) -> str:
     """How long ago (`now`, `5m`, `2h`, `3d`, `2y`)."""
-    seconds = (now - then).total_seconds()
+    return ago((now - then).total_seconds())
+
+
+def ago(seconds: float) -> str:
+    """Seconds since something happened, as `age` says it."""
     for limit, divisor, unit in ((60, 0, "now"), (3600, 60, "m"), (86_400, 3600, "h"), (31_536_000, 86_400, "d")):
         if seconds < limit:
             return f"{int(seconds // divisor)}{unit}" if divisor else unit

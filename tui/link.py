@@ -33,7 +33,8 @@ def _merged(last: object, new: object) -> object | None:
         if last.done_reason is not None or len(last.text) + len(last.thinking) > _LONGEST_MERGED:
             return None
         thinking, text = last.thinking + new.thinking, last.text + new.text
-        return replace(new, thinking=thinking, text=text, warnings=last.warnings + new.warnings)
+        calls = last.tool_calls + new.tool_calls
+        return replace(new, thinking=thinking, text=text, tool_calls=calls, warnings=last.warnings + new.warnings)
     if isinstance(last, Progress) and isinstance(new, Progress):
         return new if (last.status, last.digest) == (new.status, new.digest) else None
     return None

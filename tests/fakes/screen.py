@@ -23,14 +23,17 @@ STYLES = str(Path(app_module.__file__).parent / "styles" / "app.tcss")
 SIZES = [(120, 36), (80, 24)]
 
 
-def workbench(client: FakeClient, mode: Where) -> WorkbenchApp:
-    """The app on its `mode` screen, the client answering on the test's own loop."""
+def workbench(client: FakeClient, mode: Where, **more: str) -> WorkbenchApp:
+    """The app on its `mode` screen, the client answering on the test's own loop; `more` variables of the environment.
+
+    Without a `HOME` among them nothing is kept on disk.
+    """
 
     class StartedThere(WorkbenchApp):
         CSS_PATH = STYLES
         DEFAULT_MODE = mode
 
-    return StartedThere(ServiceLink(client, asyncio.get_running_loop()), environ=ENVIRON)
+    return StartedThere(ServiceLink(client, asyncio.get_running_loop()), environ=ENVIRON | more)
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], bool], *, within_s: float = 10.0) -> None:

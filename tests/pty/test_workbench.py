@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -277,3 +279,59 @@ def test_text_from_a_model_cannot_command_the_terminal(own_store: Path, home: Pa
         assert b"\x1b]52;c;aGFja2Vk" not in drawn
         assert b"\x1b]0;owned" not in drawn
         assert b"\x1b[2J]0;" not in drawn
+
+
+@pytest.mark.timeout(300)
+def test_a_prompt_is_written_in_the_users_editor_while_the_service_goes_on(
+    own_store: Path, home: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    gate = tmp_path / "gate"
+    editor = tmp_path / "editor"
+    editor.write_text(
+        f'#!/bin/sh\necho\necho EDITING\nwhile [ ! -e {gate} ]; do sleep 0.1; done\nprintf " by the sea" >> "$1"\n'
+    )
+    editor.chmod(0o755)
+    environ = {**environment(own_store, port, home), "EDITOR": str(editor)}
+    with Terminal([CORRAL], environ) as terminal:
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        terminal.press("A house")
+        terminal.wait_for("A house")
+        terminal.press("\x1b[18~")  # F7
+        terminal.wait_for("EDITING")
+        assert chat(port, "Still there?")["done"]
+        gate.touch()
+        terminal.wait_for("A house by the sea")
+        terminal.press(ENTER)
+        terminal.wait_for("tok/s · ttft", patience_s=60)
+
+
+@pytest.mark.timeout(300)
+def test_a_chat_survives_a_kill_in_the_middle_of_its_answer(own_store: Path, home: Path) -> None:
+    environ = environment(own_store, free_port(), home)
+    with Terminal([CORRAL], environ) as terminal:
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        terminal.press("Tell me a very long story.")
+        terminal.wait_for("very long story.")
+        terminal.press(ENTER)
+        terminal.wait_for("live", patience_s=60)
+        database = home / "data" / "corral" / "chats.db"
+        block_until(lambda: _answered(database) > 40, 60)
+        os.kill(terminal.process.pid, signal.SIGKILL)
+        terminal.process.wait()
+    with Terminal([CORRAL], environment(own_store, free_port(), home)) as terminal:
+        terminal.wait_for(f"Prompt to {STARTER_MODEL}", "Tell me a")
+        terminal.press(ESCAPE)
+        terminal.wait_for("⏎ write")  # an Escape and a dot that come at once are Alt and a dot
+        terminal.press(".")
+        terminal.wait_for("you", "stopped")
+
+
+def _answered(database: Path) -> int:
+    """How much of an answer is on disk."""
+    if not database.exists():
+        return 0
+    with contextlib.closing(sqlite3.connect(database)) as opened, contextlib.suppress(sqlite3.Error):
+        (length,) = opened.execute("SELECT sum(length(text)) FROM turns WHERE role = 'assistant'").fetchone()
+        return int(length or 0)
+    return 0

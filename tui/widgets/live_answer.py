@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -13,15 +13,19 @@ from textual.widgets import Static
 from corral.runtime.snapshot import RequestState, RequestView
 from corral.runtime.verbs import Stats
 from corral.tui import figures
-from corral.tui.chats import Turn
-from corral.tui.text import clean_line
-from corral.tui.widgets.markdown import render, settled_length
+from corral.tui.text import clean, clean_line
+from corral.tui.turns import Turn
+from corral.tui.widgets.markdown import CODE_EDGE, render, settled_length
 from corral.tui.widgets.repaint import PartialRepaint
+from corral.tui.widgets.said import heading, warning_line
 from corral.tui.widgets.thoughts import thoughts
 
-__all__ = ["LiveAnswer", "heading", "live_line", "stats_so_far", "warning_line"]
+__all__ = ["LiveAnswer", "live_line", "stats_so_far"]
 
 _SEPARATOR = " · "
+_LONGEST_PIECE = 3_000  # characters
+_FRAME_ROWS = 2  # heading and figures
+_FENCE = re.compile(r"(`{3,}|~{3,})([^`\n]*)\n")
 
 
 def live_line(request: RequestView | None) -> str:
@@ -59,18 +63,6 @@ def stats_so_far(request: RequestView) -> Stats:
     )
 
 
-def warning_line(warning: str) -> str:
-    """What was cut or ignored of a request."""
-    return f"! {clean_line(warning)}"
-
-
-def heading(turn: Turn) -> Content:
-    """Who said it, and when."""
-    name, style = ("you", "bold $primary") if turn.role == "user" else (clean_line(turn.model), "bold $success")
-    at = datetime.fromtimestamp(turn.wall_s).strftime("%H:%M")
-    return Content.assemble((name, style), (f"  {at}", "dim"))
-
-
 class LiveTail(PartialRepaint, Static):
     """The block that still grows. Rows that stay as they are are not painted again."""
 
@@ -96,7 +88,9 @@ class LiveTail(PartialRepaint, Static):
 class LiveAnswer(Vertical):
     """An answer that is coming in: whole blocks above, the last block below, figures under both.
 
-    Only the last block is parsed and wrapped again when text comes in.
+    What is whole is drawn once and lies in pieces of some thousand characters; only the last piece and the block that
+    grows are laid out again when text comes in. A block of code is drawn line by line, and never parsed again.
+    Its height grows by `rows_step` rows at a time: each time it grows the whole view scrolls and is sent.
     """
 
     DEFAULT_CSS = """
@@ -107,14 +101,19 @@ class LiveAnswer(Vertical):
     LiveAnswer .live-figures { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
-    def __init__(self, turn: Turn, *, opens_thoughts: bool = False) -> None:
+    def __init__(self, turn: Turn, *, opens_thoughts: bool = False, rows_step: int = 1) -> None:
         super().__init__()
         self.turn = turn
         self._opens_thoughts = opens_thoughts
+        self._rows_step = rows_step
+        self._high = 0
         self._thought_shown = Content("")
         self._taken = 0
-        self._whole = ""
+        self._piece = Content("")
+        self._piece_rows = 0
+        self._whole_rows = 0
         self._tail = ""
+        self._fence = ""
         self._note = ""
         self._warnings: tuple[str, ...] = ()
 
@@ -140,14 +139,79 @@ class LiveAnswer(Vertical):
             return
         self._taken += len(new)
         self._tail += new.replace("\r", "")
-        settled = settled_length(self._tail)
+        settled = self._settle()
+        tail = self._drawn_tail()
+        self._make_room(tail, settled)
         if settled:
-            self._whole += self._tail[:settled]
-            self._tail = self._tail[settled:]
-            whole = self.query_one(".live-whole", Static)
-            whole.display = True
-            whole.update(render(self._whole) + "\n")
-        self.query_one(".live-tail", LiveTail).show(render(self._tail, is_growing=True))
+            self._put(settled)
+        self.query_one(".live-tail", LiveTail).show(tail)
+
+    def _settle(self) -> list[Content]:
+        """Take from the tail what nothing that comes can change."""
+        settled: list[Content] = []
+        while True:
+            if self._fence:
+                settled += self._take_code()
+                if self._fence:
+                    return settled
+            length = settled_length(self._tail)
+            if length:
+                settled += [render(self._tail[:length]), Content("")]
+                self._tail = self._tail[length:]
+            opening = _FENCE.match(self._tail)
+            if opening is None:
+                return settled
+            self._fence = opening[1]
+            self._tail = self._tail[opening.end() :]
+            if opening[2].strip():
+                settled.append(Content.styled(f"╭ {clean_line(opening[2].split()[0])}", "dim"))
+
+    def _take_code(self) -> list[Content]:
+        """Take whole lines of the block of code that is open, up to the one that closes it."""
+        lines: list[Content] = []
+        *whole, rest = self._tail.split("\n")
+        for number, line in enumerate(whole):
+            mark = line.strip()
+            if len(mark) >= len(self._fence) and not mark.strip(self._fence[0]):
+                self._fence = ""
+                self._tail = "\n".join([*whole[number + 1 :], rest])
+                return [*lines, Content("")]
+            lines.append(_code_line(line))
+        self._tail = rest
+        return lines
+
+    def _drawn_tail(self) -> Content:
+        if not self._fence:
+            return render(self._tail, is_growing=True)
+        return _code_line(self._tail) if self._tail else Content("")
+
+    def _put(self, settled: list[Content]) -> None:
+        """Add to the last piece, and begin another where it has become long."""
+        width = self.content_size.width
+        added = Content("\n").join(settled)
+        self._piece = Content("\n").join([self._piece, added]) if self._piece.plain else added
+        piece = self.query(".live-whole").last(Static)
+        piece.display = True
+        piece.update(self._piece)
+        self._piece_rows = len(self._piece.wrap(width)) if width > 0 else 0
+        if len(self._piece.plain) > _LONGEST_PIECE:
+            self._whole_rows += self._piece_rows
+            self._piece, self._piece_rows = Content(""), 0
+            following = Static(Content(""), classes="live-whole")
+            following.display = False
+            self.mount(following, after=piece)
+
+    def _make_room(self, tail: Content, settled: list[Content]) -> None:
+        """Be as high at once as the next few rows will need."""
+        width = self.content_size.width
+        if self._rows_step < 2 or width <= 0:
+            return
+        rows = self._whole_rows + self._piece_rows + len(tail.wrap(width)) + _FRAME_ROWS
+        rows += sum(len(one.wrap(width)) for one in settled) + len(self._thought_shown.wrap(width))
+        high = -(-rows // self._rows_step) * self._rows_step
+        if high > self._high:
+            self._high = high
+            self.styles.min_height = high
 
     def open_thoughts(self, *, is_open: bool) -> None:
         """Show all that is thought, or one line of it."""
@@ -176,3 +240,7 @@ class LiveAnswer(Vertical):
             warnings = self.query_one(".live-warnings", Static)
             warnings.display = bool(self._warnings)
             warnings.update(Content("\n".join(map(warning_line, self._warnings))))
+
+
+def _code_line(line: str) -> Content:
+    return Content.styled(CODE_EDGE, "dim") + clean(line)

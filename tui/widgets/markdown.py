@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-__all__ = ["render", "settled_length"]
+__all__ = ["CODE_EDGE", "code_blocks", "render", "settled_length"]
 
-_CODE_EDGE = "▏ "
+CODE_EDGE = "▏ "
+"""What stands before each line of code."""
+_CHOSEN_EDGE = "▌ "
 _QUOTE_EDGE = "┃ "
 _BULLETS = "•◦▪"
 _INLINE_OPEN = {"strong_open": "bold", "em_open": "italic", "s_open": "strike"}
@@ -44,18 +46,29 @@ def settled_length(source: str) -> int:
     return sum(len(line) + 1 for line in source.split("\n")[: starts[-1]])
 
 
-def render(source: str, *, is_growing: bool = False) -> Content:
-    """Draw Markdown. Code in a growing text is not highlighted: its end is not there yet, and it is drawn often."""
+def render(source: str, *, is_growing: bool = False, chosen: int | None = None) -> Content:
+    """Draw Markdown, the code block numbered `chosen` marked.
+
+    Code in a growing text is not highlighted: its end is not there yet, and it is drawn often.
+    """
     tokens = _parser().parse(clean(source))
-    return Content("\n").join(_Blocks(tokens, is_growing).draw())
+    return Content("\n").join(_Blocks(tokens, is_growing, chosen).draw())
+
+
+def code_blocks(source: str) -> tuple[tuple[str, str], ...]:
+    """The language and the text of each code block."""
+    tokens = (token for token in _parser().parse(source) if token.type in ("fence", "code_block"))
+    return tuple((token.info.strip().split(" ")[0], token.content) for token in tokens)
 
 
 class _Blocks:
     """One walk over the tokens of one text."""
 
-    def __init__(self, tokens: Sequence[Token], is_growing: bool) -> None:
+    def __init__(self, tokens: Sequence[Token], is_growing: bool, chosen: int | None) -> None:
         self._tokens = tokens
         self._is_growing = is_growing
+        self._chosen = chosen
+        self._code_number = 0
         self._lines: list[Content] = []
         self._lists: list[int | None] = []  # the next number of each open list, None for bullets
         self._marker = ""
@@ -137,10 +150,13 @@ class _Blocks:
 
     def _on_fence(self, token: Token) -> None:
         language = token.info.strip().split(" ")[0] if token.info else ""
-        if language:
-            self._put(Content.styled(f"╭ {language}", "dim"))
+        is_chosen = self._code_number == self._chosen
+        self._code_number += 1
+        if language or is_chosen:
+            self._put(Content.styled(f"╭ {language}{' · copied' if is_chosen else ''}", "bold" if is_chosen else "dim"))
+        edge = Content.styled(_CHOSEN_EDGE, "$accent bold") if is_chosen else Content.styled(CODE_EDGE, "dim")
         for line in self._code(token.content.rstrip("\n"), language).split("\n", allow_blank=True):
-            self._put(Content.styled(_CODE_EDGE, "dim") + line)
+            self._put(edge + line)
         self._gap()
 
     def _on_code_block(self, token: Token) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from textual.app import ComposeResult
@@ -12,8 +13,9 @@ from textual.widgets.option_list import Option
 
 from corral.runtime.snapshot import ModelState, Snapshot
 from corral.tui import figures
-from corral.tui.chats import Chat, Chats, TurnState
+from corral.tui.chats import Chat, Chats
 from corral.tui.text import clean_line, fit
+from corral.tui.turns import TurnState
 from corral.tui.widgets.glyphs import Glyphs, bar
 
 __all__ = ["Rail"]
@@ -23,9 +25,9 @@ _BAR = 10
 
 
 def _chat_line(chat: Chat) -> str:
-    last = chat.turns[-1] if chat.turns else None
-    sign = "●" if chat.is_live else "!" if last is not None and last.state is TurnState.FAILED else "○"
-    return f"{sign} {fit(chat.title, _WIDTH - 4)}"
+    sign = "●" if chat.is_live else "!" if chat.end.state is TurnState.FAILED else "○"
+    ago = "" if chat.is_empty else figures.ago(time.time() - chat.changed_s)
+    return f"{sign} {fit(chat.title, _WIDTH - 8, pad=True)} {ago:>3}"
 
 
 def _model_lines(snapshot: Snapshot) -> Iterator[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from textual.content import Content
 
 from corral.tui import figures
-from corral.tui.chats import Turn
 from corral.tui.text import clean, fit
+from corral.tui.turns import Turn
 
 __all__ = ["thoughts"]
 
+_LONGEST_LIVE = 4_000  # characters of thoughts that are drawn anew with each piece that comes in
 _LATEST = 200  # characters from the end in which the latest line of thoughts that still come in is looked for
 
 
@@ -30,5 +31,7 @@ def thoughts(turn: Turn, width: int, *, is_open: bool) -> Content:
     head = Content.styled(line, "dim")
     if not is_open:
         return head
-    rows = (f"│ {row}" for row in clean(turn.thinking).strip().split("\n"))
+    whole = turn.thinking.strip()
+    said = whole if not turn.is_thinking or len(whole) <= _LONGEST_LIVE else f"…{whole[-_LONGEST_LIVE:]}"
+    rows = (f"│ {row}" for row in clean(said).split("\n"))
     return Content("\n").join([head, *(Content.styled(row, "dim") for row in rows)])

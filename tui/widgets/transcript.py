@@ -2,85 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.geometry import Region
+from textual.widget import Widget
 from textual.widgets import Static
 
-from corral.runtime.verbs import Stats
-from corral.tui import figures
-from corral.tui.chats import Chat, Turn, TurnState
-from corral.tui.text import clean, clean_line
-from corral.tui.widgets.live_answer import LiveAnswer, heading, warning_line
-from corral.tui.widgets.markdown import render
+from corral.tui.chats import Chat
+from corral.tui.turns import Turn, TurnState
+from corral.tui.widgets.live_answer import LiveAnswer
 from corral.tui.widgets.repaint import PartialRepaint
-from corral.tui.widgets.thoughts import thoughts
+from corral.tui.widgets.said import Look, Said
 
-__all__ = ["Transcript", "figures_line"]
+__all__ = ["Transcript"]
 
 _WINDOW = 60
-_SEPARATOR = " · "
+_MORE = 60
+_LONGEST_WINDOW = 180  # messages that are widgets at a time; above that each redraw costs what can be felt
 _HINT = """Ask something below.
 
-⏎ sends it, ^J starts a new line, Esc stops the answer.
-Esc again leaves the prompt: m other model, a other chat, ? all keys."""
-
-
-def figures_line(stats: Stats) -> str:
-    """`61.2 tok/s · ttft 0.24s · prompt 812 @ 2.1k/s · cached 740 · 396 tok`, without what is not known."""
-    parts = []
-    if stats.output_tokens and stats.output_ns:
-        parts.append(f"{figures.rate(stats.output_tokens / stats.output_ns * 1e9)} tok/s")
-    if stats.total_ns > stats.output_ns:
-        parts.append(f"ttft {figures.span((stats.total_ns - stats.output_ns) / 1e9)}")
-    if stats.prompt_tokens:
-        fresh = max(stats.prompt_tokens - stats.cached_tokens, 0)
-        speed = f" @ {figures.rate(fresh / stats.prompt_ns * 1e9)}/s" if stats.prompt_ns and fresh else ""
-        parts.append(f"prompt {figures.count(stats.prompt_tokens)}{speed}")
-        parts.append(f"cached {figures.count(stats.cached_tokens)}")
-    if stats.output_tokens:
-        parts.append(f"{figures.count(stats.output_tokens)} tok")
-    return _SEPARATOR.join(parts)
-
-
-def frozen(turn: Turn, *, opens_thoughts: bool = False) -> Content:
-    """Draw a finished turn."""
-    body = Content(clean(turn.text)) if turn.role == "user" else render(turn.text)
-    lines = [heading(turn)]
-    if turn.thinking:
-        lines.append(thoughts(turn, 0, is_open=opens_thoughts))
-    if body.plain:
-        lines.append(body)
-    if turn.state is TurnState.STOPPED:
-        lines.append(Content.styled("⏹ stopped", "$warning"))
-    if turn.state is TurnState.FAILED:
-        lines.append(Content.styled(f"✗ {clean_line(turn.problem)}", "$error"))
-        lines.append(Content.styled("  r tries again", "dim"))
-    lines += [Content.styled(warning_line(warning), "$warning") for warning in turn.warnings]
-    if turn.role != "user" and turn.stats.total_ns:
-        lines.append(Content.styled(figures_line(turn.stats), "dim"))
-    return Content("\n").join(lines)
-
-
-class Said(Static):
-    """A finished turn."""
-
-    def __init__(self, turn: Turn, *, opens_thoughts: bool) -> None:
-        super().__init__(frozen(turn, opens_thoughts=opens_thoughts), classes="message")
-        self._turn = turn
-
-    def open_thoughts(self, *, is_open: bool) -> None:
-        """Show all that was thought, or one line of it."""
-        if self._turn.thinking:
-            self.update(frozen(self._turn, opens_thoughts=is_open))
+⏎ sends it, ^J starts a new line, Esc stops the answer. / lists commands, @ names files.
+Esc again leaves the prompt: m other model, a other chat, O options, ? all keys."""
 
 
 class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
     """The messages of one chat, following the end unless somebody scrolled away from it."""
 
     DEFAULT_CSS = """
-    Transcript { height: 1fr; scrollbar-size-vertical: 1; }
+    Transcript { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; }
     Transcript .messages { height: auto; min-height: 100%; }
     Transcript .message { height: auto; margin-bottom: 1; }
     Transcript .earlier { color: $text-muted; }
@@ -90,13 +42,21 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
     """
     BINDINGS = []  # noqa: RUF012 -- the screen's own keys scroll, so that the registry knows them
 
-    def __init__(self) -> None:
-        super().__init__(id="transcript", classes="pane")
+    def __init__(self, widget_id: str = "transcript") -> None:
+        super().__init__(id=widget_id, classes="pane")
         self._chat: Chat | None = None
         self._shown: list[Turn] = []
+        self._from = 0
         self._title = Content("")
         self._note = ""
-        self._opens_thoughts = False
+        self._opens_folds = False
+        self._code: int | None = None
+        self._found = ""
+        self._cut: Collection[Turn] = ()
+        self.rows_step = 1
+        """By how many rows an answer's height grows at a time."""
+        self.chosen: Turn | None = None
+        """The turn that keys act on, where the reader chose one."""
 
     def compose(self) -> ComposeResult:
         """Yield what an empty chat says, and the messages.
@@ -122,26 +82,51 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
 
     def show(self, chat: Chat) -> None:
         """Show a chat, or what has changed in it."""
-        turns = chat.turns[-_WINDOW:]
+        turns = chat.turns
+        is_other = chat is not self._chat
+        if is_other:
+            self._forget_looks()
+        if is_other or len(turns) - self._from > _LONGEST_WINDOW or self._from > max(len(turns) - 1, 0):
+            self._from = max(len(turns) - _WINDOW, 0)
+            is_other = True
+        if self.chosen is not None and self.chosen not in turns:
+            self.chosen = None
+        self._chat = chat
+        self._lay(turns[self._from :], anew=is_other)
+
+    def _lay(self, turns: list[Turn], *, anew: bool = False) -> None:
+        """Put widgets where there are none yet, and take away those of turns that are no longer read."""
         same = 0
-        if chat is self._chat:
-            while same < min(len(turns), len(self._shown)) and turns[same] is self._shown[same]:
-                same += 1
-        is_append = chat is self._chat and same == len(self._shown)
+        while not anew and same < min(len(turns), len(self._shown)) and turns[same] is self._shown[same]:
+            same += 1
+        live = self.live
+        if live is not None and (live.turn.state is not TurnState.LIVE) and live.turn in turns[:same]:
+            same = turns.index(live.turn)
+        elif same and turns[same - 1].state is TurnState.LIVE and live is None:
+            same -= 1  # a finished answer is being continued
         messages = self.messages
         with self.app.batch_update():
             self.set_class(not turns, "-empty")
-            if not is_append:
-                messages.remove_children()
-                same = 0
-                hidden = len(chat.turns) - len(turns)
-                if hidden:
-                    messages.mount(Static(Content(f"… {hidden} earlier messages"), classes="message earlier"))
+            if anew or same < len(self._shown):
+                widgets = [one for one in messages.children if not one.has_class("earlier")]
+                self._remove(widgets[0 if anew else same :])
+            if anew:
+                self._remove([one for one in messages.children if one.has_class("earlier")])
+                if self._from:
+                    text = f"… {self._from} earlier messages: g at the top shows more"
+                    messages.mount(Static(Content(text), classes="message earlier"))
             for turn in turns[same:]:
                 messages.mount(self._widget(turn))
-        if chat is not self._chat or same < len(turns):
-            self.follow()
-        self._chat, self._shown = chat, list(turns)
+            self._redraw()
+        is_longer = anew or same < len(turns)
+        self._shown = list(turns)
+        if is_longer:
+            self.anchor()
+
+    @staticmethod
+    def _remove(widgets: Sequence[Widget]) -> None:
+        for widget in widgets:
+            widget.remove()
 
     def grow(self) -> None:
         """Draw new text of the live answer; freeze it once it has ended."""
@@ -155,14 +140,57 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
             self.messages.mount(self._widget(live.turn), after=live)
             live.remove()
 
-    def toggle_thoughts(self) -> None:
-        """Open what was thought before every answer, or fold it to a line each."""
-        self._opens_thoughts = not self._opens_thoughts
+    # How messages look
+
+    def toggle_folds(self) -> None:
+        """Open what was thought and what tools were given, or fold it to a line each."""
+        self._opens_folds = not self._opens_folds
         with self.app.batch_update():
-            for said in self.messages.query_children(Said):
-                said.open_thoughts(is_open=self._opens_thoughts)
+            self._redraw()
             if self.live is not None:
-                self.live.open_thoughts(is_open=self._opens_thoughts)
+                self.live.open_thoughts(is_open=self._opens_folds)
+
+    def choose(self, turn: Turn | None) -> None:
+        """Mark the turn that keys act on, and bring it into view."""
+        self.chosen, self._code = turn, None
+        self._redraw()
+        self.bring(turn)
+
+    def bring(self, turn: Turn | None) -> None:
+        """Bring a turn into view."""
+        widget = next((one for one in self.messages.query_children(Said) if one.turn is turn), None)
+        if widget is not None:
+            self.release_anchor()
+            self.scroll_to_widget(widget, animate=False, top=True, immediate=True)
+
+    def mark_code(self, turn: Turn, number: int) -> None:
+        """Show which code block was copied."""
+        self.chosen, self._code = turn, number
+        self._redraw()
+
+    def mark_found(self, words: str) -> None:
+        """Show where words are said."""
+        self._found = words
+        self._redraw()
+
+    def mark_cut(self, turns: Collection[Turn]) -> None:
+        """Show what the next request would leave out."""
+        if set(turns) != set(self._cut):
+            self._cut = turns
+            self._redraw()
+
+    def _forget_looks(self) -> None:
+        self.chosen, self._code, self._found, self._cut = None, None, "", ()
+
+    def _look(self, turn: Turn) -> Look:
+        is_chosen = turn is self.chosen
+        return Look(self._opens_folds, is_chosen, turn in self._cut, self._code if is_chosen else None, self._found)
+
+    def _redraw(self) -> None:
+        for said in self.messages.query_children(Said):
+            said.draw(self._look(said.turn))
+
+    # The frame
 
     def entitle(self, title: Content) -> None:
         """Write into the upper edge of the frame."""
@@ -183,8 +211,15 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
         left, top = self.content_offset
         return Region(-left, row - top, self.outer_size.width, 1)
 
+    # Where it is scrolled to
+
     def follow(self) -> None:
         """Go to the end and stay there."""
+        if self._chat is not None and self._shown and self._shown[-1] is not self._chat.end:
+            turns = self._chat.turns
+            self._from = max(len(turns) - _WINDOW, 0)
+            self._shown = turns[self._from :]
+            self._lay(self._shown, anew=True)
         self.anchor()
 
     def leave_end(self, lines: int) -> None:
@@ -194,10 +229,21 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
             self.scroll_relative(y=lines, animate=False, immediate=True)
 
     def to_top(self) -> None:
-        """Go to the first message."""
+        """Go to the first message that is shown; there, to earlier ones."""
+        if self._from and self.scroll_y <= 0 and self._chat is not None:
+            self.reach(max(self._from - _MORE, 0))
         if self.max_scroll_y > 0:
             self.release_anchor()
             self.scroll_home(animate=False, immediate=True)
+
+    def reach(self, index: int) -> None:
+        """Show messages from number `index` on, so many as can be shown at once."""
+        if self._chat is None or index >= self._from:
+            return
+        self._from = max(index, 0)
+        turns = self._chat.turns
+        self._lay(turns[self._from : self._from + _LONGEST_WINDOW], anew=True)
+        self.release_anchor()
 
     @property
     def lines_below(self) -> int:
@@ -206,5 +252,5 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
 
     def _widget(self, turn: Turn) -> Said | LiveAnswer:
         if turn.state is TurnState.LIVE:
-            return LiveAnswer(turn, opens_thoughts=self._opens_thoughts)
-        return Said(turn, opens_thoughts=self._opens_thoughts)
+            return LiveAnswer(turn, opens_thoughts=self._opens_folds, rows_step=self.rows_step)
+        return Said(turn, self._look(turn))

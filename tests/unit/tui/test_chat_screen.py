@@ -139,7 +139,7 @@ async def test_chats_stream_on_side_by_side() -> None:
         await pilot.press("tab", "a", *"second", "enter")
         chats = chat_screen(app).chats
         await until(pilot, lambda: len(chats.live) == 2)
-        assert app.screen.query_one(OptionList).option_count == 2
+        assert app.screen.query_one("#rail OptionList", OptionList).option_count == 2
         client.release(20)
         await until(pilot, lambda: not chats.live)
         assert [chat.last_answer.text for chat in chats.all if chat.last_answer] == ["t0 t1 t2 "] * 2

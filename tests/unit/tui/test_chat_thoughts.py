@@ -9,8 +9,8 @@ import pytest
 from corral.runtime.verbs import ChatRequest, Message
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
-from corral.tui.chats import Turn, TurnState
 from corral.tui.screens.chat import ChatScreen
+from corral.tui.turns import Turn, TurnState
 from corral.tui.widgets.thoughts import thoughts
 from tests.fakes.client import FakeClient
 from tests.fakes.screen import SIZES, picture, until, workbench

@@ -4,8 +4,9 @@ import asyncio
 
 from corral.runtime.errors import RunnerDied
 from corral.runtime.verbs import ChatRequest, Message
-from corral.tui.chats import Chat, Chats, Turn, TurnState
+from corral.tui.chats import Chat, Chats
 from corral.tui.link import ServiceLink
+from corral.tui.turns import Turn, TurnState
 from tests.fakes.client import FakeClient
 
 
@@ -82,10 +83,10 @@ async def test_an_error_ends_the_answer_with_its_reason() -> None:
 
 def test_a_long_title_says_that_it_goes_on() -> None:
     chat = Chat(1)
-    chat.turns.append(Turn("user", 0.0, "word " * 30))
+    question = chat.root.add(Turn("user", 0.0, "word " * 30))
     assert len(chat.title) <= 60
     assert chat.title.endswith("word…")
-    chat.turns[0].text = "short"
+    question.text = "short"
     assert chat.title == "short"
 
 
@@ -101,7 +102,7 @@ async def test_an_empty_chat_is_used_before_a_new_one_is_made() -> None:
     client = FakeClient.with_models("smollm2:135m")
     first.ask("  a\nlong\tquestion " + "x" * 90, ServiceLink(client, asyncio.get_running_loop()), 0.0)
     second = chats.open("c")
-    assert [chat.number for chat in chats.all] == [1, 2]
+    assert [chat.number for chat in chats.all] == [2, 1]
     assert first.title.startswith("a long question xxx")
     assert second.title == "new chat"
     assert chats.step(1) is first

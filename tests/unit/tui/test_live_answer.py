@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.geometry import Region
 
-from corral.tui.widgets.live_answer import LiveTail
+from corral.tui.turns import Turn, TurnState
+from corral.tui.widgets import live_answer
+from corral.tui.widgets.live_answer import LiveAnswer, LiveTail
+from corral.tui.widgets.markdown import settled_length
 from corral.tui.widgets.transcript import Transcript
 from tests.fakes.screen import picture
 
@@ -77,3 +81,51 @@ async def test_the_frame_is_painted_without_what_it_frames() -> None:
         assert "2 lines below" in rows[7]
         pane.entitle(Content("a title"))
         assert len(calls) == 2
+
+
+class AnswerApp(App[None]):
+    def __init__(self, turn: Turn) -> None:
+        super().__init__()
+        self.turn = turn
+
+    def compose(self) -> ComposeResult:
+        yield LiveAnswer(self.turn, rows_step=4)
+
+
+async def _streamed(text: str, piece: int) -> tuple[str, int, int]:
+    """What is drawn in the end, its height and how many widgets it took, when `text` comes in pieces."""
+    turn = Turn("assistant", 0.0, "", TurnState.LIVE, "m")
+    async with AnswerApp(turn).run_test(size=(60, 200)) as pilot:
+        answer = pilot.app.query_one(LiveAnswer)
+        for start in range(0, len(text), piece):
+            turn.text += text[start : start + piece]
+            answer.grow()
+        await pilot.pause()
+        drawn = "\n".join(line.rstrip() for line in picture(pilot.app).split("\n")[1:])
+        return drawn.split("… waiting")[0].rstrip(), answer.size.height, len(answer.query("*"))
+
+
+async def test_code_that_comes_in_pieces_is_drawn_as_in_the_end() -> None:
+    text = "So:\n\n```python\nx = 1\n\n# ~~~\ny = [x]\n```\n\nDone, *all* of it.\n\n~~~\nraw ```\n~~~\nend"
+    drawn = {(await _streamed(text, piece))[0] for piece in (1, 3, 7, len(text))}
+    assert len(drawn) == 1
+    assert "▏ # ~~~\n▏ y = [x]\n\nDone, all of it.\n\n▏ raw ```\n\nend" in drawn.pop()
+
+
+async def test_an_answers_height_grows_by_four_rows_at_a_time() -> None:
+    heights = [(await _streamed("one\n\n" * count, 4))[1] for count in range(1, 8)]
+    assert {height % 4 for height in heights} == {0}
+
+
+async def test_long_code_is_never_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[int] = []
+
+    def counted(source: str) -> int:
+        parsed.append(len(source))
+        return settled_length(source)
+
+    monkeypatch.setattr(live_answer, "settled_length", counted)
+    code = "```python\n" + "value = 1  # a line\n" * 600 + "```\n\nDone"
+    _, _, widgets = await _streamed(code, 40)
+    assert sum(parsed) < len(code)
+    assert widgets < 20

@@ -47,6 +47,7 @@ class Terminal:
             "COLUMNS": "100",
             "LINES": "30",
             "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / ".src"))),
+            "CORRAL_NOHISTORY": "1",
         }
         self.child = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(result)],

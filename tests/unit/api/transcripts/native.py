@@ -396,6 +396,7 @@ JOBS: Final = [
 
 SERVICE: Final = [
     Transcript("GET /api/queue", {"waiting": 0, "running": 0, "requests": []}),
+    Transcript("GET /api/snapshot", dict),
     Transcript("GET /metrics", str, kind="text/plain; version=0.0.4; charset=utf-8"),
     _refused(
         "DELETE /api/requests/{id}",

@@ -1,0 +1,146 @@
+"""The chats there are, found by what was said in them: to be opened, named, exported, deleted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
+from textual.worker import Worker
+
+from corral.store.sessions import FoundSession
+from corral.tui import figures
+from corral.tui.text import clean_line, fit
+
+__all__ = ["SessionChoice", "SessionVerb", "SessionsDialog"]
+
+_TITLE_CELLS = 48
+_MODEL_CELLS = 18
+
+
+class SessionVerb(StrEnum):
+    """What is to be done with a chat."""
+
+    OPEN = "open"
+    RENAME = "rename"
+    DELETE = "delete"
+    EXPORT = "export"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChoice:
+    """A chat and what is to be done with it."""
+
+    verb: SessionVerb
+    found: FoundSession
+
+
+class SessionsDialog(ModalScreen[SessionChoice | None]):
+    """Lists chats, newest first; what is typed is looked for in all that was ever said."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="sessions.close"),
+        Binding("down", "to_list", show=False, id="sessions.list"),
+        Binding("slash", "to_search", show=False, id="sessions.search"),
+        Binding("R,shift+r,r", "choose('rename')", "Rename", id="sessions.rename"),
+        Binding("d", "choose('delete')", "Delete", id="sessions.delete"),
+        Binding("E,shift+e,e", "choose('export')", "Export", id="sessions.export"),
+        Binding("j", "move(1)", show=False),
+        Binding("k", "move(-1)", show=False),
+    ]
+    DEFAULT_CSS = """
+    SessionsDialog OptionList { height: 1fr; border: none; margin-top: 1; background: transparent; padding: 0; }
+    """
+
+    def __init__(self, search: Callable[[str], Awaitable[Sequence[FoundSession]]], *, words: str = "") -> None:
+        super().__init__()
+        self._search = search
+        self._words = clean_line(words)
+        self._found: Sequence[FoundSession] = ()
+
+    def compose(self) -> ComposeResult:
+        """Draw the box."""
+        with Vertical(classes="dialog -large") as box:
+            box.border_title = "Chats"
+            box.border_subtitle = "⏎ open · in the list: R rename · E export · d delete · Esc close"
+            yield Input(self._words, placeholder="search everything that was said", compact=True)
+            yield OptionList(markup=False)
+
+    def on_mount(self) -> None:
+        """Let words be typed, and show all."""
+        self.query_one(Input).focus()
+        self._look(self._words)
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        self._look(event.value)
+
+    def _look(self, words: str) -> None:
+        work: Callable[[], Coroutine[None, None, object]] = partial(self._fill, words)
+        _: Worker[object] = self.run_worker(work, group="search", exclusive=True)
+
+    async def _fill(self, words: str) -> None:
+        self._found = await self._search(words)
+        options = self.query_one(OptionList)
+        options.set_options(Option(self._row(one)) for one in self._found)
+        if self._found:
+            options.highlighted = 0
+        else:
+            options.set_options(
+                [Option(Content("Nothing was said of that." if words else "No chats yet."), disabled=True)]
+            )
+
+    @staticmethod
+    def _row(found: FoundSession) -> Content:
+        session = found.session
+        head = fit(session.title, _TITLE_CELLS, pad=True)
+        about = f"  {fit(session.model, _MODEL_CELLS, pad=True)} {figures.ago(time.time() - session.changed_s):>4}"
+        row = Content.assemble(head, (about, "dim"))
+        if found.excerpt:
+            row = Content.assemble(row, ("\n  " + fit(" ".join(found.excerpt.split()), 76), "dim italic"))
+        return row
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        self.action_choose(SessionVerb.OPEN)
+
+    @on(OptionList.OptionSelected)
+    def _selected(self) -> None:
+        self.action_choose(SessionVerb.OPEN)
+
+    def action_choose(self, verb: str) -> None:
+        """Do something with the chat under the cursor."""
+        place = self.query_one(OptionList).highlighted
+        if place is not None and place < len(self._found):
+            self.dismiss(SessionChoice(SessionVerb(verb), self._found[place]))
+
+    def action_to_list(self) -> None:
+        """Go to the list."""
+        self.query_one(OptionList).focus()
+
+    def action_to_search(self) -> None:
+        """Go to the search line."""
+        self.query_one(Input).focus()
+
+    def action_move(self, by: int) -> None:
+        """Go up or down the list."""
+        options = self.query_one(OptionList)
+        if by > 0:
+            options.action_cursor_down()
+        else:
+            options.action_cursor_up()
+
+    def action_close(self) -> None:
+        """Do nothing."""
+        self.dismiss(None)
