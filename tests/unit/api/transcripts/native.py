@@ -13,6 +13,7 @@ from tests.unit.api.transcripts.shapes import (
     SHA256,
     TEXT,
     UTC_TIME,
+    Many,
     Transcript,
 )
 
@@ -131,6 +132,7 @@ MODELS: Final = [
             "system": "You are a helpful AI assistant named SmolLM",
             "details": _DETAILS,
             "model_info": {"general.architecture": "llama", "llama.context_length": 8192},
+            "tensors": Many({"name": str, "type": str, "shape": Many(int)}),
             "capabilities": ["completion"],
             "modified_at": LOCAL_TIME,
         },
@@ -397,6 +399,7 @@ JOBS: Final = [
 SERVICE: Final = [
     Transcript("GET /api/queue", {"waiting": 0, "running": 0, "requests": []}),
     Transcript("GET /api/snapshot", dict),
+    Transcript("POST /api/config/reload", {"changed": [], "restart": [], "warnings": []}),
     Transcript("GET /metrics", str, kind="text/plain; version=0.0.4; charset=utf-8"),
     _refused(
         "DELETE /api/requests/{id}",
