@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from corral.api import wire
 from corral.api.transport import Transport
-from corral.runtime.errors import ServerUnreachable
+from corral.runtime.errors import NotSupported, ServerUnreachable
 from corral.runtime.snapshot import EMPTY, Snapshot
 from corral.runtime.verbs import (
     Caller,
@@ -33,6 +33,7 @@ from corral.runtime.verbs import (
     ModelSummary,
     Progress,
     Ranking,
+    Recorded,
     RerankRequest,
     TokenizeRequest,
     Tokens,
@@ -251,6 +252,20 @@ class HttpClient:
         """Stop a request of any client; False if there is none of that id, or the server knows no such route."""
         path = f"/api/requests/{quote(request_id, safe='')}"
         return await self._server.send("DELETE", path, expected=(200, 404, 405)) == 200
+
+    async def pin(self, model: str, *, pinned: bool) -> None:
+        """Ask the server to keep a model for ever, or as long as it keeps any; others may still put it out."""
+        async for _ in self.generate(GenerateRequest(model, "", keep_alive_s=math.inf if pinned else None)):
+            pass
+
+    async def record(self, *, on: bool) -> None:
+        """Say that a server elsewhere keeps nothing for a screen. Raises NotSupported."""
+        if on:
+            raise NotSupported("only the workbench that serves keeps what requests say")
+
+    async def recorded(self, request_id: str) -> Recorded | None:
+        """Return None: a server tells nothing of other requests' texts."""
+        return None
 
 
 def _message(message: Message) -> dict[str, object]:

@@ -6,13 +6,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from corral.runtime.engine.protocol import CacheUse
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges
+from corral.runtime.log_lines import LogLines
+from corral.runtime.queue_views import waiting_requests
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Resident
 from corral.runtime.runner import Runner
 from corral.runtime.scheduler import Scheduler
-from corral.runtime.snapshot import ModelState, ModelView, RequestState, RequestView, Snapshot
+from corral.runtime.snapshot import ListenerView, ModelState, ModelView, RequestState, RequestView, Snapshot
 from corral.runtime.transfers import Transfers
 from corral.runtime.verbs import FOREVER
 
@@ -29,6 +32,7 @@ class Publisher:
         requests: RequestLog,
         transfers: Transfers,
         events: Events,
+        log: LogLines,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
     ) -> None:
@@ -37,10 +41,12 @@ class Publisher:
         self._requests = requests
         self._transfers = transfers
         self._events = events
+        self._log = log
         self._clock = clock
         self._wall_clock = wall_clock
         self._throughput: deque[float] = deque(maxlen=THROUGHPUT_S)
         self.serving = ""
+        self.listeners: tuple[ListenerView, ...] = ()
 
     def tick(self) -> None:
         """Add a second to the history of tokens per second."""
@@ -49,13 +55,19 @@ class Publisher:
     def snapshot(self) -> Snapshot:
         """What holds now."""
         rates = self._rates()
+        leaving = {
+            resident.wanted.digest: (place, worth)
+            for place, (resident, worth) in enumerate(self._scheduler.leaving(), 1)
+        }
         return Snapshot(
             at_s=self._clock(),
             wall_s=self._wall_clock(),
             serving=self.serving,
             host=self._gauges.latest,
             history=self._gauges.history,
-            models=tuple(self._view(one) for one in self._scheduler.residents),
+            models=tuple(
+                self._view(one, *leaving.get(one.wanted.digest, (0, ""))) for one in self._scheduler.residents
+            ),
             requests=self._rows(),
             transfers=self._transfers.views(),
             events=self._events.newest(),
@@ -64,6 +76,11 @@ class Publisher:
             throughput=tuple(self._throughput),
             waiting=self._scheduler.waiting(),
             counts=self._scheduler.counts,
+            queue=waiting_requests(self._scheduler, self._requests),
+            clients=self._requests.clients.views(),
+            listeners=self.listeners,
+            log=self._log.lines(),
+            recording=self._requests.recordings.on,
         )
 
     def _rows(self) -> tuple[RequestView, ...]:
@@ -81,8 +98,10 @@ class Publisher:
     def _rates(self) -> list[tuple[float, float]]:
         return [_rates(one.runner) for one in self._scheduler.residents]
 
-    def _view(self, resident: Resident) -> ModelView:
+    def _view(self, resident: Resident, leaves: int, worth: str) -> ModelView:
         runner = resident.runner
+        cache = runner.cache if runner is not None else None
+        use = cache.use if cache is not None else CacheUse(0, 0)
         loaded = runner.loaded if runner is not None else None
         load = resident.wanted.load
         sample = self._gauges.process(runner.pid) if runner is not None else None
@@ -111,6 +130,22 @@ class Publisher:
             prompt_tokens_per_s=prompt,
             expires_in_s=max(0.0, remaining) if idle else None,
             expected_bytes=resident.wanted.forecast.total,
+            expected_weights=resident.wanted.forecast.weights + resident.wanted.forecast.extra,
+            expected_kv=resident.wanted.forecast.cache,
+            expected_compute=resident.wanted.forecast.compute,
+            gpu_layers=loaded.gpu_layers if loaded else 0,
+            num_layers=loaded.num_layers if loaded else 0,
+            keep_alive_s=resident.keep_alive_s,
+            pinned=resident.pinned,
+            leaves=leaves,
+            worth=worth,
+            kept_cells=use.kept_cells,
+            kept=use.kept,
+            parked=use.parked,
+            parked_bytes=use.parked_bytes,
+            shelved=use.shelved,
+            shelved_bytes=use.shelved_bytes,
+            hit_share=cache.hit_share if cache is not None else None,
             aliases=tuple(name for name in resident.names if name != resident.wanted.name),
         )
 

@@ -379,6 +379,18 @@ class DeletePlan:
     in_memory: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is kept of a request. `body` is the beginning of its JSON, `cut` how many bytes more there were.
+
+    `asked` is what it asked a model; its images are left out.
+    """
+
+    body: str = ""
+    cut: int = 0
+    asked: ChatRequest | GenerateRequest | None = None
+
+
 class Client(Protocol):
     """The verbs. Every one raises `StoreError` or `RunError`; a stream is stopped by closing its generator."""
 
@@ -471,4 +483,16 @@ class Client(Protocol):
 
     async def cancel(self, request_id: str) -> bool:
         """Stop a request in flight; False if there is none of that id."""
+        ...
+
+    async def pin(self, model: str, *, pinned: bool) -> None:
+        """Keep a model that is in memory there for ever, whoever else wants room, or no longer."""
+        ...
+
+    async def record(self, *, on: bool) -> None:
+        """Begin to keep what requests say in memory, for the screen; or stop, and forget it."""
+        ...
+
+    async def recorded(self, request_id: str) -> Recorded | None:
+        """Return what is kept of a request."""
         ...

@@ -229,7 +229,8 @@ class Loop:
         for sequence in ended:
             self._end(sequence)
         used = self._slots.used(self._running)
-        self._send(Step(pieces, finished, progress, used, len(self._running), len(self._waiting)))
+        cache = self._slots.cache_use(self._running) if progress or ended else None
+        self._send(Step(pieces, finished, progress, used, len(self._running), len(self._waiting), cache))
 
     def _follow(self) -> None:
         """Let sequences whose shared beginning is computed go on from there."""

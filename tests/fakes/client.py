@@ -32,6 +32,7 @@ from corral.runtime.verbs import (
     Progress,
     PromptProgress,
     Ranking,
+    Recorded,
     RerankRequest,
     Stats,
     TokenizeRequest,
@@ -91,6 +92,7 @@ class FakeClient:
     snapshot: Snapshot = EMPTY
     asked: list[object] = field(default_factory=list)
     canceled: list[str] = field(default_factory=list)
+    kept: dict[str, Recorded] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     closed: int = 0
     drafted: int = 0
@@ -329,3 +331,12 @@ class FakeClient:
     async def cancel(self, request_id: str) -> bool:
         self.canceled.append(request_id)
         return True
+
+    async def pin(self, model: str, *, pinned: bool) -> None:
+        self.asked.append(("pin", self._find(model).name, pinned))
+
+    async def record(self, *, on: bool) -> None:
+        self.snapshot = replace(self.snapshot, recording=on)
+
+    async def recorded(self, request_id: str) -> Recorded | None:
+        return self.kept.get(request_id)
