@@ -60,8 +60,8 @@ class LoadTimeSaved:
     def reason(self, resident: Resident, now: float) -> str:
         """See `Policy`."""
         use = self._uses.get(resident.wanted.digest, _Use(at=now))
-        stays = " · asked to stay" if resident.keep_alive_s == FOREVER else ""
-        return f"asked for {self._count(use, now):.1f} times of late · loads in {resident.load_s:.1f} s{stays}"
+        stays = ", asked to stay" if resident.keep_alive_s == FOREVER else ""
+        return f"asked {self._count(use, now):.1f}× lately, loads in {resident.load_s:.1f} s{stays}"
 
     def _count(self, use: _Use, now: float) -> float:
         return float(use.count * 0.5 ** ((now - use.at) / self._half_life_s))

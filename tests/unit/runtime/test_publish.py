@@ -79,7 +79,7 @@ async def test_says_who_would_go_next_and_why() -> None:
                 pass
     views = {one.name: one for one in stage.publisher.snapshot().models}
     assert (views["seldom"].leaves, views["often"].leaves) == (1, 2)
-    assert views["often"].worth.startswith("asked for 3.0 times of late · loads in 0.")
+    assert views["often"].worth.startswith("asked 3.0× lately, loads in 0.")
     assert stage.scheduler.pin("digest of seldom", pinned=True)
     views = {one.name: one for one in stage.publisher.snapshot().models}
     assert (views["seldom"].leaves, views["seldom"].pinned, views["often"].leaves) == (0, True, 1)
