@@ -34,7 +34,7 @@ class Recordings:
 
     def add_asked(self, request_id: str, asked: ChatRequest | GenerateRequest) -> None:
         """Keep what a model is asked, if that is not too much."""
-        if self.on and _characters(asked) <= LONGEST_BODY:
+        if self.on and not asked.render_only and _characters(asked) <= LONGEST_BODY:
             self._keep(request_id, replace(self._of(request_id), asked=_without_images(asked)))
 
     def get(self, request_id: str) -> Recorded | None:

@@ -196,8 +196,15 @@ _SERVER = (
     Action("cancel", "x", "cancel", "Cancel the request", Where.SERVER, "cancel"),
     Action("copy.curl", "C,shift+c", "curl", "Copy the request as a curl command", Where.SERVER, "curl"),
     Action("server.find", "slash", "filter", "Filter: letters in order, !not, re:pattern", Where.SERVER, "find"),
-    Action("follow", "f", "follow", "Stay with the newest request, or stop doing so", Where.SERVER, "follow"),
+    Action("follow", "f", "follow", "Stay with the newest of requests or log, or stop", Where.SERVER, "follow"),
     Action("errors", "exclamation_mark", "errors", "Show errors only, or everything", Where.SERVER, "errors"),
+    Action("server.pause", "space", "pause", "Hold requests and log still, or let them go on", Where.SERVER, "pause"),
+    Action("level.down", "less_than_sign", "", "Show more of the log", Where.SERVER, "level(-1)"),
+    Action("level.up", "greater_than_sign", "level", "Show only what weighs more", Where.SERVER, "level(1)"),
+    Action("wrap", "w", "", "Wrap the lines of the log, or cut them", Where.SERVER, "wrap"),
+    Action("server.sort", "s", "", "Sort the requests by the next column", Where.SERVER, "sort"),
+    Action("server.sort.reverse", "S,shift+s", "", "Turn the order round", Where.SERVER, "reverse"),
+    Action("bodies", "W,shift+w", "bodies", "Keep what requests say in memory, or forget it", Where.SERVER, "bodies"),
     Action("server.back", "escape", "", "Clear the filter", Where.SERVER, "back"),
 )
 

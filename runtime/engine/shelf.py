@@ -67,6 +67,7 @@ class Shelf:
     @property
     def held(self) -> tuple[int, int]:
         """Return how many sequences are known to be here, and how many bytes their files have."""
+        self._take_written()
         return len(self._sizes), sum(self._sizes.values())
 
     def match(self, prompt: list[int]) -> tuple[int, int]:

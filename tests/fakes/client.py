@@ -96,6 +96,7 @@ class FakeClient:
     blobs: dict[str, bytes] = field(default_factory=dict)
     closed: int = 0
     drafted: int = 0
+    rendered: str = ""
     done_reason: DoneReason = DoneReason.STOP
     stop: str = ""
 
@@ -174,6 +175,9 @@ class FakeClient:
             yield Chunk(done_reason=DoneReason.UNLOAD if unloads else DoneReason.LOAD)
             return
         self.memory[name] = loaded(name)
+        if request.render_only and self.rendered:
+            yield Chunk(rendered=self.rendered)
+            return
         complete = False
         try:
             for told in self.progress if request.progress else ():

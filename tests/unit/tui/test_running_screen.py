@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from corral.runtime.snapshot import EMPTY, EventView, ModelState, QueueView, RequestState
+from corral.runtime.snapshot import EMPTY, EventView, ModelState, QueueView, RequestState, Snapshot
 from corral.runtime.verbs import FOREVER, GenerateRequest
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
@@ -24,7 +25,7 @@ from corral.tui.widgets.slot_table import row as slot_row
 from corral.tui.widgets.slot_table import slots_of
 from tests.fakes.client import FakeClient
 from tests.fakes.moment import AT_S, BARE_GPU, GPU, HOST, model, moment, request
-from tests.fakes.screen import SIZES, overflows, picture, until, workbench
+from tests.fakes.screen import SIZES, Wire, overflows, picture, until, workbench
 
 HOSTILE = "[/x]\x1b]0;t\x07漢字"
 
@@ -406,3 +407,29 @@ async def test_every_gpu_can_be_looked_at() -> None:
         await pilot.press("[")
         await until(pilot, lambda: "GPU 0 of 2" in picture(app))
         assert not overflows(app)
+
+
+def has_drawn(app: WorkbenchApp, text: str) -> bool:
+    return text in picture(app)
+
+
+async def test_an_idle_second_costs_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def after(seconds: int) -> Snapshot:
+        host = replace(HOST, cpu_percent=2.0 + seconds % 3, cpu_per_core=(3.0 + seconds % 5, 1.0))
+        history = tuple(replace(HOST, cpu_percent=float((seconds + n) % 4)) for n in range(60))
+        idle = model("m:1b", state=ModelState.IDLE, expires_in_s=300.0 - seconds, slots_used=0, tokens_per_s=0.0)
+        return moment(at_s=AT_S + seconds, host=host, history=history, models=(idle,), requests=(), transfers=())
+
+    client = client_at()
+    client.snapshot = after(0)
+    app = workbench(client, Where.RUNNING)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "5:00" in picture(app))
+        await pilot.pause()
+        wire = Wire(app, monkeypatch)
+        for second in range(1, 6):
+            client.snapshot = after(second)
+            app.refresh_now()
+            await until(pilot, partial(has_drawn, app, f"4:{60 - second}"))
+            await pilot.pause()
+        assert 0 < wire.sent / 5 < 10_000
