@@ -71,8 +71,8 @@ def test_says_how_much_it_holds(tmp_path: Path) -> None:
     one.put(Computed([1, 2, 3], STATE))
     one.put(Computed([7, 8], STATE))
     one.put(Computed([1, 2, 3, 4, 5], STATE))
-    held = (2, sum(path.stat().st_size for path in files(tmp_path)))
-    assert one.held == shelf(tmp_path).held == held
+    held = one.held
+    assert held == shelf(tmp_path).held == (2, sum(path.stat().st_size for path in files(tmp_path)))
     one.drop(one.match([7, 8])[1])
     assert one.held[0] == 1
 
