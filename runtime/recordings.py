@@ -5,12 +5,24 @@ Nothing of it is written to disk or leaves by the API, and switching off forgets
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from corral.runtime.verbs import ChatRequest, GenerateRequest, Recorded
+from corral.runtime.verbs import ChatRequest, GenerateRequest
 
 KEPT_BODIES = 50
 LONGEST_BODY = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is kept of a request. `body` is the beginning of its JSON, `cut` how many bytes more there were.
+
+    `asked` is what it asked a model; its images are left out.
+    """
+
+    body: str = ""
+    cut: int = 0
+    asked: ChatRequest | GenerateRequest | None = None
 
 
 class Recordings:

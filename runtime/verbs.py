@@ -10,12 +10,15 @@ from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from corral.runtime.conversation import Message, ToolCall, ToolChoice, Tools
 from corral.runtime.snapshot import Snapshot
 from corral.runtime.tokens import Detokenized, DetokenizeRequest, TokenizeRequest, Tokens
 from corral.store.progress import Progress
+
+if TYPE_CHECKING:
+    from corral.runtime.recordings import Recorded
 
 __all__ = [
     "FOREVER",
@@ -344,8 +347,9 @@ class CreateRequest:
     `draft_files`, of the same form, has the small model that guesses what this one will say; it replaces the base's.
 
     `files` may hold the parts of a split model and projectors beside the weights, or beside a base nothing but
-    projectors. `adapters` is one LoRA file, `quantize` the type the weights are rewritten in, "" for none, and
-    `imatrix` the one file that says which columns matter for that.
+    projectors. `adapters` is one LoRA file, or the files of one in safetensors; `quantize` the type the weights
+    are rewritten in, "" for none, `draft_quantize` that of the draft, and `imatrix` the one file that says which
+    columns matter for that.
 
     `parameters` are merged over the base's, `messages` and `template`/`system` replace, `licenses` are appended.
     """
@@ -366,6 +370,7 @@ class CreateRequest:
     renderer: str = ""
     parser: str = ""
     requires: str = ""
+    draft_quantize: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,18 +382,6 @@ class DeletePlan:
     keeps: int
     shared_with: tuple[str, ...] = ()
     in_memory: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What is kept of a request. `body` is the beginning of its JSON, `cut` how many bytes more there were.
-
-    `asked` is what it asked a model; its images are left out.
-    """
-
-    body: str = ""
-    cut: int = 0
-    asked: ChatRequest | GenerateRequest | None = None
 
 
 class Client(Protocol):

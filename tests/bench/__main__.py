@@ -30,7 +30,9 @@ from tests.bench.engine_speed import (
 from tests.bench.engine_stall import stall_figures
 from tests.bench.engine_texts import embedding_figures
 from tests.bench.figures import Figure
+from tests.bench.prompt_rendering import rendering_figures
 from tests.bench.startup import startup_figures
+from tests.bench.store import store_figures
 from tests.bench.threads import threads_figures
 from tests.bench.workbench import workbench_figures
 from tests.conftest import fetched_starter, store_with_starter
@@ -53,6 +55,8 @@ GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
     rounding_figures,
     conversion_figures,
     api_figures,
+    rendering_figures,
+    store_figures,
 )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from corral.runtime.errors import NotSupported
+from corral.runtime.recordings import Recorded
 from corral.runtime.snapshot import EMPTY, Snapshot
 from corral.runtime.verbs import (
     Caller,
@@ -32,7 +33,6 @@ from corral.runtime.verbs import (
     Progress,
     PromptProgress,
     Ranking,
-    Recorded,
     RerankRequest,
     Stats,
     TokenizeRequest,
@@ -173,6 +173,9 @@ class FakeClient:
             else:
                 self.memory[name] = loaded(name)
             yield Chunk(done_reason=DoneReason.UNLOAD if unloads else DoneReason.LOAD)
+            return
+        if request.render_only:
+            yield Chunk(done_reason=DoneReason.STOP, rendered=f"rendered by {name}")
             return
         self.memory[name] = loaded(name)
         if request.render_only and self.rendered:

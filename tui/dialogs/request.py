@@ -15,8 +15,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from corral.runtime.errors import RunError
+from corral.runtime.recordings import Recorded
 from corral.runtime.snapshot import RequestView
-from corral.runtime.verbs import ChatRequest, Chunk, Client, GenerateRequest, Recorded
+from corral.runtime.verbs import ChatRequest, Chunk, Client, GenerateRequest
 from corral.store.errors import StoreError
 from corral.tui.chats import new_caller
 from corral.tui.curl import curl_command

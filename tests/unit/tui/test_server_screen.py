@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from corral.runtime.recordings import Recorded
 from corral.runtime.snapshot import EMPTY, ClientView, ListenerView, LogLine, RequestState, RequestView
-from corral.runtime.verbs import ChatRequest, Message, Recorded
+from corral.runtime.verbs import ChatRequest, Message
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.curl import curl_command
