@@ -72,6 +72,7 @@ class FakeClient:
     """Answers with `words`; where `gate` is set each word waits for one `release()`.
 
     A model that can think says `thoughts` before, unless it is not to; one that is offered tools calls `calls` after.
+    What it would be sent is `rendered`; where that is "" it knows no better than to answer.
     The end comes for `done_reason`, or at the stop string `stop`. A token is a character.
 
     `asked` holds every request in order, `closed` counts streams that were closed before their end. Of
@@ -96,7 +97,7 @@ class FakeClient:
     blobs: dict[str, bytes] = field(default_factory=dict)
     closed: int = 0
     drafted: int = 0
-    rendered: str = ""
+    rendered: str = "rendered by {name}"
     done_reason: DoneReason = DoneReason.STOP
     stop: str = ""
 
@@ -174,13 +175,10 @@ class FakeClient:
                 self.memory[name] = loaded(name)
             yield Chunk(done_reason=DoneReason.UNLOAD if unloads else DoneReason.LOAD)
             return
-        if request.render_only:
-            yield Chunk(done_reason=DoneReason.STOP, rendered=f"rendered by {name}")
+        if request.render_only and self.rendered:
+            yield Chunk(done_reason=DoneReason.STOP, rendered=self.rendered.format(name=name))
             return
         self.memory[name] = loaded(name)
-        if request.render_only and self.rendered:
-            yield Chunk(rendered=self.rendered)
-            return
         complete = False
         try:
             for told in self.progress if request.progress else ():
