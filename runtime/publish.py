@@ -55,6 +55,7 @@ class Publisher:
     def snapshot(self) -> Snapshot:
         """What holds now."""
         rates = self._rates()
+        queue = waiting_requests(self._scheduler, self._requests)
         leaving = {
             resident.wanted.digest: (place, worth)
             for place, (resident, worth) in enumerate(self._scheduler.leaving(), 1)
@@ -74,9 +75,9 @@ class Publisher:
             tokens_per_s=sum(decode for decode, _ in rates),
             prompt_tokens_per_s=sum(prompt for _, prompt in rates),
             throughput=tuple(self._throughput),
-            waiting=self._scheduler.waiting(),
+            waiting=len(queue),
             counts=self._scheduler.counts,
-            queue=waiting_requests(self._scheduler, self._requests),
+            queue=queue,
             clients=self._requests.clients.views(),
             listeners=self.listeners,
             log=self._log.lines(),
@@ -106,6 +107,7 @@ class Publisher:
         load = resident.wanted.load
         sample = self._gauges.process(runner.pid) if runner is not None else None
         decode, prompt = _rates(runner)
+        slots = loaded.num_sequences if loaded else load.num_sequences
         idle = resident.state is ModelState.IDLE
         remaining = resident.expires_at if resident.expires_at == FOREVER else resident.expires_at - self._clock()
         return ModelView(
@@ -115,9 +117,9 @@ class Publisher:
             pid=runner.pid if runner is not None else 0,
             load_fraction=runner.load_fraction if runner is not None else 0.0,
             num_ctx=loaded.num_ctx if loaded else load.num_ctx,
-            slots_used=runner.running if runner is not None else 0,
-            slots_total=loaded.num_sequences if loaded else load.num_sequences,
-            waiting=self._scheduler.waiting(resident.wanted.digest),
+            slots_used=min(runner.running, slots) if runner is not None else 0,
+            slots_total=slots,
+            waiting=self._scheduler.waiting(resident.wanted.digest) + resident.waiting,
             cells_used=runner.cells_used if runner is not None else 0,
             cells_total=loaded.num_cells if loaded else load.num_cells,
             weights_bytes=loaded.weights_bytes if loaded else 0,

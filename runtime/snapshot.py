@@ -254,7 +254,7 @@ class Snapshot:
     tokens_per_s: float = 0.0
     prompt_tokens_per_s: float = 0.0
     throughput: tuple[float, ...] = ()  # tokens per second, oldest first, one a second
-    waiting: int = 0
+    waiting: int = 0  # for room or for a slot
     counts: LoadCounts = LoadCounts()
     queue: tuple[QueueView, ...] = ()  # the next one first
     clients: tuple[ClientView, ...] = ()

@@ -113,6 +113,8 @@ class Loop:
                 self._waiting.append(command)
             case Cancel():
                 self._cancel(command.id)
+                used, cache = self._slots.used(self._running), self._slots.cache_use(self._running)
+                self._send(Step([], [], [], used, len(self._running), len(self._waiting), cache))  # the next may be far
             case Pause():
                 self._pause(command)
             case Ping():

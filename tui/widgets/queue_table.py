@@ -13,8 +13,8 @@ from corral.tui.text import clean_line
 from corral.tui.widgets.keyed_table import Column, Row
 
 COLUMNS = (
-    Column("client", "CLIENT", 12),
-    Column("model", "MODEL", 14),
+    Column("client", "CLIENT", 10),
+    Column("model", "MODEL", 12),
     Column("since", "WAITS", 5, is_right=True),
     Column("priority", "P", 2, is_right=True),
     Column("reason", "WHY", 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,15 @@ async def test_log_clients_and_listener_are_told(workbench: Workbench) -> None:
         *("http://127.0.0.1:1", 0),
         ("https://app.example",),
     )
+
+
+async def test_cells_of_an_answer_that_was_given_up_count_as_cache(workbench: Workbench) -> None:
+    request = GenerateRequest(STARTER_MODEL, TEXT, options={"num_predict": -1}, shift=True)
+    async with aclosing(workbench.generate(request)) as chunks:
+        async for chunk in chunks:
+            if chunk.text:
+                break
+    await until(lambda: workbench.snapshot_now().models[0].kept == 1)
+    view = workbench.snapshot_now().models[0]
+    assert 0 < view.kept_cells == view.cells_used
+    assert workbench.snapshot_now().waiting == 0
