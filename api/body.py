@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, mod
 from pydantic_core import ErrorDetails, from_json
 
 from corral.api.errors import RequestRefused
-from corral.api.keys import REQUEST_FILES, SETTINGS, WARNINGS
+from corral.api.keys import CALLER, REQUEST_FILES, SETTINGS, WARNINGS, WORKBENCH
 
 MAX_BYTES = 64 * 2**20
 MAX_VALUES = 2_000_000
@@ -95,6 +95,7 @@ async def read_json(request: web.Request, model: type[M], *, missing: str = "mis
     files = request.app.get(REQUEST_FILES)
     if files is not None:
         await asyncio.to_thread(files.add, request.method, request.path, text)
+    request.app[WORKBENCH].requests.recordings.add_body(request[CALLER].request_id, text)
     if not text.strip():
         raise RequestRefused(missing)
     unknown = Unknown(model)

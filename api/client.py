@@ -19,6 +19,7 @@ from corral.api import wire
 from corral.api.snapshot_wire import PACKED, SnapshotReader, SnapshotWire, from_loaded
 from corral.api.transport import Transport
 from corral.runtime.errors import NotSupported, RemoteFailed, ServerUnreachable
+from corral.runtime.recordings import Recorded
 from corral.runtime.settings_change import SettingsChange
 from corral.runtime.snapshot import Snapshot
 from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
@@ -322,6 +323,20 @@ class HttpClient:
         """Have the server read its settings again; see `api.served.ServedClient`."""
         change = await self._server.call("POST", "/api/config/reload", wire.SettingsChangeWire)
         return SettingsChange(change.changed, change.restart, change.warnings)
+
+    async def pin(self, model: str, *, pinned: bool) -> None:
+        """Ask the server to keep a model for ever, or as long as it keeps any; others may still put it out."""
+        async for _ in self.generate(GenerateRequest(model, "", keep_alive_s=math.inf if pinned else None)):
+            pass
+
+    async def record(self, *, on: bool) -> None:
+        """Say that a server elsewhere keeps nothing for a screen. Raises NotSupported."""
+        if on:
+            raise NotSupported("only the workbench that serves keeps what requests say")
+
+    async def recorded(self, request_id: str) -> Recorded | None:
+        """Return None: a server tells nothing of other requests' texts."""
+        return None
 
 
 def _message(message: Message) -> dict[str, object]:

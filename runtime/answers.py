@@ -83,6 +83,7 @@ class Answers:
             row.enter_context(self._dispatch.row(caller, request.model))
             model = await self._dispatch.open(request.model)
             prompt = chat_prompt(request, model) if request.messages else None
+            self._requests.recordings.add_asked(caller.request_id, request)
             job = self._job(caller, model, request, prompt, "chat")
             async for chunk in self._answer(job):
                 yield chunk
@@ -92,6 +93,7 @@ class Answers:
         caller = self._dispatch.caller(request.caller, "generate")
         async with AsyncExitStack() as row:
             row.enter_context(self._dispatch.row(caller, request.model))
+            self._requests.recordings.add_asked(caller.request_id, request)
             model = await self._dispatch.open(request.model)
             prompt: protocol.RawPrompt | protocol.ChatPrompt | None = None
             if request.prompt and request.raw:
@@ -167,7 +169,8 @@ class Answers:
         loads = resident is None or not resident.ready.done()
         self._requests.update(row, state=RequestState.LOADING if loads else RequestState.WAITING)
         async with AsyncExitStack() as stack:
-            entering = stack.enter_async_context(scheduler.lease(wanted, job.keep_alive_s, job.caller.priority))
+            lease_of = scheduler.lease(wanted, job.keep_alive_s, job.caller.priority, row)
+            entering = stack.enter_async_context(lease_of)
             leasing = asyncio.ensure_future(cancellation.guard(entering))
             if job.progress:
                 async with aclosing(load_progress(leasing, partial(scheduler.load_fraction, wanted.digest))) as steps:
@@ -183,7 +186,7 @@ class Answers:
             stack.callback(lease.runner.release, stream)
             cancellation.stream = stream
             warnings = job.warnings + _load_warnings(job, lease.runner) + unmet_options(lease.load, wanted)
-            self._requests.update(row, state=RequestState.WAITING, warnings=warnings)
+            self._requests.update(row, state=RequestState.WAITING, warnings=warnings, load_s=lease.load_ns / 1e9)
             tokens, first, told = 0, None, 0.0
             watch = PromptWatch(self._clock)
             while True:
@@ -240,6 +243,7 @@ class Answers:
                 row,
                 output_tokens=done.output_tokens,
                 prompt_done=done.prompt_tokens,
+                prompt_s=done.prompt_ns / 1e9,
                 tokens_per_s=rate,
                 drafted=done.drafted,
                 accepted=done.accepted,

@@ -15,15 +15,18 @@ log = logging.getLogger("corral")
 
 
 class Events:
-    """The newest events. Owned by the service loop."""
+    """The newest events. Owned by the service loop. `on_add` is called with each."""
 
     def __init__(self, wall_clock: Callable[[], float]) -> None:
         self._wall_clock = wall_clock
         self._events: deque[EventView] = deque(maxlen=KEPT)
+        self.on_add: Callable[[EventView], None] = lambda event: None
 
     def add(self, kind: str, text: str, level: str = "info") -> None:
         """Record that something happened; `kind` as in `EventView`."""
-        self._events.appendleft(EventView(self._wall_clock(), level, kind, text))
+        event = EventView(self._wall_clock(), level, kind, text)
+        self._events.appendleft(event)
+        self.on_add(event)
         log.log(_LEVELS[level], "%s %s", kind, text)
 
     def newest(self) -> tuple[EventView, ...]:

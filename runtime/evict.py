@@ -20,6 +20,10 @@ class Policy(Protocol):
         """Return what is lost if it goes, to be compared with others'."""
         ...
 
+    def reason(self, resident: Resident, now: float) -> str:
+        """Say in a few words what `worth` comes from."""
+        ...
+
 
 @dataclass(slots=True)
 class _Use:
@@ -52,6 +56,12 @@ class LoadTimeSaved:
         use = self._uses.get(resident.wanted.digest, _Use(at=now))
         stays = resident.keep_alive_s == FOREVER
         return (float(stays), self._count(use, now) * max(resident.load_s, _LEAST_LOAD_S), resident.expires_at)
+
+    def reason(self, resident: Resident, now: float) -> str:
+        """See `Policy`."""
+        use = self._uses.get(resident.wanted.digest, _Use(at=now))
+        stays = ", asked to stay" if resident.keep_alive_s == FOREVER else ""
+        return f"asked {self._count(use, now):.1f}× lately, loads in {resident.load_s:.1f} s{stays}"
 
     def _count(self, use: _Use, now: float) -> float:
         return float(use.count * 0.5 ** ((now - use.at) / self._half_life_s))

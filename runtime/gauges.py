@@ -1,19 +1,20 @@
 """What the machine has: processors, memory, disk, GPUs. Sampled once for all who look; keeps ten minutes.
 
-NVML missing, or failing while we run, turns its figures into None and never reaches a request.
+A driver that is missing, or fails while we run, turns its figures into None and never reaches a request.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import psutil
 
+from corral.runtime.amd import AmdCards
+from corral.runtime.nvml import Nvml
 from corral.runtime.snapshot import GpuSample, HostSample
 
 HISTORY_S = 600
@@ -47,7 +48,8 @@ class SystemProbe:
         self._disk = disk
         self._self = psutil.Process()
         self._children: dict[int, psutil.Process] = {}
-        self._nvml = _Nvml()
+        self._nvml = Nvml()
+        self._amd = AmdCards()
         psutil.cpu_percent(percpu=True)
         self._self.cpu_percent()
 
@@ -66,8 +68,13 @@ class SystemProbe:
             disk_total=size,
             process_rss=self._self.memory_info().rss,
             process_cpu_percent=self._self.cpu_percent(),
-            gpus=self._nvml.gpus(),
+            gpus=self._gpus(),
         )
+
+    def _gpus(self) -> tuple[GpuSample, ...]:
+        """All cards, numbered one after the other."""
+        found = (*self._nvml.gpus(), *self._amd.gpus())
+        return tuple(replace(gpu, index=index) for index, gpu in enumerate(found))
 
     def process(self, pid: int) -> ProcessSample | None:
         """Sample one runner."""
@@ -121,59 +128,6 @@ def _disk(folder: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return usage.free, usage.total
-
-
-class _Nvml:
-    """NVIDIA's management library, where there is one."""
-
-    def __init__(self) -> None:
-        self._handles: list[Any] = []
-        try:
-            import pynvml
-
-            self._lib: Any = pynvml
-            pynvml.nvmlInit()
-            self._handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        except Exception as error:  # a missing library, driver or permission all mean: no GPU to show
-            self.missing = f"{type(error).__name__}: {error}"
-
-    def gpus(self) -> tuple[GpuSample, ...]:
-        return tuple(self._sample(index, handle) for index, handle in enumerate(self._handles))
-
-    def _sample(self, index: int, handle: Any) -> GpuSample:
-        lib = self._lib
-        memory = self._ask(lib.nvmlDeviceGetMemoryInfo, handle)
-        load = self._ask(lib.nvmlDeviceGetUtilizationRates, handle)
-        name = self._ask(lib.nvmlDeviceGetName, handle)
-        power = self._ask(lib.nvmlDeviceGetPowerUsage, handle)
-        limit = self._ask(lib.nvmlDeviceGetEnforcedPowerLimit, handle)
-        temperature = self._ask(lib.nvmlDeviceGetTemperature, handle, lib.NVML_TEMPERATURE_GPU)
-        return GpuSample(
-            index=index,
-            name=name.decode() if isinstance(name, bytes) else str(name or f"GPU {index}"),
-            memory_used=None if memory is None else int(memory.used),
-            memory_total=None if memory is None else int(memory.total),
-            load_percent=None if load is None else float(load.gpu),
-            temperature_c=None if temperature is None else float(temperature),
-            power_w=None if power is None else power / 1000,
-            power_limit_w=None if limit is None else limit / 1000,
-        )
-
-    def process_memory(self) -> Mapping[int, int]:
-        """Bytes on all GPUs by process id; the driver does not tell inside every container."""
-        taken: dict[int, int] = {}
-        for handle in self._handles:
-            for process in self._ask(self._lib.nvmlDeviceGetComputeRunningProcesses, handle) or ():
-                if process.usedGpuMemory is not None:
-                    taken[process.pid] = taken.get(process.pid, 0) + int(process.usedGpuMemory)
-        return taken
-
-    def _ask(self, function: Any, *args: Any) -> Any:
-        """One figure, or None: the driver refuses some on some cards, and may be lost while we run."""
-        try:
-            return function(*args)
-        except self._lib.NVMLError:
-            return None
 
 
 class Gauges:

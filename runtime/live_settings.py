@@ -63,7 +63,7 @@ class LiveSettings:
         dispatch.settings, change = take_over(dispatch.settings, await asyncio.to_thread(dispatch.settings.reread))
         dispatch.library.call(dispatch.settings.aliases)
         tables = dispatch.settings.model_tables
-        dispatch.scheduler.pin(frozenset(name for name, table in tables.items() if table.pinned))
+        dispatch.scheduler.pin_named(frozenset(name for name, table in tables.items() if table.pinned))
         for warning in change.warnings:
             self._events.add("server", warning, "warning")
         self._events.add("server", f"settings read again: {', '.join(change.changed) or 'nothing new'}")

@@ -79,7 +79,7 @@ class Pooling:
             dispatch.requests.begin(caller, model.shown, cancellation.cancel)
             dispatch.requests.update(row, state=RequestState.WAITING)
             async with AsyncExitStack() as stack:
-                held = dispatch.scheduler.lease(wanted, keep_alive_s, caller.priority)
+                held = dispatch.scheduler.lease(wanted, keep_alive_s, caller.priority, caller.request_id)
                 lease = await cancellation.guard(stack.enter_async_context(held))
                 dispatch.requests.update(row, state=RequestState.PREFILL)
                 parts = await cancellation.guard(ask(lease.runner, wanted.load.num_ctx))

@@ -6,13 +6,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from corral.runtime.engine.protocol import CacheUse
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges
+from corral.runtime.log_lines import LogLines
+from corral.runtime.queue_views import waiting_requests
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Resident
 from corral.runtime.runner import Runner
 from corral.runtime.scheduler import Scheduler
-from corral.runtime.snapshot import ModelState, ModelView, RequestState, RequestView, Snapshot
+from corral.runtime.snapshot import ListenerView, ModelState, ModelView, RequestState, RequestView, Snapshot
 from corral.runtime.transfers import Transfers
 from corral.runtime.verbs import FOREVER
 
@@ -29,6 +32,7 @@ class Publisher:
         requests: RequestLog,
         transfers: Transfers,
         events: Events,
+        log: LogLines,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
     ) -> None:
@@ -37,10 +41,12 @@ class Publisher:
         self._requests = requests
         self._transfers = transfers
         self._events = events
+        self._log = log
         self._clock = clock
         self._wall_clock = wall_clock
         self._throughput: deque[float] = deque(maxlen=THROUGHPUT_S)
         self.serving = ""
+        self.listeners: tuple[ListenerView, ...] = ()
 
     def tick(self) -> None:
         """Add a second to the history of tokens per second."""
@@ -49,21 +55,33 @@ class Publisher:
     def snapshot(self) -> Snapshot:
         """What holds now."""
         rates = self._rates()
+        queue = waiting_requests(self._scheduler, self._requests)
+        leaving = {
+            resident.wanted.digest: (place, worth)
+            for place, (resident, worth) in enumerate(self._scheduler.leaving(), 1)
+        }
         return Snapshot(
             at_s=self._clock(),
             wall_s=self._wall_clock(),
             serving=self.serving,
             host=self._gauges.latest,
             history=self._gauges.history,
-            models=tuple(self._view(one) for one in self._scheduler.residents),
+            models=tuple(
+                self._view(one, *leaving.get(one.wanted.digest, (0, ""))) for one in self._scheduler.residents
+            ),
             requests=self._rows(),
             transfers=self._transfers.views(),
             events=self._events.newest(),
             tokens_per_s=sum(decode for decode, _ in rates),
             prompt_tokens_per_s=sum(prompt for _, prompt in rates),
             throughput=tuple(self._throughput),
-            waiting=self._scheduler.waiting(),
+            waiting=len(queue),
             counts=self._scheduler.counts,
+            queue=queue,
+            clients=self._requests.clients.views(),
+            listeners=self.listeners,
+            log=self._log.lines(),
+            recording=self._requests.recordings.on,
         )
 
     def _rows(self) -> tuple[RequestView, ...]:
@@ -81,12 +99,15 @@ class Publisher:
     def _rates(self) -> list[tuple[float, float]]:
         return [_rates(one.runner) for one in self._scheduler.residents]
 
-    def _view(self, resident: Resident) -> ModelView:
+    def _view(self, resident: Resident, leaves: int, worth: str) -> ModelView:
         runner = resident.runner
+        cache = runner.cache if runner is not None else None
+        use = cache.use if cache is not None else CacheUse(0, 0)
         loaded = runner.loaded if runner is not None else None
         load = resident.wanted.load
         sample = self._gauges.process(runner.pid) if runner is not None else None
         decode, prompt = _rates(runner)
+        slots = loaded.num_sequences if loaded else load.num_sequences
         idle = resident.state is ModelState.IDLE
         remaining = resident.expires_at if resident.expires_at == FOREVER else resident.expires_at - self._clock()
         return ModelView(
@@ -96,9 +117,9 @@ class Publisher:
             pid=runner.pid if runner is not None else 0,
             load_fraction=runner.load_fraction if runner is not None else 0.0,
             num_ctx=loaded.num_ctx if loaded else load.num_ctx,
-            slots_used=runner.running if runner is not None else 0,
-            slots_total=loaded.num_sequences if loaded else load.num_sequences,
-            waiting=self._scheduler.waiting(resident.wanted.digest),
+            slots_used=min(runner.running, slots) if runner is not None else 0,
+            slots_total=slots,
+            waiting=self._scheduler.waiting(resident.wanted.digest) + resident.waiting,
             cells_used=runner.cells_used if runner is not None else 0,
             cells_total=loaded.num_cells if loaded else load.num_cells,
             weights_bytes=loaded.weights_bytes if loaded else 0,
@@ -111,6 +132,22 @@ class Publisher:
             prompt_tokens_per_s=prompt,
             expires_in_s=max(0.0, remaining) if idle else None,
             expected_bytes=resident.wanted.forecast.total,
+            expected_weights=resident.wanted.forecast.weights + resident.wanted.forecast.extra,
+            expected_kv=resident.wanted.forecast.cache,
+            expected_compute=resident.wanted.forecast.compute,
+            gpu_layers=loaded.gpu_layers if loaded else 0,
+            num_layers=loaded.num_layers if loaded else 0,
+            keep_alive_s=resident.keep_alive_s,
+            pinned=resident.pinned,
+            leaves=leaves,
+            worth=worth,
+            kept_cells=use.kept_cells,
+            kept=use.kept,
+            parked=use.parked,
+            parked_bytes=use.parked_bytes,
+            shelved=use.shelved,
+            shelved_bytes=use.shelved_bytes,
+            hit_share=cache.hit_share if cache is not None else None,
             aliases=tuple(name for name in resident.names if name != resident.wanted.name),
         )
 

@@ -28,6 +28,11 @@ class Rate:
             self._counts.append((now, count))
         self._drop_old(now)
 
+    def in_window(self) -> int:
+        """How many were counted within the window."""
+        self._drop_old(self._clock())
+        return self._sum
+
     def per_second(self) -> float:
         """The rate now."""
         now = self._clock()

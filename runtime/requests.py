@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from corral.runtime.client_totals import ClientTotals
+from corral.runtime.recordings import Recordings
 from corral.runtime.snapshot import RequestState, RequestView
 from corral.runtime.verbs import Caller
 
@@ -16,7 +18,7 @@ class RequestLog:
     """Rows of requests in flight and of the last that ended. Owned by the service loop.
 
     A request in flight is never dropped; of those that ended the newest `KEPT` stay. `on_change` is called when one
-    begins or ends, `on_end` with the row that ended and the state it had until then.
+    begins or ends, `on_end` with the row that ended and the state it had until then, `on_row_end` with the row alone.
     """
 
     def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
@@ -24,6 +26,9 @@ class RequestLog:
         self._wall_clock = wall_clock
         self._rows: dict[str, RequestView] = {}
         self._cancels: dict[str, Callable[[], None]] = {}
+        self.recordings = Recordings()
+        self.clients = ClientTotals()
+        self.on_row_end: Callable[[RequestView], None] = lambda row: None
         self.on_change: Callable[[], None] = lambda: None
         self.on_end: Callable[[RequestView, RequestState], None] = lambda row, before: None
 
@@ -68,6 +73,8 @@ class RequestLog:
             state = RequestState.FAILED
         ended = replace(row, state=state, status=status, ended_s=self._clock(), note=note or row.note)
         self._rows[request_id] = ended
+        self.clients.add(ended)
+        self.on_row_end(ended)
         self.on_end(ended, row.state)
         self.on_change()
 

@@ -13,20 +13,20 @@ import re
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import msgspec
 
+from corral.runtime.cache_figures import CacheFigures
 from corral.runtime.engine import protocol
 from corral.runtime.errors import BadRequest, LoadFailed, PromptTooLong, RunError, RunnerDied, TemplateFailed
 from corral.runtime.rates import Rate
 from corral.runtime.runner_stream import RunnerStream
+from corral.runtime.stderr_tail import StderrTail
 
 HELLO_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 3.0
-STDERR_LINES = 40
 _READ_BYTES = 1 << 18
 
 _PASSED_ON = (
@@ -77,9 +77,9 @@ def runner_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class Runner:
-    """One child process. `loaded` is set once it has a model; `cells_used` and the rates follow its steps.
+    """One child process. `loaded` is set once it has a model; `cells_used`, `cache` and the rates follow its steps.
 
-    `heard_at` is when it last said anything, by the clock.
+    `heard_at` is when it last said anything, by the clock; `streams_waiting` of its requests wait for room in it.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, clock: Callable[[], float]) -> None:
@@ -87,7 +87,7 @@ class Runner:
         self._clock = clock
         self._streams: dict[int, RunnerStream] = {}
         self._next_id = 1
-        self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        self.stderr = StderrTail()
         self._cause = ""
         self._hello: asyncio.Future[protocol.Hello] = asyncio.get_running_loop().create_future()
         self._load: asyncio.Future[protocol.Loaded] | None = None
@@ -99,6 +99,8 @@ class Runner:
         self.load_fraction = 0.0
         self.heard_at = clock()
         self.cells_used = 0
+        self.streams_waiting = 0
+        self.cache = CacheFigures(clock)
         self.decode_rate = Rate(clock)
         self.prompt_rate = Rate(clock)
         self._prompt_done: dict[int, int] = {}
@@ -151,10 +153,7 @@ class Runner:
 
     def last_words(self) -> str:
         """Why the child ended; as long as it lives, the last line it wrote to its stderr."""
-        return self._cause or self._last_line()
-
-    def _last_line(self) -> str:
-        return self._stderr[-1][:400] if self._stderr else ""
+        return self._cause or self.stderr.last
 
     async def load(self, message: protocol.Load, stall_s: float) -> protocol.Loaded:
         """Load a model; gives up when nothing moves for `stall_s` seconds.
@@ -296,19 +295,13 @@ class Runner:
         else:
             how = f"exit status {code}"
         # Who is killed has no last words: what it wrote before was about something else.
-        words = "" if code in _KILLED else self._last_line()
+        words = "" if code in _KILLED else self.stderr.last
         return f"{how}: {words}" if words else how
 
     async def _read_stderr(self) -> None:
         stderr = self._process.stderr
         assert stderr is not None
-        rest = b""
-        while data := await stderr.read(16384):
-            *lines, rest = (rest + data).split(b"\n")
-            rest = rest[-4096:]
-            self._stderr.extend(text for line in lines if (text := line.decode(errors="replace").strip()))
-        if text := rest.decode(errors="replace").strip():
-            self._stderr.append(text)
+        await self.stderr.read(stderr)
 
     def _take(self, message: protocol.FromRunner) -> None:
         self.heard_at = self._clock()
@@ -318,6 +311,7 @@ class Runner:
             case protocol.Started():
                 if stream := self._streams.get(message.id):
                     self._prompt_done[message.id] = message.cached_tokens
+                    self.cache.started(message)
                     stream.put(message)
             case protocol.Rendered():
                 if stream := self._streams.get(message.id):
@@ -350,6 +344,8 @@ class Runner:
 
     def _take_step(self, step: protocol.Step) -> None:
         self.cells_used = step.cells_used
+        self.streams_waiting = step.waiting
+        self.cache.use = step.cache or self.cache.use
         prompt_tokens = decoded = 0
         for progress in step.progress:
             prompt_tokens += progress.done - self._prompt_done.get(progress.id, 0)

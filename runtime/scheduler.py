@@ -28,7 +28,7 @@ from corral.runtime.heartbeat import keep_listening
 from corral.runtime.reload import grown, reload_reason
 from corral.runtime.residents import Lease, Resident, Wanted
 from corral.runtime.runner import Runner
-from corral.runtime.snapshot import LoadCounts
+from corral.runtime.snapshot import LoadCounts, ModelState
 from corral.runtime.verbs import FOREVER
 from corral.runtime.waiting_line import Ticket, WaitingLine
 
@@ -74,6 +74,7 @@ class Scheduler:
         self._line = WaitingLine()
         self._crashes = Crashes()
         self._put_out: dict[str, float] = {}
+        self._pins: set[str] = set()
         self._outgrown: dict[str, protocol.Loaded] = {}
         self._held_s: deque[float] = deque(maxlen=32)
         self._changed = asyncio.Event()
@@ -106,8 +107,10 @@ class Scheduler:
         return tuple(self._line)
 
     @asynccontextmanager
-    async def lease(self, wanted: Wanted, keep_alive_s: float, priority: int = 0) -> AsyncIterator[Lease]:
-        """Hold a model for one request, loading it first where needed.
+    async def lease(
+        self, wanted: Wanted, keep_alive_s: float, priority: int = 0, request_id: str = ""
+    ) -> AsyncIterator[Lease]:
+        """Hold a model for one request, loading it first where needed; `request_id` names it among those who wait.
 
         Raises:
             QueueFull: too many wait already.
@@ -115,7 +118,7 @@ class Scheduler:
             KeepsDying: its runner died too often of late.
         """
         began = self._clock()
-        resident = await self._admit(wanted, priority)
+        resident = await self._admit(wanted, priority, request_id)
         try:
             runner = await asyncio.shield(resident.ready)
             resident.keep_alive_s = keep_alive_s
@@ -130,16 +133,39 @@ class Scheduler:
         resident = self._residents.get(digest)
         if resident is None or resident.stopping:
             return False
+        self.pin(digest, pinned=False)
         resident.keep_alive_s = 0.0
         if resident.users == 0:
             self._stop(resident, "asked for")
         return True
 
-    def pin(self, names: frozenset[str]) -> None:
+    def pin_named(self, names: frozenset[str]) -> None:
         """Say which models in memory are never put out for others, by their names in lower case."""
-        for resident in self.residents:
-            resident.wanted = replace(resident.wanted, pinned=resident.wanted.name.lower() in names)
+        for digest, resident in self._residents.items():
+            resident.wanted = replace(
+                resident.wanted, pinned=resident.wanted.name.lower() in names or digest in self._pins
+            )
         self._signal()
+
+    def pin(self, digest: str, *, pinned: bool) -> bool:
+        """Keep a model whoever else wants room, and for ever, or no longer; False where it is not in memory."""
+        resident = self._residents.get(digest)
+        if resident is None or resident.stopping:
+            return False
+        if pinned:
+            self._pins.add(digest)
+        else:
+            self._pins.discard(digest)
+        resident.wanted = replace(resident.wanted, pinned=pinned)
+        if resident.state is ModelState.IDLE:
+            self._start_timer(resident)
+        return True
+
+    def leaving(self) -> tuple[tuple[Resident, str], ...]:
+        """Those that may be put out to make room, in that order, each with what its place comes from."""
+        now = self._clock()
+        may_go = sorted((one for one in self.residents if not one.pinned), key=lambda one: self._policy.worth(one, now))
+        return tuple((one, self._policy.reason(one, now)) for one in may_go)
 
     async def close(self) -> None:
         """Stop every runner; requests on them fail."""
@@ -149,9 +175,9 @@ class Scheduler:
                 self._stop(resident, "the server stops")
         await asyncio.gather(*self._stops, return_exceptions=True)
 
-    async def _admit(self, wanted: Wanted, priority: int) -> Resident:
+    async def _admit(self, wanted: Wanted, priority: int, request_id: str) -> Resident:
         """Join a resident or become one; first come, first served among those who must wait."""
-        ticket = Ticket(wanted.digest, wanted.name, self._clock(), priority)
+        ticket = Ticket(wanted.digest, wanted.name, self._clock(), priority, request_id=request_id)
         self._policy.used(wanted.digest, ticket.since)
         self._refuse_when_full(wanted)
         try:
@@ -239,9 +265,7 @@ class Scheduler:
         if any(one.stopping for one in self.residents):
             return
         now = self._clock()
-        candidates = sorted(
-            (one for one in self.residents if not one.pinned), key=lambda one: self._policy.worth(one, now)
-        )
+        candidates = [resident for resident, _ in self.leaving()]
         waited = self._has_waited(ticket)
         for victim in candidates:
             # One that is worth less and will soon have done its work goes rather than one that will be missed.
@@ -283,6 +307,7 @@ class Scheduler:
     def _make(self, wanted: Wanted) -> Resident:
         outgrown = self._outgrown.pop(wanted.digest, None)
         wanted = grown(wanted, outgrown) if outgrown is not None else wanted
+        wanted = replace(wanted, pinned=wanted.pinned or wanted.digest in self._pins)
         resident = Resident(wanted, asyncio.get_running_loop().create_future(), began=self._clock())
         self._residents[wanted.digest] = resident
         resident.task = asyncio.create_task(self._load(resident))
@@ -365,7 +390,7 @@ class Scheduler:
         if resident.users == 0 and not resident.stopping:
             if not resident.ready.done():
                 self._stop(resident, "nobody waits for it any more")
-            elif resident.keep_alive_s <= 0:
+            elif resident.keep_alive_s <= 0 and not resident.pinned:
                 self._stop(resident, "keep_alive 0")
             else:
                 self._start_timer(resident)
@@ -373,6 +398,8 @@ class Scheduler:
 
     def _start_timer(self, resident: Resident) -> None:
         self._cancel_timer(resident)
+        if resident.pinned:
+            return
         resident.expires_at = self._clock() + resident.keep_alive_s
         if resident.keep_alive_s != FOREVER:
             loop = asyncio.get_running_loop()

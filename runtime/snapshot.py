@@ -29,7 +29,7 @@ class RequestView:
     Times are seconds of the service's monotonic clock, comparable with `Snapshot.at_s`; `started_wall_s` is seconds
     since the epoch. `ended_s` and `first_token_s` are None until then. `load_fraction` is how much of its model is
     loaded while it waits for that; `warnings` says what of it was cut or ignored. Of `drafted` tokens that were guessed
-    ahead, `accepted` were right.
+    ahead, `accepted` were right. `load_s` is how long it waited for its model, `prompt_s` what its prompt took.
     """
 
     id: str
@@ -53,6 +53,59 @@ class RequestView:
     warnings: tuple[str, ...] = ()
     drafted: int = 0
     accepted: int = 0
+    load_s: float = 0.0
+    prompt_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """A request that waits: for memory or a model's end (`for_room`), else for a slot or cells of a loaded model.
+
+    `since_s` is of the service's monotonic clock; a higher `priority` is served sooner.
+    """
+
+    request_id: str
+    client: str
+    model: str
+    since_s: float
+    reason: str
+    priority: int = 0
+    for_room: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClientView:
+    """What one client asked for since the service began; requests are counted when they end."""
+
+    name: str
+    requests: int = 0
+    errors: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerView:
+    """An address that is served, since when (seconds since the epoch), and whom it lets in.
+
+    `keys` is how many API keys there are, 0 for none asked for; `origins` are further ones that pages may call from.
+    """
+
+    address: str
+    since_wall_s: float
+    keys: int = 0
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of the log; `number` counts from 1 and is never used twice."""
+
+    number: int
+    wall_s: float
+    level: str  # "debug", "info", "warning", "error"
+    source: str  # "load", "http", "runner 4711" and others
+    text: str
 
 
 class ModelState(StrEnum):
@@ -67,6 +120,11 @@ class ModelState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ModelView:
     """One model in memory. Sizes in bytes, `cpu_percent` 100 per core, `expires_in_s` inf for ever, None while busy.
+
+    It stays `keep_alive_s` after its last request; a `pinned` one for ever. Of those that can be put out, `leaves`
+    is its place in the order, from 1 (0 for none), and `worth` what that comes from. `kept_cells` of the used ones are
+    cache of `kept` sequences that ended; more are parked in memory and shelved on disk. `hit_share` is how much of the
+    last minute's prompts came from there, None where there were none.
 
     `aliases` are further names of the same weights that were asked for while it was in memory. `expected_bytes` is what
     it was thought to take before it was loaded, to be held against the sum of weights, cache and compute.
@@ -94,11 +152,30 @@ class ModelView:
     expires_in_s: float | None
     aliases: tuple[str, ...] = ()
     expected_bytes: int = 0
+    expected_weights: int = 0
+    expected_kv: int = 0
+    expected_compute: int = 0
+    gpu_layers: int = 0
+    num_layers: int = 0
+    keep_alive_s: float = 0.0
+    pinned: bool = False
+    leaves: int = 0
+    worth: str = ""
+    kept_cells: int = 0
+    kept: int = 0
+    parked: int = 0
+    parked_bytes: int = 0
+    shelved: int = 0
+    shelved_bytes: int = 0
+    hit_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GpuSample:
-    """One GPU; a figure the driver does not give is None. Bytes, percent, degrees Celsius, watts."""
+    """One GPU; a figure the driver does not give is None. Bytes, percent, degrees Celsius, watts, megahertz.
+
+    `throttled` says in a word or two why its clock is held back, "" where it is not or nobody knows.
+    """
 
     index: int
     name: str
@@ -108,6 +185,8 @@ class GpuSample:
     temperature_c: float | None
     power_w: float | None
     power_limit_w: float | None
+    clock_mhz: float | None = None
+    throttled: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +257,14 @@ class Snapshot:
     tokens_per_s: float = 0.0
     prompt_tokens_per_s: float = 0.0
     throughput: tuple[float, ...] = ()  # tokens per second, oldest first, one a second
-    waiting: int = 0
+    waiting: int = 0  # for room or for a slot
     counts: LoadCounts = LoadCounts()
     trouble: str = ""
+    queue: tuple[QueueView, ...] = ()  # the next one first
+    clients: tuple[ClientView, ...] = ()
+    listeners: tuple[ListenerView, ...] = ()
+    log: tuple[LogLine, ...] = ()  # oldest first
+    recording: bool = False
 
 
 EMPTY = Snapshot(at_s=0.0, wall_s=0.0, serving="", host=None)

@@ -63,7 +63,8 @@ class Tokenizing:
             dispatch.requests.begin(caller, model.shown, cancellation.cancel)
             dispatch.requests.update(row, state=RequestState.WAITING)
             async with AsyncExitStack() as stack:
-                held = dispatch.scheduler.lease(wanted, dispatch.keep_alive_s(request.keep_alive_s, model))
+                keep_alive_s = dispatch.keep_alive_s(request.keep_alive_s, model)
+                held = dispatch.scheduler.lease(wanted, keep_alive_s, request_id=row)
                 lease = await cancellation.guard(stack.enter_async_context(held))
                 found = await cancellation.guard(ask(lease.runner, model))
         return found, int((dispatch.clock() - began) * 1e9), lease.load_ns

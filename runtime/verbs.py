@@ -10,13 +10,16 @@ from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from corral.runtime.conversation import Message, ToolCall, ToolChoice, Tools
 from corral.runtime.snapshot import Snapshot
 from corral.runtime.tokens import Detokenized, DetokenizeRequest, TokenizeRequest, Tokens
 from corral.runtime.upkeep import Upkeep
 from corral.store.progress import Progress
+
+if TYPE_CHECKING:
+    from corral.runtime.recordings import Recorded
 
 __all__ = [
     "FOREVER",
@@ -482,4 +485,16 @@ class Client(Upkeep, Protocol):
 
     async def cancel(self, request_id: str) -> bool:
         """Stop a request in flight; False if there is none of that id."""
+        ...
+
+    async def pin(self, model: str, *, pinned: bool) -> None:
+        """Keep a model that is in memory there for ever, whoever else wants room, or no longer."""
+        ...
+
+    async def record(self, *, on: bool) -> None:
+        """Begin to keep what requests say in memory, for the screen; or stop, and forget it."""
+        ...
+
+    async def recorded(self, request_id: str) -> Recorded | None:
+        """Return what is kept of a request."""
         ...

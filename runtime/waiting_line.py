@@ -14,13 +14,17 @@ PRIORITY_STEP_S = 30.0
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """A place in the line: for which weights, and since when in seconds of a monotonic clock. `reason` says why."""
+    """A place in the line: for which weights, and since when in seconds of a monotonic clock. `reason` says why.
+
+    `request_id` is the request that waits, where it is known.
+    """
 
     digest: str
     name: str
     since: float
     priority: int = 0
     reason: str = ""
+    request_id: str = ""
 
     @property
     def rank(self) -> float:

@@ -24,15 +24,17 @@ from corral.runtime.gauges import Gauges, HostProbe, SystemProbe, available_memo
 from corral.runtime.housekeeping import forget_sequences, tidy
 from corral.runtime.library import Library, details
 from corral.runtime.live_settings import MODELS_A_GPU, LiveSettings
+from corral.runtime.log_lines import LogLines
 from corral.runtime.pooling import Pooling
 from corral.runtime.publish import Publisher
+from corral.runtime.recordings import Recorded
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Resident
 from corral.runtime.runner import Runner
 from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
 from corral.runtime.settings_change import SettingsChange
-from corral.runtime.snapshot import EMPTY, ModelState, Snapshot
+from corral.runtime.snapshot import EMPTY, ListenerView, ModelState, Snapshot
 from corral.runtime.spares import Spares
 from corral.runtime.tokenizing import Tokenizing
 from corral.runtime.transfers import Transfers
@@ -105,9 +107,12 @@ class Workbench:
         self._library = Library(Collection(self._catalog, others, settings.gguf_folders, settings.aliases))
         self.events = Events(wall_clock)
         self.requests = RequestLog(clock, wall_clock)
+        self.log = LogLines(wall_clock)
+        self.events.on_add = self.log.follow_event
+        self.requests.on_row_end = self.log.follow_request
         self._transfers = Transfers(clock)
         self._gauges = Gauges(probe or SystemProbe(settings.models))
-        self._spares = Spares(lambda: Runner.start(clock))
+        self._spares = Spares(self._start_runner)
         self._scheduler = Scheduler(
             self._spares.take,
             self.events,
@@ -133,8 +138,9 @@ class Workbench:
         self._tokenizing = Tokenizing(dispatch)
         self._caretaker = Caretaker(self._paths, self._catalog, dispatch)
         self._publisher = Publisher(
-            self._scheduler, self._gauges, self.requests, self._transfers, self.events, clock, wall_clock
+            self._scheduler, self._gauges, self.requests, self._transfers, self.events, self.log, clock, wall_clock
         )
+        self._wall_clock = wall_clock
         self._snapshot = EMPTY
         self._looked_at = clock()
         self._sampler: asyncio.Task[None] | None = None
@@ -147,6 +153,9 @@ class Workbench:
     async def start(self, serving: str = "") -> None:
         """Begin to sample and to publish; `serving` is the address shown on the screens."""
         self._publisher.serving = serving
+        if serving:
+            keys, origins = len(self._settings.api_keys), self._settings.origins
+            self._publisher.listeners = (ListenerView(serving, self._wall_clock(), keys, origins),)
         for warning in self._settings.warnings:
             self.events.add("server", warning, "warning")
         if serving:
@@ -166,6 +175,12 @@ class Workbench:
     async def reload_settings(self) -> SettingsChange:
         """See `api.served.ServedClient`."""
         return await self._live.reload()
+
+    async def _start_runner(self) -> Runner:
+        """Start a child whose standard error goes into the log of the screen."""
+        runner = await Runner.start(self._clock)
+        runner.stderr.on_line = lambda line: self.log.add("info", f"runner {runner.pid}", line)
+        return runner
 
     async def close(self) -> None:
         """Stop every runner and reap it."""
@@ -465,6 +480,18 @@ class Workbench:
     async def cancel(self, request_id: str) -> bool:
         """See `verbs.Client`."""
         return self.requests.cancel(request_id)
+
+    async def pin(self, model: str, *, pinned: bool) -> None:
+        """See `verbs.Client`."""
+        self._scheduler.pin((await self._library.open(model)).runner_key, pinned=pinned)
+
+    async def record(self, *, on: bool) -> None:
+        """See `verbs.Client`."""
+        self.requests.recordings.switch(on=on)
+
+    async def recorded(self, request_id: str) -> Recorded | None:
+        """See `verbs.Client`."""
+        return self.requests.recordings.get(request_id)
 
 
 async def _until(steps: AsyncGenerator[Progress, None], asked: asyncio.Future[None]) -> AsyncGenerator[Progress, None]:

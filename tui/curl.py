@@ -6,7 +6,7 @@ import json
 import shlex
 
 from corral.runtime.snapshot import RequestView
-from corral.tui.text import clean_line
+from corral.tui.text import clean, clean_line
 
 _EXAMPLE = [{"role": "user", "content": "hello"}]
 _BODIES: dict[str, dict[str, object]] = {
@@ -23,12 +23,15 @@ def base_url(serving: str) -> str:
     return address if "://" in address else f"http://{address}"
 
 
-def curl_command(request: RequestView, serving: str) -> str:
-    """The command, safe to paste: what came from outside is quoted. The body is an example, bodies are not kept."""
+def curl_command(request: RequestView, serving: str, body: str = "") -> str:
+    """The command, safe to paste: what came from outside is quoted. Where `body` was not kept it is an example."""
     path = clean_line(request.path)
     url = base_url(serving) + (path if path.startswith("/") else f"/{path}")
     words = ["curl", "-X", clean_line(request.method) or "POST", url]
-    if request.model:
-        body = {"model": clean_line(request.model), **_BODIES.get(path, {})}
-        words += ["-H", "Content-Type: application/json", "-d", json.dumps(body, ensure_ascii=False)]
+    if body:
+        # In quotes a shell obeys nothing, but a terminal obeys an escape sequence that is pasted.
+        words += ["-H", "Content-Type: application/json", "-d", clean(body)]
+    elif request.model:
+        example = {"model": clean_line(request.model), **_BODIES.get(path, {})}
+        words += ["-H", "Content-Type: application/json", "-d", json.dumps(example, ensure_ascii=False)]
     return shlex.join(words)

@@ -12,6 +12,7 @@ from corral.runtime.engine.computed import Computed
 from corral.runtime.engine.context import Context
 from corral.runtime.engine.parked import Parked, affordable_bytes
 from corral.runtime.engine.prefix import PrefixTree, common_length
+from corral.runtime.engine.protocol import CacheUse
 from corral.runtime.engine.sequence import Request, Sequence
 from corral.runtime.engine.shelf import Shelf
 
@@ -57,6 +58,11 @@ class Slots:
         """Return how many cells are filled."""
         beyond = sum(one.computed - self.tree.length(one.slot) for one in running)
         return min(self.cells.total, self.tree.cells + beyond)
+
+    def cache_use(self, running: list[Sequence]) -> CacheUse:
+        """Return what is kept of those who have ended, and where."""
+        in_use = self.tree.cells_of([one.slot for one in running if one.slot in self.tree])
+        return CacheUse(self.tree.cells - in_use, len(self._kept), *self._parked.parked, *self._parked.shelved)
 
     def can_admit(self, request: Request, running: list[Sequence]) -> bool:
         """Say whether a request can start: everything that is only kept counts as free."""

@@ -113,6 +113,8 @@ class Loop:
                 self._waiting.append(command)
             case Cancel():
                 self._cancel(command.id)
+                used, cache = self._slots.used(self._running), self._slots.cache_use(self._running)
+                self._send(Step([], [], [], used, len(self._running), len(self._waiting), cache))  # the next may be far
             case Pause():
                 self._pause(command)
             case Ping():
@@ -258,7 +260,8 @@ class Loop:
         for sequence in ended:
             self._end(sequence)
         used = self._slots.used(self._running)
-        self._send(Step(pieces, finished, progress, used, len(self._running), len(self._waiting)))
+        cache = self._slots.cache_use(self._running) if progress or ended else None
+        self._send(Step(pieces, finished, progress, used, len(self._running), len(self._waiting), cache))
 
     def _follow(self) -> None:
         """Let sequences whose shared beginning is computed go on from there."""

@@ -37,6 +37,16 @@ class Parked:
         self._index: SequenceIndex[Computed] = SequenceIndex(whole=whole)
         self._bytes = 0
 
+    @property
+    def parked(self) -> tuple[int, int]:
+        """Return how many sequences are in main memory, and how many bytes they take."""
+        return len(self._index.items), self._bytes
+
+    @property
+    def shelved(self) -> tuple[int, int]:
+        """Return how many sequences of this model are on disk, and how many bytes they take."""
+        return self._shelf.held if self._shelf is not None else (0, 0)
+
     def match(self, prompt: list[int]) -> tuple[int, int]:
         """Return how much of a prompt's beginning is here and can be used, and the number of a sequence with it.
 

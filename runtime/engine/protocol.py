@@ -379,8 +379,22 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
     warnings: list[str] = []
 
 
+class CacheUse(msgspec.Struct, frozen=True, array_like=True):
+    """What is kept of sequences that nobody runs: in llama.cpp's cache, parked in main memory, on the shelf on disk."""
+
+    kept_cells: int
+    kept: int
+    parked: int = 0
+    parked_bytes: int = 0
+    shelved: int = 0
+    shelved_bytes: int = 0
+
+
 class Step(msgspec.Struct, frozen=True, tag="step"):
-    """What one step made, for all streams; within it pieces come before ends."""
+    """What one step made, for all streams; within it pieces come before ends.
+
+    `cache` is told where it may have changed.
+    """
 
     pieces: list[Piece]
     finished: list[Finished]
@@ -388,6 +402,7 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
     cells_used: int
     running: int
     waiting: int
+    cache: CacheUse | None = None
 
 
 class Embedded(msgspec.Struct, frozen=True, tag="embedded"):

@@ -55,6 +55,7 @@ class Shelf:
         self._most_bytes = most_bytes
         self._prefix = f"{_key(weights)}-{_key(settings)}-"
         self._index: SequenceIndex[Path] = SequenceIndex(whole=whole)
+        self._sizes: dict[Path, int] = {}
         self._waiting: Queue[Computed] = Queue(_WAITING)
         self._written: deque[tuple[list[int], Path]] = deque()
         self._writer: threading.Thread | None = None
@@ -62,6 +63,12 @@ class Shelf:
             if path.name.startswith(self._prefix):
                 with contextlib.suppress(OSError, ValueError):
                     self._add(_read_tokens(path), path)
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """Return how many sequences are known to be here, and how many bytes their files have."""
+        self._take_written()
+        return len(self._sizes), sum(self._sizes.values())
 
     def match(self, prompt: list[int]) -> tuple[int, int]:
         """Return how much of a prompt's beginning is here and can be used, and the number of a sequence with it."""
@@ -81,6 +88,7 @@ class Shelf:
     def drop(self, number: int) -> None:
         """Forget a sequence and delete its file; one that goes on from it may have taken its place already."""
         if path := self._index.remove(number):
+            self._sizes.pop(path, None)
             path.unlink(missing_ok=True)
 
     def put_soon(self, computed: Computed) -> None:
@@ -161,6 +169,8 @@ class Shelf:
         for number in self._index.superseded(tokens):
             self.drop(number)
         self._index.add(tokens, path)
+        with contextlib.suppress(OSError):  # another model's sequences may have needed the room
+            self._sizes[path] = path.stat().st_size
 
 
 def _read_tokens(path: Path) -> list[int]:

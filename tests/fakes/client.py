@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from corral.runtime.errors import NotSupported
+from corral.runtime.recordings import Recorded
 from corral.runtime.snapshot import EMPTY, Snapshot
 from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
 from corral.runtime.verbs import (
@@ -73,6 +74,7 @@ class FakeClient:
     """Answers with `words`; where `gate` is set each word waits for one `release()`.
 
     A model that can think says `thoughts` before, unless it is not to; one that is offered tools calls `calls` after.
+    What it would be sent is `rendered`; where that is "" it knows no better than to answer.
     The end comes for `done_reason`, or at the stop string `stop`. A token is a character.
 
     `asked` holds every request in order, `closed` counts streams that were closed before their end. Of
@@ -93,9 +95,11 @@ class FakeClient:
     snapshot: Snapshot = EMPTY
     asked: list[object] = field(default_factory=list)
     canceled: list[str] = field(default_factory=list)
+    kept: dict[str, Recorded] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     closed: int = 0
     drafted: int = 0
+    rendered: str = "rendered by {name}"
     done_reason: DoneReason = DoneReason.STOP
     stop: str = ""
     plans: dict[str, PullPlan] = field(default_factory=dict)
@@ -181,8 +185,8 @@ class FakeClient:
                 self.memory[name] = loaded(name)
             yield Chunk(done_reason=DoneReason.UNLOAD if unloads else DoneReason.LOAD)
             return
-        if request.render_only:
-            yield Chunk(done_reason=DoneReason.STOP, rendered=f"rendered by {name}")
+        if request.render_only and self.rendered:
+            yield Chunk(done_reason=DoneReason.STOP, rendered=self.rendered.format(name=name))
             return
         self.memory[name] = loaded(name)
         complete = False
@@ -375,3 +379,12 @@ class FakeClient:
     async def cancel(self, request_id: str) -> bool:
         self.canceled.append(request_id)
         return True
+
+    async def pin(self, model: str, *, pinned: bool) -> None:
+        self.asked.append(("pin", self._find(model).name, pinned))
+
+    async def record(self, *, on: bool) -> None:
+        self.snapshot = replace(self.snapshot, recording=on)
+
+    async def recorded(self, request_id: str) -> Recorded | None:
+        return self.kept.get(request_id)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from corral.runtime.snapshot import (
+    ClientView,
     EventView,
     GpuSample,
     HostSample,
+    ListenerView,
+    LogLine,
     ModelState,
     ModelView,
     RequestState,
@@ -18,6 +21,7 @@ from corral.runtime.snapshot import (
 
 WALL_S = 1_780_000_000.0
 AT_S = 1000.0
+LEVELS = ("debug", "info", "warning", "error")
 
 HOST = HostSample(
     cpu_percent=34.0,
@@ -125,5 +129,11 @@ def moment(**changes: object) -> Snapshot:
         prompt_tokens_per_s=2104.0,
         throughput=tuple(float(n * 13 % 80) for n in range(90)),
         waiting=0,
+        clients=(ClientView("127.0.0.1", requests=2, errors=1, prompt_tokens=812, output_tokens=396),),
+        listeners=(ListenerView("http://127.0.0.1:11434", WALL_S - 4000, keys=1, origins=("https://app.example",)),),
+        log=tuple(
+            LogLine(number, WALL_S - 60 + number, LEVELS[number % 4], "http", f"line {number}")
+            for number in range(1, 41)
+        ),
     )
     return replace(snapshot, **changes)  # type: ignore[arg-type]

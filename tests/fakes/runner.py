@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from corral.runtime.cache_figures import CacheFigures
 from corral.runtime.engine import protocol
 from corral.runtime.errors import LoadFailed
 from corral.runtime.rates import Rate
 from corral.runtime.runner import Runner
+from corral.runtime.stderr_tail import StderrTail
 
 
 class FakeRunner(Runner):
@@ -23,6 +25,9 @@ class FakeRunner(Runner):
         self.load_fraction = 0.0
         self.heard_at = 0.0
         self.cells_used = 0
+        self.streams_waiting = 0
+        self.cache = CacheFigures(lambda: clock)
+        self.stderr = StderrTail()
         self.decode_rate = Rate(lambda: clock)
         self.prompt_rate = Rate(lambda: clock)
 

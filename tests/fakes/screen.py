@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.cells import cell_len
+from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from corral.tui import app as app_module
 from corral.tui.actions import Where
@@ -48,6 +51,21 @@ async def until(pilot: Pilot[Any], condition: Callable[[], bool], *, within_s: f
 def picture(app: App[Any]) -> str:
     """What the screen shows, as text."""
     return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
+
+
+class Wire:
+    """Counts what an app sends to its terminal from now on."""
+
+    def __init__(self, app: App[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent = 0
+        display = app._display
+
+        def counted(screen: Screen[Any], renderable: Any) -> None:
+            if isinstance(renderable, CompositorUpdate):
+                self.sent += len(renderable.render_segments(app.console).encode())
+            display(screen, renderable)
+
+        monkeypatch.setattr(app, "_display", counted)
 
 
 def overflows(app: App[Any]) -> list[str]:

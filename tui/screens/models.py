@@ -73,7 +73,7 @@ class ModelsScreen(ModelVerbs):
         """List and details side by side, transfers below."""
         with Horizontal(id="models-top"):
             with Panel("Models", widget_id="models-panel"):
-                yield FilterBar(id="models-filter")
+                yield FilterBar(widget_id="models-filter")
                 yield KeyedTable(widget_id="models-table")
                 yield Static("", id="models-empty", markup=False)
                 yield Static("", id="models-foot", markup=False)

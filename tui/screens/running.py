@@ -1,4 +1,4 @@
-"""Running: what the machine does, which models are in memory, and the requests each works on."""
+"""Running: what the machine does, which models are in memory, who waits, and the requests each works on."""
 
 from __future__ import annotations
 
@@ -9,55 +9,82 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Static
 
-from corral.runtime.snapshot import EMPTY, Snapshot
+from corral.runtime.snapshot import EMPTY, EventView, ModelView, RequestView, Snapshot
 from corral.tui.actions import Where
 from corral.tui.dialogs.confirm import ConfirmDialog
-from corral.tui.screens.calling import CallingScreen
-from corral.tui.widgets import loaded_table, slot_table
+from corral.tui.filtering import matcher
+from corral.tui.screens.memory_keys import MemoryKeys
+from corral.tui.widgets import loaded_table, queue_table, slot_table
 from corral.tui.widgets.core_bars import CoreBars
 from corral.tui.widgets.event_log import EventLog
+from corral.tui.widgets.filter_bar import FilterBar
 from corral.tui.widgets.gauge import Gauge
 from corral.tui.widgets.glyphs import terminal_glyphs
+from corral.tui.widgets.gpu_panels import GpuPanel, VramPanel
 from corral.tui.widgets.graph import HistoryGraph
-from corral.tui.widgets.host_panels import CpuPanel, GpuPanel, MemoryPanel, ThroughputPanel, VramPanel
+from corral.tui.widgets.host_panels import CpuPanel, MemoryPanel, ThroughputPanel
 from corral.tui.widgets.keyed_table import KeyedTable
+from corral.tui.widgets.model_panel import ModelPanel
 from corral.tui.widgets.panel import Panel
 from corral.tui.widgets.stacked_bar import StackedBar
 
 __all__ = ["RunningScreen"]
 
 _INTERVALS_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+_ROOMY = 44
 _SLACK_S = 0.1
 """How much early a tick may come and still count as one whole interval later."""
 
 
-class RunningScreen(CallingScreen):
-    """Gauges above, models, the slots of the model under the cursor, and what happened."""
+class RunningScreen(MemoryKeys):
+    """Gauges above, models, the slots of the model under the cursor, who waits, and what happened."""
 
     WHERE: ClassVar[Where] = Where.RUNNING
     AUTO_FOCUS = "#loaded-table"
     DEFAULT_CSS = """
     .gauges { height: 8; layout: horizontal; }
     .gauges Panel { width: 1fr; }
+    .gauges .graphs { height: 1fr; }
+    .gauges .graphs HistoryGraph { width: 1fr; }
+    .gauges .graphs .second { display: none; }
     .panel-note { height: 1; color: $text-muted; }
     #gpu-gauges { display: none; height: 7; }
-    #throughput-panel { height: 6; }
+    #work-gauges { height: 6; }
+    #work-gauges Panel { width: 1fr; }
+    #model-panel { display: none; }
     #loaded-panel { height: 1fr; min-height: 4; }
     #slots-panel { height: 1fr; min-height: 4; }
-    #events-panel { height: 6; }
+    #running-bottom { height: 5; }
+    #queue-panel { width: 1fr; display: none; }
+    #events-panel { width: 1fr; }
     #loaded-empty { height: 1fr; content-align: center middle; display: none; color: $text-muted; }
     #loaded-panel.-none KeyedTable { height: 1; }
     #loaded-panel.-none #loaded-empty { display: block; }
+    RunningScreen.-queue #queue-panel { display: block; }
+    RunningScreen.-queue #events-panel { display: none; }
+    RunningScreen.-info #throughput-panel { display: none; }
+    RunningScreen.-info #model-panel { display: block; }
+    RunningScreen.-info #work-gauges { height: 9; }
+    RunningScreen.-wide .gauges .graphs .second { display: block; margin: 0 0 0 1; }
+    RunningScreen.-ultra .gauges .graphs .second { display: block; margin: 0 0 0 1; }
+    RunningScreen.-wide #model-panel, RunningScreen.-ultra #model-panel { display: block; }
+    RunningScreen.-wide #work-gauges, RunningScreen.-ultra #work-gauges { height: 9; }
+    RunningScreen.-wide #queue-panel, RunningScreen.-ultra #queue-panel { display: block; }
+    RunningScreen.-wide #events-panel, RunningScreen.-ultra #events-panel { display: block; }
     RunningScreen.-gpu #gpu-gauges { display: block; }
     RunningScreen.-gpu .gauges { height: 7; }
-    RunningScreen.-gpu #throughput-panel { height: 4; }
-    RunningScreen.-gpu #events-panel { height: 4; }
-    RunningScreen.-medium #throughput-panel, RunningScreen.-short #throughput-panel { display: none; }
+    RunningScreen.-gpu #host-gauges { height: 6; display: none; }
+    RunningScreen.-gpu.-roomy #host-gauges { display: block; }
+    RunningScreen.-gpu #running-bottom { height: 4; }
+    RunningScreen.-medium #work-gauges, RunningScreen.-short #work-gauges { display: none; }
     RunningScreen.-medium .gauges { height: 7; }
-    RunningScreen.-medium #events-panel { height: 4; }
-    RunningScreen.-medium.-gpu #host-gauges, RunningScreen.-short #host-gauges { display: none; }
-    RunningScreen.-short #events-panel { display: none; }
+    RunningScreen.-medium #running-bottom { height: 4; }
+    RunningScreen.-short #host-gauges { display: none; }
+    RunningScreen.-short #running-bottom { display: none; }
     RunningScreen.-short .gauges { height: 5; }
+    RunningScreen.-medium.-info .gauges, RunningScreen.-short.-info .gauges { display: none; }
+    RunningScreen.-medium.-info #work-gauges { display: block; height: 9; }
+    RunningScreen.-short.-info #work-gauges { display: block; height: 6; }
     """
 
     def __init__(self) -> None:
@@ -66,9 +93,11 @@ class RunningScreen(CallingScreen):
         self._interval_s = 1.0
         self._is_paused = False
         self._gauges_at_s = float("-inf")
+        self._filter_line = ""
+        self._kind = ""
 
     def compose_body(self) -> ComposeResult:
-        """Five bands, one below the other."""
+        """Bands, one below the other."""
         self._glyphs = terminal_glyphs(self.workbench.environ)
         with Horizontal(id="gpu-gauges", classes="gauges"):
             yield GpuPanel(self._glyphs)
@@ -76,14 +105,20 @@ class RunningScreen(CallingScreen):
         with Horizontal(id="host-gauges", classes="gauges"):
             yield CpuPanel(self._glyphs)
             yield MemoryPanel(self._glyphs)
-        yield ThroughputPanel(self._glyphs)
+        with Horizontal(id="work-gauges"):
+            yield ThroughputPanel(self._glyphs)
+            yield ModelPanel(self._glyphs)
         with Panel("Models", widget_id="loaded-panel"):
             yield KeyedTable(widget_id="loaded-table")
-            yield Static("Nothing is in memory. A chat loads its model, so does l on Models.", id="loaded-empty")
+            yield Static("Nothing is in memory. A chat loads its model, l loads any.", id="loaded-empty")
         with Panel("Slots", widget_id="slots-panel"):
             yield KeyedTable(widget_id="slots-table")
-        with Panel("Events", widget_id="events-panel"):
-            yield EventLog()
+        with Horizontal(id="running-bottom"):
+            with Panel("Queue", widget_id="queue-panel"):
+                yield KeyedTable(widget_id="queue-table")
+            with Panel("Events", widget_id="events-panel"):
+                yield FilterBar()
+                yield EventLog()
 
     @property
     def loaded(self) -> KeyedTable:
@@ -95,8 +130,20 @@ class RunningScreen(CallingScreen):
         """The requests of the model under the cursor."""
         return self.query_one("#slots-table", KeyedTable)
 
+    @property
+    def queue(self) -> KeyedTable:
+        """The requests that wait."""
+        return self.query_one("#queue-table", KeyedTable)
+
+    @property
+    def highlighted_model(self) -> ModelView | None:
+        """The model under the cursor."""
+        key = self.loaded.highlighted_key
+        return next((one for one in self._snapshot.models if one.name == key), None)
+
     def on_mount(self) -> None:
         """Start on the models."""
+        self.queue.set_columns(queue_table.COLUMNS)
         self.loaded.focus()
 
     def on_screen_resume(self) -> None:
@@ -104,7 +151,8 @@ class RunningScreen(CallingScreen):
         self._gauges_at_s = float("-inf")
 
     def on_resize(self) -> None:
-        """Choose the columns anew."""
+        """Choose the columns anew, and whether there is room for the processor beside GPUs."""
+        self.set_class(self.size.height >= _ROOMY, "-roomy")
         self.call_after_refresh(self._draw_tables)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
@@ -125,6 +173,10 @@ class RunningScreen(CallingScreen):
         self.query_one(CpuPanel).show(self._snapshot)
         self.query_one(MemoryPanel).show(self._snapshot)
         self.query_one(ThroughputPanel).show(self._snapshot)
+        self._draw_model()
+
+    def _draw_model(self) -> None:
+        self.query_one(ModelPanel).show_model(self.highlighted_model)
 
     def _draw_tables(self) -> None:
         table = self.loaded
@@ -137,7 +189,8 @@ class RunningScreen(CallingScreen):
         panel.set_class(not models, "-none")
         panel.entitle(f"Models {len(models)} in memory", self._pace())
         self._draw_slots()
-        self.query_one(EventLog).show(self._snapshot.events)
+        self._draw_queue()
+        self._draw_events()
 
     def _pace(self) -> str:
         return "gauges paused · ␣ goes on" if self._is_paused else f"every {self._interval_s:g} s"
@@ -152,26 +205,79 @@ class RunningScreen(CallingScreen):
         title = f"Slots · {model}" if model else "Slots"
         self.query_one("#slots-panel", Panel).entitle(title, f"{len(requests)} in flight · x cancels")
 
+    def _draw_queue(self) -> None:
+        queue, now_s = self._snapshot.queue, self._snapshot.at_s
+        self.set_class(bool(queue), "-queue")
+        self.queue.sync(queue_table.rows(queue, now_s))
+        self.query_one("#queue-panel", Panel).entitle(queue_table.title(queue, now_s))
+
+    def _draw_events(self) -> None:
+        matches = matcher(self._filter_line)
+
+        def passes(event: EventView) -> bool:
+            return self._kind in ("", event.kind) and matches(f"{event.kind} {event.text}")
+
+        self.query_one(EventLog).show(self._snapshot.events, passes)
+        only = [self._kind, f"/{self._filter_line}" if self._filter_line else ""]
+        title = " · ".join(["Events", *(one for one in only if one)])
+        self.query_one("#events-panel", Panel).entitle(title, "K kinds · / filter")
+
     @on(KeyedTable.Highlighted, "#loaded-table")
     def _highlighted(self) -> None:
         self._draw_slots()
-
-    @work(group="unload", exit_on_error=False)
-    async def action_unload(self) -> None:
-        """Take the model under the cursor out of memory."""
-        model = self.loaded.highlighted_key
-        if model is not None:
-            await self.try_verb(lambda client: client.unload(model))
+        self._draw_model()
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_cancel(self) -> None:
         """Ask whether to stop the request under the cursor, and stop it."""
-        request = next((one for one in self._snapshot.requests if one.id == self.slots.highlighted_key), None)
+        request = self._request()
         if request is None:
             return
         lines = [f"  {request.client}  {request.path}", f"  {request.model}, {request.output_tokens} tokens so far"]
         if await self.app.push_screen_wait(ConfirmDialog("Cancel this request?", lines, "Cancel it", "No, go on")):
             await self.try_verb(lambda client: client.cancel(request.id))
+
+    def _request(self) -> RequestView | None:
+        """The request under the cursor: among those who wait if the focus is there, else among the slots."""
+        table = self.queue if self.queue.has_focus else self.slots
+        return next((one for one in self._snapshot.requests if one.id == table.highlighted_key), None)
+
+    def action_info(self) -> None:
+        """Show the model in full, or the gauges."""
+        self.toggle_class("-info")
+        self._draw_model()
+
+    def action_switch_gpu(self, step: int) -> None:
+        """Show the GPU so many further on."""
+        self.query_one(GpuPanel).number += step
+        self._draw_gauges()
+
+    def action_kinds(self) -> None:
+        """Show events of the next kind only, at last all of them."""
+        kinds = ["", *sorted({event.kind for event in self._snapshot.events})]
+        place = kinds.index(self._kind) + 1 if self._kind in kinds else 0
+        self._kind = kinds[place % len(kinds)]
+        self._draw_events()
+
+    def action_find(self) -> None:
+        """Type a filter for the events."""
+        self.query_one(FilterBar).open()
+
+    def action_back(self) -> None:
+        """Clear the filter."""
+        self._kind = ""
+        self.query_one(FilterBar).close()
+        self.loaded.focus()
+        self._draw_events()
+
+    @on(FilterBar.Changed)
+    def _filter_changed(self, event: FilterBar.Changed) -> None:
+        self._filter_line = event.line
+        self._draw_events()
+
+    @on(FilterBar.Left)
+    def _filter_left(self) -> None:
+        self.query_one(EventLog).focus()
 
     def action_pause(self) -> None:
         """Freeze the gauges, or let them go on."""
@@ -194,6 +300,6 @@ class RunningScreen(CallingScreen):
     def action_glyphs(self) -> None:
         """Draw with the next set of characters."""
         self._glyphs = self._glyphs.following
-        for widget in self.query("HistoryGraph, Gauge, CoreBars, StackedBar"):
-            if isinstance(widget, (HistoryGraph, Gauge, CoreBars, StackedBar)):
+        for widget in self.query("HistoryGraph, Gauge, CoreBars, StackedBar, ModelPanel"):
+            if isinstance(widget, (HistoryGraph, Gauge, CoreBars, StackedBar, ModelPanel)):
                 widget.use(self._glyphs)

@@ -9,31 +9,30 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Static
 
-from corral.runtime.snapshot import EMPTY, EventView, RequestView, Snapshot
+from corral.runtime.snapshot import EMPTY, LogLine, RequestView, Snapshot
 from corral.tui.actions import Where
 from corral.tui.curl import base_url, curl_command
 from corral.tui.dialogs.confirm import ConfirmDialog
-from corral.tui.dialogs.details import DetailsDialog
+from corral.tui.dialogs.request import RequestDialog
+from corral.tui.filtering import matcher
 from corral.tui.screens.calling import CallingScreen
 from corral.tui.states import is_error
 from corral.tui.text import fit
-from corral.tui.widgets import request_table
-from corral.tui.widgets.event_log import EventLog
+from corral.tui.widgets import client_table, request_table
 from corral.tui.widgets.filter_bar import FilterBar
 from corral.tui.widgets.keyed_table import KeyedTable
+from corral.tui.widgets.listener import listener_lines
+from corral.tui.widgets.log_view import LEVELS, LogView
 from corral.tui.widgets.panel import Panel
 
 __all__ = ["ServerScreen"]
 
 _RATE_WINDOW_S = 10.0
-
-
-def _is_bad(event: EventView) -> bool:
-    return event.level in ("warning", "error")
+_NEWEST_FIRST = ("time", True)
 
 
 class ServerScreen(CallingScreen):
-    """Requests above, events below them, listener and clients at the bottom."""
+    """Requests above, the log below them, listener and clients at the bottom."""
 
     WHERE: ClassVar[Where] = Where.SERVER
     AUTO_FOCUS = "#requests"
@@ -45,6 +44,7 @@ class ServerScreen(CallingScreen):
     #log-panel { height: 1fr; }
     #server-bottom { height: 6; layout: horizontal; }
     #server-bottom Panel { width: 1fr; }
+    #listener { text-wrap: nowrap; text-overflow: ellipsis; }
     ServerScreen.-medium #server-bottom, ServerScreen.-short #server-bottom { height: 5; }
     ServerScreen.-short #log-panel { display: none; }
     """
@@ -53,22 +53,27 @@ class ServerScreen(CallingScreen):
         super().__init__()
         self._snapshot: Snapshot = EMPTY
         self._filter_line = ""
+        self._log_filter = ""
         self._errors_only = False
         self._follows = True
+        self._is_paused = False
+        self._level = LEVELS.index("info")
+        self._sorted_by = _NEWEST_FIRST
 
     def compose_body(self) -> ComposeResult:
         """Three bands, one below the other."""
         with Panel("Requests", widget_id="requests-panel"):
-            yield FilterBar()
+            yield FilterBar(widget_id="requests-filter")
             yield KeyedTable(widget_id="requests")
             yield Static("", id="requests-empty", markup=False)
-        with Panel("Events", widget_id="log-panel"):
-            yield EventLog()
+        with Panel("Log", widget_id="log-panel"):
+            yield FilterBar(widget_id="log-filter")
+            yield LogView(widget_id="log")
         with Horizontal(id="server-bottom"):
             with Panel("Listener", widget_id="listener-panel"):
                 yield Static("", id="listener", markup=False)
             with Panel("Clients", widget_id="clients-panel"):
-                yield Static("", id="clients", markup=False)
+                yield KeyedTable(widget_id="clients")
 
     @property
     def table(self) -> KeyedTable:
@@ -81,8 +86,19 @@ class ServerScreen(CallingScreen):
         key = self.table.highlighted_key
         return next((one for one in self._snapshot.requests if one.id == key), None)
 
+    @property
+    def log_view(self) -> LogView:
+        """The log."""
+        return self.query_one("#log", LogView)
+
+    @property
+    def _in_log(self) -> bool:
+        """Whether keys are meant for the log."""
+        return self.query_one("#log-panel", Panel).has_focus_within
+
     def on_mount(self) -> None:
         """Start on the requests."""
+        self.query_one("#clients", KeyedTable).set_columns(client_table.COLUMNS)
         self.table.focus()
 
     def on_resize(self) -> None:
@@ -90,21 +106,23 @@ class ServerScreen(CallingScreen):
         self.call_after_refresh(self._draw)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Draw what changed."""
-        self._snapshot = snapshot
-        self._draw()
+        """Draw what changed; nothing moves while it is held still."""
+        if not self._is_paused:
+            self._snapshot = snapshot
+            self._draw()
 
     def _draw(self) -> None:
-        snapshot = self._snapshot
-        shown = request_table.chosen(snapshot.requests, self._filter_line, errors_only=self._errors_only)
+        shown = request_table.chosen(self._snapshot.requests, self._filter_line, errors_only=self._errors_only)
+        sort_by, is_descending = self._sorted_by
+        if self._sorted_by != _NEWEST_FIRST:
+            shown = request_table.ordered(shown, sort_by, is_descending=is_descending)
         table = self.table
-        table.set_columns(request_table.columns(self.size.width - 4))
+        table.set_columns(request_table.columns(self.size.width - 4), sorted_by=sort_by, is_descending=is_descending)
         table.sync([(one.id, request_table.row(one)) for one in shown])
         if self._follows and shown and table.highlighted_key != shown[0].id:
             table.go_to(shown[0].id)
         self._draw_frame(len(shown))
-        passes = _is_bad if self._errors_only else lambda event: True
-        self.query_one(EventLog).show(snapshot.events, passes)
+        self._draw_log()
         self._draw_bottom()
 
     def _draw_frame(self, shown: int) -> None:
@@ -115,16 +133,33 @@ class ServerScreen(CallingScreen):
         notes = [f"{running} running", f"{recent / _RATE_WINDOW_S:.1f}/s", f"errors {errors}"]
         notes += [f"/{self._filter_line}"] if self._filter_line else []
         notes += ["errors only"] if self._errors_only else []
+        notes += ["held still · ␣ goes on"] if self._is_paused else []
+        notes += ["bodies kept (W)"] if snapshot.recording else []
         panel = self.query_one("#requests-panel", Panel)
         panel.set_class(shown == 0, "-none")
         panel.entitle(f"Requests · {' · '.join(notes)}", self._subtitle())
         self.write("#requests-empty", self._empty_text())
-        self.query_one("#log-panel", Panel).entitle("Events · warnings and errors" if self._errors_only else "Events")
 
     def _subtitle(self) -> str:
         request = self.highlighted
         reason = request_table.why(request) if request is not None else ""
         return " · ".join(one for one in (fit(reason, 60), "follow ●" if self._follows else "follow ○") if one)
+
+    def _draw_log(self) -> None:
+        level = max(self._level, LEVELS.index("warning")) if self._errors_only else self._level
+        matches = matcher(self._log_filter)
+        passing = LEVELS[level:]
+
+        def passes(line: LogLine) -> bool:
+            return line.level in passing and matches(f"{line.level} {line.source} {line.text}")
+
+        view = self.log_view
+        view.show(self._snapshot.log, passes, (level, self._log_filter))
+        only = f" · /{self._log_filter}" if self._log_filter else ""
+        follows = "follow ●" if view.follows else "follow ○"
+        self.query_one("#log-panel", Panel).entitle(
+            f"Log · {LEVELS[level]} and above{only} · {view.shown} lines", f"< > level · w wrap · {follows}"
+        )
 
     def _empty_text(self) -> str:
         if self._snapshot.requests:
@@ -137,21 +172,33 @@ class ServerScreen(CallingScreen):
         )
 
     def _draw_bottom(self) -> None:
-        host = self._snapshot.host
-        self.write("#listener", request_table.listener_text(self._snapshot.serving, host.disk_free if host else None))
-        shares = request_table.clients_line(self._snapshot.requests)
-        lines = [f"{fit(name, 16, pad=True)} {number:>4} req  {share * 100:>3.0f} %" for name, number, share in shares]
-        self.write("#clients", "\n".join(lines) or "nobody has asked yet")
-        self.query_one("#clients-panel", Panel).entitle(f"Clients {len(shares)}", "share of tokens")
+        self.write("#listener", "\n".join(listener_lines(self._snapshot)))
+        found = client_table.usages(self._snapshot.clients, self._snapshot.requests)
+        self.query_one("#clients", KeyedTable).sync(client_table.rows(found))
+        title = f"Clients {len(found)}" if found else "Clients · nobody has asked yet"
+        self.query_one("#clients-panel", Panel).entitle(title, "share of tokens")
 
-    @on(FilterBar.Changed)
+    @on(FilterBar.Changed, "#requests-filter")
     def _filter_changed(self, event: FilterBar.Changed) -> None:
         self._filter_line = event.line
         self._draw()
 
-    @on(FilterBar.Left)
+    @on(FilterBar.Left, "#requests-filter")
     def _filter_left(self) -> None:
         self.table.focus()
+
+    @on(FilterBar.Changed, "#log-filter")
+    def _log_filter_changed(self, event: FilterBar.Changed) -> None:
+        self._log_filter = event.line
+        self._draw_log()
+
+    @on(FilterBar.Left, "#log-filter")
+    def _log_filter_left(self) -> None:
+        self.log_view.focus()
+
+    @on(LogView.Moved)
+    def _log_moved(self) -> None:
+        self._draw_log()
 
     @on(KeyedTable.Opened, "#requests")
     def _opened(self) -> None:
@@ -166,12 +213,17 @@ class ServerScreen(CallingScreen):
     def action_open(self) -> None:
         """Show all there is to know about the request under the cursor."""
         if (request := self.highlighted) is not None:
-            self.app.push_screen(DetailsDialog("Request", request_table.detail_lines(request)))
+            self.app.push_screen(RequestDialog(request, self.link, self._snapshot.serving))
 
-    def action_curl(self) -> None:
-        """Copy the request under the cursor as a curl command; its body is an example."""
-        if (request := self.highlighted) is not None:
-            self.workbench.copy_to_clipboard(curl_command(request, self._snapshot.serving))
+    @work(group="curl", exclusive=True, exit_on_error=False)
+    async def action_curl(self) -> None:
+        """Copy the request under the cursor as a curl command; its body is an example where it was not kept."""
+        request = self.highlighted
+        if request is None:
+            return
+        recorded = await self.try_verb(lambda client: client.recorded(request.id))
+        body = recorded.body if recorded is not None and not recorded.cut else ""
+        self.workbench.copy_to_clipboard(curl_command(request, self._snapshot.serving, body))
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_cancel(self) -> None:
@@ -186,7 +238,10 @@ class ServerScreen(CallingScreen):
             self.tell("it had ended already")
 
     def action_follow(self) -> None:
-        """Stay with the newest request, or stop doing so."""
+        """Stay with the newest request, or line of the log, or stop doing so."""
+        if self._in_log:
+            self.log_view.follow(on=not self.log_view.follows)
+            return
         self._follows = not self._follows
         self._draw()
 
@@ -195,11 +250,51 @@ class ServerScreen(CallingScreen):
         self._errors_only = not self._errors_only
         self._draw()
 
+    def action_pause(self) -> None:
+        """Hold requests and log still, or let them go on."""
+        self._is_paused = not self._is_paused
+        self._draw()
+
+    def action_level(self, step: int) -> None:
+        """Show more of the log, or less."""
+        self._level = min(max(self._level + step, 0), len(LEVELS) - 1)
+        self._draw_log()
+
+    def action_wrap(self) -> None:
+        """Wrap the lines of the log, or cut them."""
+        self.log_view.wrap()
+
+    def action_sort(self) -> None:
+        """Sort the requests by the next column; by time the newest stay on top."""
+        place = request_table.SORTS.index(self._sorted_by[0]) + 1
+        name = request_table.SORTS[place % len(request_table.SORTS)]
+        self._sorted_by = (name, name not in ("client", "path", "model"))
+        self._follows = self._sorted_by == _NEWEST_FIRST
+        self._draw()
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        self._sorted_by = (self._sorted_by[0], not self._sorted_by[1])
+        self._follows = False
+        self._draw()
+
+    @work(group="bodies", exclusive=True, exit_on_error=False)
+    async def action_bodies(self) -> None:
+        """Keep what requests say in memory from now on, or forget it."""
+        on = not self._snapshot.recording
+        await self.try_verb(lambda client: client.record(on=on))
+        self.tell("bodies of requests to come are kept in memory: they may hold secrets" if on else "bodies forgotten")
+        self.workbench.refresh_now()
+
     def action_find(self) -> None:
-        """Type a filter."""
-        self.query_one(FilterBar).open()
+        """Type a filter for the requests, or for the log where the focus is there."""
+        self.query_one("#log-filter" if self._in_log else "#requests-filter", FilterBar).open()
 
     def action_back(self) -> None:
         """Clear the filter."""
-        self.query_one(FilterBar).close()
-        self.table.focus()
+        if self._in_log:
+            self.query_one("#log-filter", FilterBar).close()
+            self.log_view.focus()
+        else:
+            self.query_one("#requests-filter", FilterBar).close()
+            self.table.focus()

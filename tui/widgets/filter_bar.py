@@ -23,12 +23,30 @@ class FilterBar(Horizontal):
     class Changed(Message):
         """Another filter line holds."""
 
-        def __init__(self, line: str) -> None:
+        def __init__(self, bar: FilterBar, line: str) -> None:
             super().__init__()
+            self.bar = bar
             self.line = line
+
+        @property
+        def control(self) -> FilterBar:
+            """The bar it was typed in."""
+            return self.bar
 
     class Left(Message):
         """The reader is done typing: the list should have the focus."""
+
+        def __init__(self, bar: FilterBar) -> None:
+            super().__init__()
+            self.bar = bar
+
+        @property
+        def control(self) -> FilterBar:
+            """The bar it was typed in."""
+            return self.bar
+
+    def __init__(self, *, widget_id: str | None = None) -> None:
+        super().__init__(id=widget_id)
 
     def compose(self) -> ComposeResult:
         """The slash and the line."""
@@ -59,11 +77,11 @@ class FilterBar(Horizontal):
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(self.Changed(event.value))
+        self.post_message(self.Changed(self, event.value))
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
         if not event.value:
             self.close()
-        self.post_message(self.Left())
+        self.post_message(self.Left(self))

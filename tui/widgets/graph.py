@@ -87,10 +87,12 @@ class HistoryGraph(Widget):
         unit: str,
         maximum: float | None = 100.0,
         glyphs: Glyphs = Glyphs.BRAILLE,
+        name: str = "",
         widget_id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        super().__init__(id=widget_id, classes=classes)
+        """`name` stands before the figures, where a graph is not alone in its panel."""
+        super().__init__(name=name, id=widget_id, classes=classes)
         self._unit = unit
         self._maximum = maximum
         self._glyphs = glyphs
@@ -121,7 +123,7 @@ class HistoryGraph(Widget):
     def _caption(self, cells: int, indent: int) -> str:
         seen = self._in_view(cells)
         newest = self._figure(self._values[-1] if self._values else None)
-        right = f"now {newest}  peak {self._figure(max(seen, default=None))}"
+        right = f"{self.name or 'now'} {newest}  peak {self._figure(max(seen, default=None))}"
         left = " " * indent + f"{cells * samples_per_cell(self._glyphs)} s ago"
         room = indent + cells - len(left) - len(right)
         if room < 1:

@@ -1,4 +1,4 @@
-"""The gauges of the Running screen: CPU, memory, GPUs, throughput; each a panel that takes snapshots."""
+"""The gauges of the Running screen: CPU, memory, throughput; each a panel that takes snapshots."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
+from textual.containers import Horizontal
 from textual.widgets import Static
 
-from corral.runtime.snapshot import GpuSample, HostSample, ModelView, Snapshot
+from corral.runtime.snapshot import HostSample, ModelView, Snapshot
 from corral.tui.figures import percent, rate, size
 from corral.tui.widgets.core_bars import CoreBars
 from corral.tui.widgets.gauge import Gauge
@@ -23,6 +24,12 @@ def _ratio(used: float | None, total: float | None) -> float | None:
     return used / total if used is not None and total else None
 
 
+def percent_of(used: float | None, total: float | None) -> float | None:
+    """How much of it is used, 0..100; None where nobody knows."""
+    ratio = _ratio(used, total)
+    return None if ratio is None else ratio * 100
+
+
 class CpuPanel(Panel):
     """CPU load over time, and every core."""
 
@@ -31,14 +38,18 @@ class CpuPanel(Panel):
         self._glyphs = glyphs
 
     def compose(self) -> ComposeResult:
-        """Graph above, cores below."""
-        yield HistoryGraph(unit="%", glyphs=self._glyphs)
+        """Graphs of load and memory above, cores below."""
+        with Horizontal(classes="graphs"):
+            yield HistoryGraph(unit="%", glyphs=self._glyphs, name="CPU")
+            yield HistoryGraph(unit="%", glyphs=self._glyphs, name="RAM", classes="second")
         yield CoreBars(glyphs=self._glyphs)
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw a snapshot."""
         host = snapshot.host
-        self.query_one(HistoryGraph).show([sample.cpu_percent for sample in snapshot.history])
+        load_graph, memory_graph = self.query(HistoryGraph)
+        load_graph.show([sample.cpu_percent for sample in snapshot.history])
+        memory_graph.show([percent_of(sample.memory_used, sample.memory_total) for sample in snapshot.history])
         self.query_one(CoreBars).show(host.cpu_per_core if host is not None else ())
         if host is None:
             self.entitle("CPU · n/a")
@@ -110,81 +121,6 @@ class MemoryPanel(Panel):
             static.update(note, layout=False)
 
 
-class GpuPanel(Panel):
-    """The first GPU's load over time; what the others do stands in the memory panel."""
-
-    def __init__(self, glyphs: Glyphs) -> None:
-        super().__init__("GPU", widget_id="gpu-panel")
-        self._glyphs = glyphs
-
-    def compose(self) -> ComposeResult:
-        """The graph."""
-        yield HistoryGraph(unit="%", glyphs=self._glyphs)
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Draw a snapshot."""
-        if snapshot.host is None or not snapshot.host.gpus:
-            return
-        gpu = snapshot.host.gpus[0]
-        self.query_one(HistoryGraph).show(
-            [sample.gpus[0].load_percent if sample.gpus else None for sample in snapshot.history]
-        )
-        self.entitle(f"GPU {gpu.index} · {gpu.name} · {percent(gpu.load_percent)}", heat(gpu))
-
-
-def heat(gpu: GpuSample) -> str:
-    """Temperature and power, as far as the driver says."""
-    temperature = "n/a" if gpu.temperature_c is None else f"{gpu.temperature_c:.0f}"
-    power = "n/a" if gpu.power_w is None else f"{gpu.power_w:.0f}"
-    limit = f"/{gpu.power_limit_w:.0f}" if gpu.power_limit_w else ""
-    return f"{temperature} °C · {power}{limit} W"
-
-
-class VramPanel(Panel):
-    """GPU memory: ours, others', free; and a line for every GPU."""
-
-    MOST_GPUS = 4
-
-    def __init__(self, glyphs: Glyphs) -> None:
-        super().__init__("VRAM", widget_id="vram-panel")
-        self._glyphs = glyphs
-
-    def compose(self) -> ComposeResult:
-        """The parts, then the GPUs."""
-        yield StackedBar(glyphs=self._glyphs)
-        for _ in range(self.MOST_GPUS):
-            yield Gauge("GPU", glyphs=self._glyphs)
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Draw a snapshot."""
-        gpus = snapshot.host.gpus if snapshot.host is not None else ()
-        used = [gpu.memory_used for gpu in gpus if gpu.memory_used is not None]
-        total = [gpu.memory_total for gpu in gpus if gpu.memory_total is not None]
-        stacked = self.query_one(StackedBar)
-        if used and total:
-            ours = min(sum(model.vram_bytes for model in snapshot.models), sum(used))
-            free = max(sum(total) - sum(used), 0)
-            stacked.show([Part("models", ours), Part("other", sum(used) - ours, "not ours"), Part("free", free)])
-            self.entitle(f"VRAM {size(sum(used))} of {size(sum(total))}", _host_figures(snapshot.host))
-        else:
-            stacked.show(())
-            self.entitle("VRAM · n/a", _host_figures(snapshot.host))
-        for number, gauge in enumerate(self.query(Gauge)):
-            gauge.display = number < len(gpus)
-            if number < len(gpus):
-                gpu = gpus[number]
-                # The first GPU's load has a panel of its own, with its heat in the frame.
-                load = "" if gpu.load_percent is None else percent(gpu.load_percent)
-                figures = f"{load} {heat(gpu)}" if number else load
-                gauge.show(_ratio(gpu.load_percent, 100.0), figures.strip(), label=f"GPU{number}")
-
-
-def _host_figures(host: HostSample | None) -> str:
-    if host is None:
-        return ""
-    return f"CPU {percent(host.cpu_percent)} · RAM {size(host.memory_used)} of {size(host.memory_total)}"
-
-
 class ThroughputPanel(Panel):
     """Tokens per second of all models together."""
 
@@ -204,7 +140,5 @@ class ThroughputPanel(Panel):
 
 def throughput_line(snapshot: Snapshot) -> str:
     """What all models do together, in words."""
-    return (
-        f"Throughput · decode {rate(snapshot.tokens_per_s)} tok/s · prefill {rate(snapshot.prompt_tokens_per_s)} tok/s"
-        f" · {snapshot.waiting} waiting"
-    )
+    decode, prefill = rate(snapshot.tokens_per_s), rate(snapshot.prompt_tokens_per_s)
+    return f"Throughput · decode {decode} · prefill {prefill} tok/s"

@@ -43,9 +43,11 @@ def memory_bytes(model: ModelView) -> int:
 
 
 def where(model: ModelView) -> str:
-    """`GPU`, `CPU`, or how much of it lies on the GPU."""
-    if model.vram_bytes <= 0:
+    """`GPU 24/33` in layers, `CPU`, or how much of it lies on the GPU."""
+    if model.vram_bytes <= 0 and not model.gpu_layers:
         return "CPU"
+    if model.num_layers:
+        return f"GPU {model.gpu_layers}/{model.num_layers}"
     share = model.vram_bytes / max(memory_bytes(model), model.vram_bytes)
     return "GPU" if share > 0.97 else f"GPU {share * 100:.0f}%"
 
@@ -55,6 +57,10 @@ def _state(model: ModelView, bar_cells: int, glyphs: Glyphs) -> Text:
     if model.state is ModelState.LOADING:
         drawn = f" {bar(model.load_fraction, bar_cells, glyphs)}" if bar_cells else ""
         text.append(f"{drawn} {model.load_fraction * 100:.0f}%")
+    elif model.pinned:
+        text.append(" pin")
+    elif model.leaves == 1:
+        text.append(" goes next" if bar_cells else " ↓1")
     return text
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.text import Text
 
 from corral.runtime.snapshot import RequestState, RequestView
-from corral.tui.figures import NONE, count, rate, size, span, time_of_day
+from corral.tui.figures import NONE, count, rate, span, time_of_day
 from corral.tui.filtering import matcher
 from corral.tui.states import IN_FLIGHT, is_error, request_status
 from corral.tui.text import clean_line
 from corral.tui.widgets.keyed_table import Column, Row
 
 _WIDE = 110
-_MOST_SHARES = 6
 
 
 def columns(width: int) -> tuple[Column, ...]:
@@ -104,18 +103,6 @@ def _searched(one: RequestView) -> str:
     return " ".join(map(str, what))
 
 
-def clients_line(requests: Sequence[RequestView]) -> list[tuple[str, int, float]]:
-    """Clients by their share of the tokens made of late: name, requests, share 0..1."""
-    tokens: dict[str, int] = {}
-    number: dict[str, int] = {}
-    for one in requests:
-        number[one.client] = number.get(one.client, 0) + 1
-        tokens[one.client] = tokens.get(one.client, 0) + one.output_tokens
-    total = sum(tokens.values())
-    ordered = sorted(number, key=lambda client: (-tokens[client], -number[client], client))
-    return [(name, number[name], tokens[name] / total if total else 0.0) for name in ordered[:_MOST_SHARES]]
-
-
 def is_in_flight(request: RequestView) -> bool:
     """Whether it has not ended."""
     return request.state in IN_FLIGHT
@@ -130,8 +117,7 @@ def detail_lines(request: RequestView) -> list[str]:
         ("model", request.model or NONE),
         ("state", f"{request.state.value}{f' ({request.status})' if request.status else ''}"),
         ("started", time_of_day(request.started_wall_s)),
-        ("first token", span(request.first_token_s - request.started_s) if request.first_token_s is not None else NONE),
-        ("duration", span(request.ended_s - request.started_s) if request.ended_s is not None else "still running"),
+        *_timings(request),
         ("prompt", f"{request.prompt_done} of {request.prompt_tokens} tokens, {request.cached_tokens} from the cache"),
         ("output", f"{request.output_tokens} tokens, {rate(request.tokens_per_s)} tok/s"),
     ]
@@ -141,9 +127,41 @@ def detail_lines(request: RequestView) -> list[str]:
     return [f"{label:<13}{clean_line(value)}" for label, value in pairs]
 
 
-def listener_text(serving: str, disk_free: int | None) -> str:
-    """Where others reach the server, and what they speak."""
-    if not serving:
-        return "○ nothing listens: only this workbench is served"
-    room = f"\n  disk {size(disk_free)} free" if disk_free is not None else ""
-    return f"● {clean_line(serving)}\n  Ollama at /api · OpenAI at /v1{room}"
+def _timings(one: RequestView) -> list[tuple[str, str]]:
+    """What the time went into, as far as it is known."""
+    first_s = one.first_token_s - one.started_s if one.first_token_s is not None else None
+    total_s = one.ended_s - one.started_s if one.ended_s is not None else None
+    known = one.load_s + one.prompt_s
+    waited_s = first_s - known if first_s is not None and one.prompt_s else None
+    output_s = total_s - first_s if total_s is not None and first_s is not None else None
+    parts = [
+        ("load", span(one.load_s) if one.load_s else NONE),
+        ("slot", span(max(0.0, waited_s)) if waited_s is not None else NONE),
+        ("prompt", span(one.prompt_s) if one.prompt_s else NONE),
+        ("output", span(output_s) if output_s is not None else NONE),
+    ]
+    return [
+        ("first token", span(first_s) if first_s is not None else NONE),
+        ("duration", span(total_s) if total_s is not None else "still running"),
+        ("spent on", " · ".join(f"{name} {text}" for name, text in parts)),
+    ]
+
+
+_SORT_KEYS: dict[str, Callable[[RequestView], float | str]] = {
+    "time": lambda one: one.started_s,
+    "client": lambda one: one.client,
+    "path": lambda one: one.path,
+    "model": lambda one: one.model,
+    "status": lambda one: one.status or 1000,  # what runs comes after all that ended
+    "ttft": lambda one: one.first_token_s - one.started_s if one.first_token_s is not None else 0.0,
+    "out": lambda one: one.output_tokens,
+    "rate": lambda one: one.tokens_per_s,
+    "duration": lambda one: one.ended_s - one.started_s if one.ended_s is not None else float("inf"),
+}
+SORTS = tuple(_SORT_KEYS)
+"""The columns one can sort by, in the order of the sort key."""
+
+
+def ordered(requests: Sequence[RequestView], sort_by: str, *, is_descending: bool) -> list[RequestView]:
+    """The requests in another order than they came in."""
+    return sorted(requests, key=_SORT_KEYS[sort_by], reverse=is_descending)

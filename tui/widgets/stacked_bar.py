@@ -18,6 +18,11 @@ _FILLS = ("█", "▓", "▒", "▚", "░")
 _ASCII_FILLS = ("#", "=", "+", "o", ".")
 
 
+def fills(glyphs: Glyphs) -> tuple[str, ...]:
+    """The characters of five parts, the last one for what is free."""
+    return _ASCII_FILLS if glyphs is Glyphs.ASCII else _FILLS
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A share of the whole, in bytes; `note` says more where there is room."""
@@ -27,14 +32,14 @@ class Part:
     note: str = ""
 
 
-def shares(parts: Sequence[Part], cells: int) -> list[int]:
-    """Whole cells for each part, exactly `cells` together (largest remainder)."""
-    total = sum(part.amount for part in parts)
+def shares(amounts: Sequence[int], cells: int) -> list[int]:
+    """Whole cells for each amount, exactly `cells` together (largest remainder)."""
+    total = sum(amounts)
     if total <= 0:
-        return [0] * len(parts)
-    exact = [part.amount / total * cells for part in parts]
+        return [0] * len(amounts)
+    exact = [amount / total * cells for amount in amounts]
     whole = [int(one) for one in exact]
-    by_remainder = sorted(range(len(parts)), key=lambda n: exact[n] - whole[n], reverse=True)
+    by_remainder = sorted(range(len(amounts)), key=lambda n: exact[n] - whole[n], reverse=True)
     for n in by_remainder[: cells - sum(whole)]:
         whole[n] += 1
     return whole
@@ -94,15 +99,14 @@ class StackedBar(Widget):
         return lines[:rows]
 
     def _entry(self, n: int) -> str:
-        fills = _ASCII_FILLS if self._glyphs is Glyphs.ASCII else _FILLS
-        return f"{fills[n]} {self._parts[n].label} {size(self._parts[n].amount)}"
+        return f"{fills(self._glyphs)[n]} {self._parts[n].label} {size(self._parts[n].amount)}"
 
     def _bar(self, width: int) -> Strip:
-        fills = _ASCII_FILLS if self._glyphs is Glyphs.ASCII else _FILLS
-        cells = shares(self._parts, width)
+        characters = fills(self._glyphs)
+        cells = shares([part.amount for part in self._parts], width)
         return Strip(
             [
-                Segment(fills[n] * cells[n], self.get_component_rich_style(f"stacked--{n}"))
+                Segment(characters[n] * cells[n], self.get_component_rich_style(f"stacked--{n}"))
                 for n in range(len(self._parts))
                 if cells[n]
             ]

@@ -65,6 +65,18 @@ def test_a_longer_one_takes_the_place_of_its_beginning(tmp_path: Path) -> None:
     assert not one.put(Computed([1, 2, 3, 4], STATE))
 
 
+def test_says_how_much_it_holds(tmp_path: Path) -> None:
+    one = shelf(tmp_path)
+    assert one.held == (0, 0)
+    one.put(Computed([1, 2, 3], STATE))
+    one.put(Computed([7, 8], STATE))
+    one.put(Computed([1, 2, 3, 4, 5], STATE))
+    held = one.held
+    assert held == shelf(tmp_path).held == (2, sum(path.stat().st_size for path in files(tmp_path)))
+    one.drop(one.match([7, 8])[1])
+    assert one.held[0] == 1
+
+
 def test_one_whose_place_is_taken_can_still_be_dropped(tmp_path: Path) -> None:
     one = shelf(tmp_path)
     one.put(Computed([1, 2, 3], STATE))

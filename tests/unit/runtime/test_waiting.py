@@ -13,6 +13,7 @@ import pytest
 from corral.runtime.engine import protocol
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges, SystemProbe
+from corral.runtime.log_lines import LogLines
 from corral.runtime.publish import Publisher
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Wanted
@@ -173,7 +174,9 @@ async def test_the_snapshot_tells_a_waiting_request_how_much_is_loaded(tmp_path:
     limits = {"max_loaded": 1, "max_queue": 1, "load_timeout_s": 5.0}
     scheduler = Scheduler(take, events, loop.time, **limits)  # type: ignore[arg-type]
     gauges, transfers = Gauges(SystemProbe(tmp_path)), Transfers(lambda: 0.0)
-    publisher = Publisher(scheduler, gauges, requests, transfers, events, lambda: 0.0, lambda: 0.0)
+    publisher = Publisher(
+        scheduler, gauges, requests, transfers, events, LogLines(lambda: 0.0), lambda: 0.0, lambda: 0.0
+    )
     for name, state in (("m", RequestState.LOADING), ("n", RequestState.LOADING), ("m", RequestState.DECODE)):
         requests.begin(Caller(f"{name} {state}", "tui"), name)
         requests.update(f"{name} {state}", state=state)

@@ -1,20 +1,27 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from corral.runtime.snapshot import EMPTY, EventView, RequestState
+from corral.runtime.recordings import Recorded
+from corral.runtime.snapshot import EMPTY, ClientView, ListenerView, LogLine, RequestState, RequestView
+from corral.runtime.verbs import ChatRequest, Message
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.curl import curl_command
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.details import DetailsDialog
+from corral.tui.dialogs.request import body_text
 from corral.tui.screens.server import ServerScreen
-from corral.tui.widgets.event_log import EventLog
-from corral.tui.widgets.request_table import clients_line, why
+from corral.tui.widgets.client_table import usages
+from corral.tui.widgets.listener import listener_lines
+from corral.tui.widgets.log_view import LogView, log_text
+from corral.tui.widgets.request_table import SORTS, detail_lines, ordered, why
 from tests.fakes.client import FakeClient
-from tests.fakes.moment import WALL_S, moment, request
+from tests.fakes.moment import AT_S, WALL_S, moment, request
 from tests.fakes.screen import SIZES, overflows, picture, until, workbench
 
 HOSTILE = "[@click=app.exit]x[/]\x1b[2J漢字"
@@ -45,7 +52,7 @@ async def test_shows_requests_events_listener_and_clients(size: tuple[int, int])
         assert "prefill 38%" in shown
         assert "http://127.0.0.1:11434" in shown
         assert "50 %" in shown
-        assert "✗ crash" in shown
+        await until(pilot, lambda: "✗ ERROR http    line 39" in picture(app))
         assert "details" in shown.splitlines()[-1]
         assert not overflows(app)
 
@@ -56,7 +63,7 @@ async def test_errors_key_leaves_errors_only() -> None:
         await until(pilot, lambda: len(screen_of(app).table.keys_shown) == 4)
         await pilot.press("exclamation_mark")
         await until(pilot, lambda: screen_of(app).table.keys_shown == ("r5",))
-        assert len(app.query_one(EventLog).keys_shown) == 2
+        assert app.query_one(LogView).shown == 20
         await pilot.press("exclamation_mark")
         await until(pilot, lambda: len(screen_of(app).table.keys_shown) == 4)
 
@@ -121,8 +128,11 @@ async def test_curl_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("size", [*SIZES, (60, 16)])
 async def test_hostile_text_is_inert(size: tuple[int, int]) -> None:
     hostile = request(1, client=HOSTILE, path=HOSTILE, model=HOSTILE, note=HOSTILE)
-    event = EventView(WALL_S, "error", HOSTILE, HOSTILE)
-    app = workbench(client_at(requests=(hostile,), events=(event,), serving=HOSTILE), Where.SERVER)
+    line = LogLine(1, WALL_S, "error", HOSTILE, HOSTILE)
+    listener = ListenerView(HOSTILE, WALL_S, origins=(HOSTILE,))
+    client = client_at(requests=(hostile,), log=(line,), serving=HOSTILE, listeners=(listener,))
+    client.kept["r1"] = Recorded(body=HOSTILE)
+    app = workbench(client, Where.SERVER)
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: "[@click" in picture(app))
         assert "\x1b" not in picture(app)
@@ -153,13 +163,20 @@ def test_curl_quotes_what_came_from_outside() -> None:
 
 
 def test_shares_of_tokens() -> None:
-    requests = [
-        request(1, client="a", output_tokens=30),
-        request(2, client="b", output_tokens=10),
-        request(3, client="a"),
+    ended = (ClientView("a", requests=4, output_tokens=30), ClientView("quiet", requests=1))
+    running = [
+        request(1, client="b", output_tokens=10, tokens_per_s=5.0),
+        request(2, client="b", output_tokens=0, tokens_per_s=2.5, state=RequestState.PREFILL),
+        request(3, client="a", state=RequestState.DONE, output_tokens=1000),
     ]
-    assert clients_line(requests[:2]) == [("a", 1, 0.75), ("b", 1, 0.25)]
-    assert clients_line([request(1, output_tokens=0)]) == [("127.0.0.1", 1, 0.0)]
+    found = usages(ended, running)
+    assert [(one.client.name, one.client.requests, one.share) for one in found] == [
+        ("a", 4, 0.75),
+        ("b", 2, 0.25),
+        ("quiet", 1, 0.0),
+    ]
+    assert [one.tokens_per_s for one in found] == [0.0, 5.0, 0.0]
+    assert usages((), []) == []
 
 
 @pytest.mark.parametrize(
@@ -198,3 +215,194 @@ async def test_what_was_cut_is_seen_in_the_table_and_among_the_details(size: tup
         await until(pilot, lambda: "warning      the prompt is longer than the context" in picture(app))
         assert "warning      [@click=app.exit]x[/]" in picture(app)
         assert "\x1b" not in picture(app)
+
+
+@pytest.mark.parametrize("sort_by", SORTS)
+def test_every_order_is_the_other_one_turned_round(sort_by: str) -> None:
+    requests = list(moment().requests)
+    rising = ordered(requests, sort_by, is_descending=False)
+    assert sorted(one.id for one in rising) == sorted(one.id for one in requests)
+    keys = [KEYS[sort_by](one) for one in rising]
+    assert keys == sorted(keys)
+
+
+KEYS: dict[str, Callable[[RequestView], Any]] = {
+    "time": lambda one: one.started_s,
+    "client": lambda one: one.client,
+    "path": lambda one: one.path,
+    "model": lambda one: one.model,
+    "status": lambda one: one.status or 1000,
+    "ttft": lambda one: (one.first_token_s or one.started_s) - one.started_s,
+    "out": lambda one: one.output_tokens,
+    "rate": lambda one: one.tokens_per_s,
+    "duration": lambda one: (one.ended_s or 1e9) - one.started_s,
+}
+
+
+async def test_requests_can_be_sorted() -> None:
+    app = workbench(client_at(), Where.SERVER)
+    async with app.run_test(size=(120, 36)) as pilot:
+        table = screen_of(app).table
+        await until(pilot, lambda: table.keys_shown == ("r9", "r8", "r5", "r2"))
+        assert "TIME▼" in picture(app)
+        await pilot.press("s")
+        await until(pilot, lambda: table.keys_shown[0] == "r8" and "CLIENT▲" in picture(app))
+        await pilot.press("S")
+        await until(pilot, lambda: table.keys_shown[-1] == "r8" and "CLIENT▼" in picture(app))
+        for _ in SORTS[1:]:
+            await pilot.press("s")
+        await until(pilot, lambda: table.keys_shown == ("r9", "r8", "r5", "r2"))
+
+
+def test_where_the_time_went() -> None:
+    done = request(
+        1, state=RequestState.DONE, first_token_s=AT_S - 57, ended_s=AT_S - 55, load_s=1.5, prompt_s=0.25, status=200
+    )
+    lines = "\n".join(detail_lines(done))
+    assert "first token  2.00s" in lines
+    assert "duration     4.00s" in lines
+    assert "load 1.50s · slot 0.25s · prompt 0.25s · output 2.00s" in lines
+    assert "load — · slot — · prompt — · output —" in "\n".join(detail_lines(request(1, first_token_s=None)))
+
+
+async def test_a_body_that_was_kept_is_shown_and_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[str] = []
+    monkeypatch.setattr(WorkbenchApp, "copy_to_clipboard", lambda app, text: copied.append(text))
+    client = client_at(requests=(request(2), request(1)))
+    client.kept["r2"] = Recorded(body='{"model":"m","prompt":"it\'s"}')
+    app = workbench(client, Where.SERVER)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: screen_of(app).table.highlighted_key == "r2")
+        await pilot.press("enter")
+        await until(pilot, lambda: '"prompt": "it\'s"' in picture(app))
+        await pilot.press("C", "y")
+        await until(pilot, lambda: len(copied) == 2)
+        assert shlex.split(copied[0])[-1] == '{"model":"m","prompt":"it\'s"}'
+        assert copied[1].startswith("Body")
+        await pilot.press("x")
+        await until(pilot, lambda: client.canceled == ["r2"])
+        await pilot.press("t", "escape")
+        await until(pilot, lambda: app.screen is screen_of(app))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: "Its body was not kept" in picture(app))
+        await pilot.press("escape", "up", "C")
+        await until(pilot, lambda: len(copied) == 3)
+        assert copied[2] == copied[0]
+
+
+async def test_the_prompt_as_the_model_was_sent_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_at(requests=(request(2),))
+    client.models = FakeClient.with_models("smollm2:135m").models
+    asked = ChatRequest("smollm2:135m", (Message("user", "hi"),))
+    client.kept["r2"] = Recorded(asked=asked)
+    client.rendered = "<|im_start|>user\nhi[/]\x1b<|im_end|>"
+    app = workbench(client, Where.SERVER)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: screen_of(app).table.highlighted_key == "r2")
+        await pilot.press("enter")
+        await until(pilot, lambda: "It had no body" in picture(app))
+        await pilot.press("t")
+        await until(pilot, lambda: "hi[/]␛<|im_end|>" in picture(app))
+        client.rendered = ""
+        await pilot.press("t")
+        await until(pilot, lambda: "does not tell" in picture(app))
+        await until(pilot, lambda: client.closed == 1)
+
+
+def test_a_long_body_is_cut_and_one_that_is_no_json_is_shown_as_it_came() -> None:
+    assert body_text(Recorded(body="[1, 2", cut=7)).splitlines() == ["[1, 2", "… 7 more"]
+    assert body_text(Recorded(body='{"a":1}')) == '{\n  "a": 1\n}'
+    assert body_text(Recorded(body="x" * 20_005)).endswith("x\n… 5 more")
+
+
+async def test_bodies_are_kept_only_when_asked_for() -> None:
+    client = client_at()
+    app = workbench(client, Where.SERVER)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: len(screen_of(app).table.keys_shown) == 4)
+        assert "bodies kept" not in picture(app)
+        await pilot.press("W")
+        await until(pilot, lambda: "bodies kept (W)" in picture(app))
+        await pilot.press("W")
+        await until(pilot, lambda: not client.snapshot.recording)
+        await until(pilot, lambda: "bodies kept (W)" not in picture(app))
+
+
+async def test_the_log_has_levels_a_filter_and_wraps() -> None:
+    long = LogLine(41, WALL_S, "info", "load", "word " * 60)
+    app = workbench(client_at(log=(*moment().log, long)), Where.SERVER)
+    async with app.run_test(size=(120, 36)) as pilot:
+        view = screen_of(app).log_view
+        await until(pilot, lambda: view.shown == 31)
+        await pilot.press("<")
+        await until(pilot, lambda: view.shown == 41 and "Log · debug and above" in picture(app))
+        await pilot.press(">", ">", ">", ">")
+        await until(pilot, lambda: view.shown == 10 and "Log · error and above" in picture(app))
+        await pilot.press("<", "<")
+        await until(pilot, lambda: view.shown == 31)
+        assert view.virtual_size.height == 31
+        await pilot.press("w")
+        await until(pilot, lambda: view.virtual_size.height in (33, 34))
+        assert not overflows(app)
+        view.focus()
+        await pilot.press("slash", *"re:line 1", "enter")
+        await until(pilot, lambda: view.shown == 9)
+        assert len(screen_of(app).table.keys_shown) == 4
+        await pilot.press("escape")
+        await until(pilot, lambda: view.shown == 31)
+
+
+async def test_the_log_follows_until_somebody_goes_up() -> None:
+    client = client_at()
+    app = workbench(client, Where.SERVER)
+    async with app.run_test(size=(120, 36)) as pilot:
+        view = screen_of(app).log_view
+        await until(pilot, lambda: "line 39" in picture(app))
+        view.focus()
+        await pilot.press("g")
+        await until(pilot, lambda: not view.follows and "line 1" in picture(app))
+        client.snapshot = moment(log=(*moment().log, LogLine(41, WALL_S, "error", "http", "the newest")))
+        await until(pilot, lambda: view.shown == 31)
+        assert "the newest" not in picture(app)
+        await pilot.press("f")
+        await until(pilot, lambda: view.follows and "the newest" in picture(app))
+        await pilot.press("f")
+        await until(pilot, lambda: not view.follows)
+        await pilot.press("G")
+        await until(pilot, lambda: view.follows)
+
+
+async def test_all_can_be_held_still() -> None:
+    client = client_at(requests=(request(1),))
+    app = workbench(client, Where.SERVER)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: screen_of(app).table.keys_shown == ("r1",))
+        await pilot.press("space")
+        await until(pilot, lambda: "held still" in picture(app))
+        client.snapshot = moment(at_s=AT_S + 5, serving="elsewhere:1", requests=(request(2), request(1)))
+        await until(pilot, lambda: "elsewhere:1" in picture(app).splitlines()[0])
+        assert screen_of(app).table.keys_shown == ("r1",)
+        await pilot.press("space")
+        await until(pilot, lambda: screen_of(app).table.keys_shown == ("r2", "r1"))
+
+
+@pytest.mark.parametrize(
+    ("listener", "words"),
+    [
+        (ListenerView("http://127.0.0.1:1", WALL_S - 7380), "http://127.0.0.1:1 · up 2h03\n  lets in anybody"),
+        (ListenerView("h:1", WALL_S, keys=1), "lets in the API key"),
+        (
+            ListenerView("h:1", WALL_S, keys=3, origins=("https://a.example",)),
+            "one of 3 API keys · pages of https://a.example",
+        ),
+    ],
+)
+def test_who_is_let_in(listener: ListenerView, words: str) -> None:
+    lines = "\n".join(listener_lines(moment(listeners=(listener,))))
+    assert words in lines
+    assert ("https://a.example" in lines) == bool(listener.origins)
+    assert listener_lines(EMPTY) == ["○ nothing listens: only this workbench is served"]
+
+
+def test_a_line_of_the_log_says_its_level_in_words() -> None:
+    assert log_text(LogLine(1, WALL_S, "warning", "http", "a\nb"))[8:] == " ! WARN  http    a b"

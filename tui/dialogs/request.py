@@ -1,0 +1,126 @@
+"""One request in full: how long each part took, what was cut, and, where it was kept, what it said."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Static
+
+from corral.runtime.errors import RunError
+from corral.runtime.recordings import Recorded
+from corral.runtime.snapshot import RequestView
+from corral.runtime.verbs import ChatRequest, Chunk, Client, GenerateRequest
+from corral.store.errors import StoreError
+from corral.tui.chats import new_caller
+from corral.tui.curl import curl_command
+from corral.tui.dialogs.details import DetailsDialog
+from corral.tui.link import ServiceLink
+from corral.tui.text import clean
+from corral.tui.widgets import request_table
+
+__all__ = ["RequestDialog", "body_text"]
+
+_LONGEST = 20_000
+"""Characters of a text that are laid out at once: a megabyte would hold up the screen."""
+
+
+def body_text(recorded: Recorded) -> str:
+    """A body to be read: JSON in lines, anything else as it came, not more than a screen can lay out."""
+    text = recorded.body
+    with contextlib.suppress(ValueError, RecursionError):  # cut off, or never JSON
+        text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    left = max(0, len(text) - _LONGEST) + recorded.cut
+    more = f"\n… {left:,} more" if left else ""
+    return text[:_LONGEST] + more
+
+
+async def _rendered(client: Client, asked: ChatRequest | GenerateRequest) -> str:
+    """The prompt a model was sent, rendered once more."""
+    again = replace(asked, render_only=True, progress=False, caller=new_caller("render"))
+    chunks: AsyncGenerator[Chunk, None] = (
+        client.chat(again) if isinstance(again, ChatRequest) else client.generate(again)
+    )
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if chunk.rendered or chunk.text or chunk.thinking:
+                return chunk.rendered  # an engine that knows no better begins to answer: that is stopped
+    return ""
+
+
+class RequestDialog(DetailsDialog):
+    """Shows a request; its body and its prompt where they were kept."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "raw", "Prompt", id="request.raw"),
+        Binding("C,shift+c", "curl", "curl", id="request.curl"),
+        Binding("y", "copy", "Copy", id="request.copy"),
+        Binding("x", "cancel", "Cancel", id="request.cancel"),
+    ]
+
+    def __init__(self, request: RequestView, link: ServiceLink, serving: str) -> None:
+        self._lines = request_table.detail_lines(request)
+        super().__init__("Request", self._lines)
+        self._request = request
+        self._link = link
+        self._serving = serving
+        self._recorded: Recorded | None = None
+        self._said = ""
+
+    def on_mount(self) -> None:
+        """Ask what was kept."""
+        box = self.query_one(".dialog")
+        box.border_subtitle = "t prompt · C curl · y copy · x cancel · Esc close"
+        box.focus()
+        self._ask()
+
+    @work(exit_on_error=False, exclusive=True)
+    async def _ask(self) -> None:
+        self._recorded = await self._link.call(lambda client: client.recorded(self._request.id))
+        if self._recorded is None:
+            self._say("Its body was not kept: W keeps those of requests to come.")
+        elif self._recorded.body:
+            self._say(f"Body\n{body_text(self._recorded)}")
+        else:
+            self._say("It had no body: it came from this screen.")
+
+    def _say(self, text: str) -> None:
+        self._said = text
+        self.query_one(".dialog-text", Static).update(Content(clean("\n".join([*self._lines, "", text]))))
+
+    @work(exit_on_error=False, exclusive=True)
+    async def action_raw(self) -> None:
+        """Show the prompt as the model was sent it."""
+        asked = self._recorded.asked if self._recorded is not None else None
+        if asked is None:
+            self.notify("what it asked was not kept", markup=False)
+            return
+        try:
+            prompt = await self._link.call(lambda client: _rendered(client, asked))
+        except (RunError, StoreError) as error:
+            self.notify(clean(str(error)), severity="error", markup=False)
+            return
+        self._say(f"Prompt\n{prompt[:_LONGEST]}" if prompt else "The engine does not tell this model's prompt.")
+
+    def action_curl(self) -> None:
+        """Copy the request as a curl command, with its body where that was kept whole."""
+        recorded = self._recorded
+        body = recorded.body if recorded is not None and not recorded.cut else ""
+        self.app.copy_to_clipboard(curl_command(self._request, self._serving, body))
+
+    def action_copy(self) -> None:
+        """Copy the body or the prompt that is shown."""
+        self.app.copy_to_clipboard(self._said)
+
+    @work(exit_on_error=False)
+    async def action_cancel(self) -> None:
+        """Stop the request."""
+        stopped = await self._link.call(lambda client: client.cancel(self._request.id))
+        self.notify("stopped" if stopped else "it had ended already", markup=False)

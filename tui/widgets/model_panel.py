@@ -1,0 +1,139 @@
+"""One model in memory in full: what it takes against what was expected, its cells and caches, when it goes."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from corral.runtime.snapshot import ModelView
+from corral.tui.figures import NONE, count, percent, size
+from corral.tui.text import clean_line, fit
+from corral.tui.widgets.glyphs import Glyphs
+from corral.tui.widgets.loaded_table import memory_bytes
+from corral.tui.widgets.panel import Panel
+from corral.tui.widgets.stacked_bar import fills, shares
+
+_LABEL = 9
+_FIGURE = 8
+_LEAST_BAR = 6
+_LONGEST_BAR = 30
+
+
+def _difference(model: ModelView) -> str:
+    """How far the forecast was off, `+4 %` where more was taken than expected."""
+    taken, expected = memory_bytes(model), model.expected_bytes
+    return f"{(taken - expected) / expected * 100:+.0f} %" if taken and expected else ""
+
+
+def _row(label: str, figures: tuple[int, ...], note: str = "") -> str:
+    return f"{label:<{_LABEL}}" + "".join(f"{size(one) if one else NONE:>{_FIGURE}}" for one in figures) + f"  {note}"
+
+
+def memory_lines(model: ModelView) -> list[str]:
+    """What it takes by part, measured and as forecast."""
+    measured = (model.weights_bytes, model.kv_bytes, model.compute_bytes, memory_bytes(model))
+    expected = (model.expected_weights, model.expected_kv, model.expected_compute, model.expected_bytes)
+    labels = "".join(f"{one:>{_FIGURE}}" for one in ("weights", "KV", "compute", "total"))
+    return [
+        f"{'':<{_LABEL}}{labels}",
+        _row("takes", measured, _difference(model)),
+        _row("forecast", expected),
+    ]
+
+
+def place_line(model: ModelView) -> str:
+    """Where it lies, and what its process takes."""
+    ram = max(0, memory_bytes(model) - model.vram_bytes)
+    process = f"rss {size(model.rss_bytes)} · CPU {percent(model.cpu_percent)}"
+    return f"{'lies in':<{_LABEL}}RAM {size(ram)} · VRAM {size(model.vram_bytes)} · {process}"
+
+
+def cells_line(model: ModelView, width: int, glyphs: Glyphs) -> str:
+    """The cells by use: of requests that run, kept as cache, free."""
+    total = model.cells_total
+    if not total:
+        return f"{'cells':<{_LABEL}}{NONE}"
+    kept = min(model.kept_cells, model.cells_used)
+    amounts = (model.cells_used - kept, kept, max(0, total - model.cells_used))
+    used, cache, _, _, free = fills(glyphs)
+    words = f"{used} {count(amounts[0])} run  {cache} {count(kept)} cache  {free} {count(amounts[2])} free"
+    room = min(width - _LABEL - len(words) - 1, _LONGEST_BAR)
+    if room < _LEAST_BAR:
+        return f"{'cells':<{_LABEL}}{words}"
+    least = [1 if amount else 0 for amount in amounts]  # whatever there is can be seen
+    cells = [one + more for one, more in zip(least, shares(amounts, room - sum(least)), strict=True)]
+    drawn = "".join(fill * number for fill, number in zip((used, cache, free), cells, strict=True))
+    return f"{'cells':<{_LABEL}}{drawn} {words}"
+
+
+def cache_line(model: ModelView) -> str:
+    """How much of the last minute's prompts was there already, and what is kept of sequences that ended."""
+    hits = NONE if model.hit_share is None else percent(model.hit_share * 100)
+    away = f"parked {model.parked} ({size(model.parked_bytes)}) · disk {model.shelved} ({size(model.shelved_bytes)})"
+    return f"{'hits':<{_LABEL}}{hits} · kept {model.kept} · {away}"
+
+
+def eviction_line(model: ModelView) -> str:
+    """Whether it makes room before others, and why."""
+    if model.pinned:
+        return f"{'evict':<{_LABEL}}never: pinned (P)"
+    place = {0: "", 1: "next", 2: "2nd", 3: "3rd"}.get(model.leaves, f"{model.leaves}th")
+    return f"{'evict':<{_LABEL}}{' · '.join(one for one in (place, clean_line(model.worth)) if one) or NONE}"
+
+
+def model_lines(model: ModelView, width: int, glyphs: Glyphs) -> list[str]:
+    """All of it, a line each, the most asked for first."""
+    lines = [
+        *memory_lines(model),
+        place_line(model),
+        cells_line(model, width, glyphs),
+        cache_line(model),
+        eviction_line(model),
+    ]
+    if model.aliases:
+        lines.append(f"{'also':<{_LABEL}}{', '.join(map(clean_line, model.aliases))}")
+    return lines
+
+
+class ModelPanel(Panel):
+    """The model under the cursor."""
+
+    DEFAULT_CSS = """
+    ModelPanel Static { height: 1fr; }
+    """
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__("Model", widget_id="model-panel")
+        self._glyphs = glyphs
+        self._model: ModelView | None = None
+        self._shown = ""
+
+    def compose(self) -> ComposeResult:
+        """The lines."""
+        yield Static(Content(""), id="model-lines")
+
+    def show_model(self, model: ModelView | None) -> None:
+        """Draw a model, or say that there is none."""
+        self._model = model
+        self._draw()
+
+    def use(self, glyphs: Glyphs) -> None:
+        """Draw with another set of characters."""
+        self._glyphs = glyphs
+        self._draw()
+
+    def on_resize(self) -> None:
+        """Cut the lines anew."""
+        self._draw()
+
+    def _draw(self) -> None:
+        static = self.query_one("#model-lines", Static)
+        width = static.size.width
+        model = self._model
+        self.entitle(f"Model · {model.name}" if model is not None else "Model")
+        lines = model_lines(model, width, self._glyphs) if model is not None else ["nothing is in memory"]
+        text = "\n".join(fit(line, width) for line in lines)
+        if text != self._shown:
+            self._shown = text
+            static.update(Content(text), layout=False)
