@@ -48,8 +48,9 @@ _AnyRequest = ChatRequest | GenerateRequest | EmbedRequest | RerankRequest | Tok
 class HttpClient:
     """Implements `verbs.Client`. `close` ends its connections."""
 
-    def __init__(self, base_url: str, api_key: str = "") -> None:
-        self._server = Transport(base_url, api_key)
+    def __init__(self, base_url: str, api_key: str = "", headers: Mapping[str, str] | None = None) -> None:
+        """`headers` go with every request."""
+        self._server = Transport(base_url, api_key, headers)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -101,6 +102,10 @@ class HttpClient:
             body["template"] = request.template
         if request.raw:
             body["raw"] = True
+        if request.suffix:
+            body["suffix"] = request.suffix
+        if request.images:
+            body["images"] = list(request.images)
         if request.context:
             body["context"] = list(request.context)
         async with aclosing(self._answer("/api/generate", body, request.model)) as chunks:
@@ -196,6 +201,8 @@ class HttpClient:
             "renderer": request.renderer,
             "parser": request.parser,
             "requires": request.requires,
+            "remote_host": request.remote_host,
+            "info": dict(request.info),
         }
         # An empty template or system message takes the base's away.
         kept = ("template", "system")
@@ -263,6 +270,7 @@ def _message(message: Message) -> dict[str, object]:
         "tool_calls": calls,
         "tool_name": message.tool_name,
         "tool_call_id": message.tool_call_id,
+        "images": list(message.images),
     }
     return {"role": message.role, "content": message.content} | {name: value for name, value in more.items() if value}
 

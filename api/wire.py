@@ -71,6 +71,8 @@ class TagWire(msgspec.Struct, frozen=True):
     modified_at: datetime = _EPOCH
     details: DetailsWire = DetailsWire()
     capabilities: list[str] | None = None
+    remote_host: str = ""
+    remote_model: str = ""
 
     def to_summary(self) -> ModelSummary:
         """Return the verbs' type."""
@@ -81,6 +83,8 @@ class TagWire(msgspec.Struct, frozen=True):
             modified_at=self.modified_at,
             details=self.details.to_details(),
             capabilities=tuple(self.capabilities or ()),
+            remote_host=self.remote_host,
+            remote_model=self.remote_model,
         )
 
 
@@ -173,6 +177,8 @@ class ShowWire(msgspec.Struct, frozen=True):
     capabilities: list[str] | None = None
     modified_at: datetime = _EPOCH
     requires: str = ""
+    remote_host: str = ""
+    remote_model: str = ""
 
     def to_details(self, name: str) -> ModelDetails:
         """Return the verbs' type."""
@@ -190,6 +196,8 @@ class ShowWire(msgspec.Struct, frozen=True):
             tensors=tuple(TensorInfo(one.name, one.type, tuple(one.shape or ())) for one in self.tensors or ()),
             capabilities=tuple(self.capabilities or ()),
             requires=self.requires,
+            remote_host=self.remote_host,
+            remote_model=self.remote_model,
         )
 
 
@@ -376,9 +384,3 @@ class VersionWire(msgspec.Struct, frozen=True):
     """The reply of `/api/version`."""
 
     version: str = ""
-
-
-class ErrorWire(msgspec.Struct, frozen=True):
-    """The body of an error."""
-
-    error: str = ""

@@ -19,6 +19,7 @@ from corral.runtime.library import ModelOnDisk
 from corral.runtime.options import Options, parse_options
 from corral.runtime.prompt.thinking import Think
 from corral.runtime.reload import unmet_options
+from corral.runtime.remote.answers import RemoteAnswers
 from corral.runtime.residents import Wanted
 from corral.runtime.runner import Output, Runner
 from corral.runtime.snapshot import RequestState
@@ -65,9 +66,15 @@ class _Job:
 class Answers:
     """Answers chat and generate. Owned by the service loop."""
 
-    def __init__(self, dispatch: Dispatch, new_call_id: Callable[[], str] = new_call_id) -> None:
-        """`new_call_id` makes the ids of tool calls."""
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        new_call_id: Callable[[], str] = new_call_id,
+        remotes: RemoteAnswers | None = None,
+    ) -> None:
+        """`new_call_id` makes the ids of tool calls, `remotes` answers for models whose engine is elsewhere."""
         self._dispatch = dispatch
+        self._remotes = remotes or RemoteAnswers(dispatch, None)
         self._new_call_id = new_call_id
         self._requests = dispatch.requests
         self._clock = dispatch.clock
@@ -78,6 +85,11 @@ class Answers:
         async with AsyncExitStack() as row:
             row.enter_context(self._dispatch.row(caller, request.model))
             model = await self._dispatch.library.open(request.model)
+            if model.remote is not None:
+                async with aclosing(self._remotes.chat(caller, model, request)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                return
             prompt = chat_prompt(request, model) if request.messages else None
             job = self._job(caller, model, request, prompt, "chat")
             async for chunk in self._answer(job):
@@ -89,6 +101,11 @@ class Answers:
         async with AsyncExitStack() as row:
             row.enter_context(self._dispatch.row(caller, request.model))
             model = await self._dispatch.library.open(request.model)
+            if model.remote is not None:
+                async with aclosing(self._remotes.generate(caller, model, request)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                return
             prompt: protocol.RawPrompt | protocol.ChatPrompt | None = None
             if request.prompt and request.raw:
                 prompt = protocol.RawPrompt(request.prompt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -17,6 +17,7 @@ from corral.runtime.errors import BadRequest, TemplateFailed
 from corral.runtime.library import Library
 from corral.runtime.options import parse_options
 from corral.runtime.quantize import Weights, check_source, in_order, quantization_of, rewrite
+from corral.runtime.remote.stub import check_stub, stub_config
 from corral.runtime.verbs import CreateRequest, Progress
 from corral.store.blobs import Blob, BlobStore
 from corral.store.catalog import Catalog
@@ -79,6 +80,11 @@ class Creator:
         _check(request)
         if not request.base and not request.files:
             raise BadRequest("neither 'from' or 'files' was specified")
+        if request.remote_host:
+            async with aclosing(self._stub(name, request)) as steps:
+                async for told in steps:
+                    yield told
+            return
         if Conversion.is_for(request.files):
             digests = await asyncio.to_thread(blobs_of, self._blobs, request.files)
             conversion = Conversion(self._blobs, digests, name.model)
@@ -92,6 +98,12 @@ class Creator:
         components = await asyncio.to_thread(self._components, request)
         if request.base:
             parts = await self._from_model(request.base)
+            if parts.config.remote_host:
+                check_stub(request)
+                async with aclosing(self._finish(name, parts, Components(), request)) as steps:
+                    async for told in steps:
+                        yield told
+                return
             weights = await asyncio.to_thread(self._weights, parts)
         else:
             weights = in_order(components.weights)
@@ -105,6 +117,24 @@ class Creator:
                     else:
                         header = await asyncio.to_thread(read_header, self._blobs.path(step.digest))
                         parts = parts.on(Layer(MediaType.MODEL, step.digest, step.size), header)
+        async with aclosing(self._finish(name, parts, components, request, before)) as steps:
+            async for told in steps:
+                yield told
+
+    def _stub(self, name: ModelName, request: CreateRequest) -> AsyncGenerator[Progress, None]:
+        """Make a model whose engine is elsewhere."""
+        check_stub(request)
+        return self._finish(name, _Parts(stub_config(request), (), {}), Components(), request)
+
+    async def _finish(
+        self,
+        name: ModelName,
+        parts: _Parts,
+        components: Components,
+        request: CreateRequest,
+        before: Collection[Digest] = (),
+    ) -> AsyncGenerator[Progress, None]:
+        """Put on what the request says, and make the model exist; the bytes of `before` are those of another's."""
         parts = await asyncio.to_thread(self._dress, parts, components, request)
         for layer in parts.layers:
             word = "using existing" if layer.digest in before else "creating new"

@@ -7,6 +7,7 @@ never change.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from corral.runtime.errors import BadRequest, CloudDisabled
 from corral.runtime.prompt.parsers.families import family_of
+from corral.runtime.remote.address import Remote, parse_hosts
 from corral.runtime.verbs import Details, Message, ModelDetails, ModelSummary, TensorInfo
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog, Inventory, StoredModel
@@ -25,6 +28,7 @@ from corral.store.modelfile import Command, in_order, render
 from corral.store.names import Digest, ModelName
 
 HEADERS_KEPT = 2048
+_NO_HEADER = GgufHeader(0, {}, (), 1, 0, 0)
 SHOWN_ARRAY = 5
 """Longer arrays are shown empty unless asked for (spec a.12)."""
 POOLED_TO_RANK = 4
@@ -35,6 +39,7 @@ POOLED_TO_RANK = 4
 class ModelOnDisk:
     """A model with all its small parts read. `template` is None where the model's own Jinja template is to be used.
 
+    One with a `remote` has its engine there: it has no weights here, and an empty header.
     `draft` is the file of the small model that guesses what this one will say, `adapters` are the LoRA files on the
     weights, `projectors` those that make images into what the model reads.
     """
@@ -57,6 +62,7 @@ class ModelOnDisk:
     draft: Path | None = None
     adapters: tuple[Path, ...] = ()
     projectors: tuple[Path, ...] = ()
+    remote: Remote | None = None
 
     @property
     def runner_key(self) -> str:
@@ -99,7 +105,11 @@ class Library:
         try:
             stored = self._catalog.find(name)
         except ModelNotFound:
+            if name.tag == "cloud" or name.tag.endswith("-cloud"):
+                raise CloudDisabled from None
             raise ModelNotFound(text) from None
+        if remote := remote_of(stored.config):
+            return self._stub(stored, remote)
         models = stored.layers(MediaType.MODEL)
         if not models:
             raise BrokenManifest(f"model '{text}' has no weights in the GGUF format")
@@ -126,6 +136,27 @@ class Library:
             draft=self._blobs.path(drafts[-1].digest) if drafts else None,
             adapters=self._files(stored, MediaType.ADAPTER),
             projectors=self._files(stored, MediaType.PROJECTOR),
+        )
+
+    def _stub(self, stored: StoredModel, remote: Remote) -> ModelOnDisk:
+        config = stored.manifest.config.digest
+        return ModelOnDisk(
+            name=stored.name,
+            shown=stored.name.short,
+            digest=stored.digest,
+            size=0,
+            modified_at=stored.modified_at,
+            config=stored.config,
+            weights=config,
+            path=self._blobs.path(config),
+            header=_NO_HEADER,
+            template=self._template(stored),
+            system="".join(self._text(layer) for layer in stored.layers(MediaType.SYSTEM)[-1:]),
+            parameters=self._parameters(stored),
+            history=self._history(stored),
+            licenses=tuple(self._text(layer) for layer in stored.layers(MediaType.LICENSE)),
+            capabilities=stub_capabilities(stored.config),
+            remote=remote,
         )
 
     def _files(self, stored: StoredModel, kind: MediaType) -> tuple[Path, ...]:
@@ -170,7 +201,10 @@ class Library:
             raise BrokenManifest(f"layer {layer.digest} is no JSON: {error}") from None
 
     def _summary(self, stored: StoredModel) -> ModelSummary:
-        header, known = None, tuple[str, ...]()
+        remote = None
+        with contextlib.suppress(BrokenManifest):  # `show` says what is wrong
+            remote = remote_of(stored.config)
+        header, known = None, stub_capabilities(stored.config) if remote else tuple[str, ...]()
         models = stored.layers(MediaType.MODEL)
         if models and self._blobs.has(models[0].digest):
             try:
@@ -181,15 +215,20 @@ class Library:
         return ModelSummary(
             name=stored.name.short,
             digest=stored.digest,
-            size=stored.size,
+            size=0 if remote else stored.size,
             modified_at=stored.modified_at,
             details=details(stored.config, header),
             capabilities=known,
+            remote_host=remote.text if remote else "",
+            remote_model=remote.model if remote else "",
         )
 
     def _show(self, text: str, verbose: bool) -> ModelDetails:
-        model = self._open(text)
-        header = read_header(model.path, arrays=True) if verbose else model.header
+        try:
+            model = self._open(text)
+        except CloudDisabled:
+            raise CloudDisabled("remote model details are unavailable") from None
+        header = read_header(model.path, arrays=True) if verbose and not model.remote else model.header
         return ModelDetails(
             name=model.shown,
             modified_at=model.modified_at,
@@ -200,10 +239,12 @@ class Library:
             system=model.system,
             license="\n".join(model.licenses),
             messages=model.history,
-            model_info=model_info(header),
+            model_info=stub_info(model.config) if model.remote else model_info(header),
             tensors=tuple(TensorInfo(one.name, one.type, tuple(one.shape)) for one in header.tensors),
             capabilities=model.capabilities,
             requires=model.config.requires,
+            remote_host=model.remote.text if model.remote else "",
+            remote_model=model.remote.model if model.remote else "",
         )
 
 
@@ -232,6 +273,35 @@ def capabilities(header: GgufHeader, template: str | None, parser: str = "") -> 
         known = {"completion": True, "tools": family.form is not None, "thinking": family.tags is not None}
         return tuple(name for name, has in known.items() if has)
     return ("rerank",) if pooling == POOLED_TO_RANK else ("embedding",)
+
+
+def remote_of(config: ModelConfig) -> Remote | None:
+    """Where a model's engine is, None where it is here (spec h.2)."""
+    if not (config.remote_host and config.remote_model):
+        return None
+    try:
+        return Remote(parse_hosts(config.remote_host), config.remote_model)
+    except BadRequest:
+        raise BrokenManifest(f"its remote host cannot be read: {config.remote_host[:100]!r}") from None
+
+
+def stub_capabilities(config: ModelConfig) -> tuple[str, ...]:
+    """What a model elsewhere is said to do; where nothing is said it completes text, and its server knows the rest."""
+    return config.capabilities or ("completion",)
+
+
+def stub_info(config: ModelConfig) -> dict[str, object]:
+    """What `show` tells in place of a header, for a model elsewhere (spec a.12)."""
+    family = config.model_family
+    if not family:
+        return {}
+    told = {
+        "general.architecture": family,
+        "general.basename": config.base_name,
+        f"{family}.context_length": config.context_length,
+        f"{family}.embedding_length": config.embedding_length,
+    }
+    return {key: value for key, value in told.items() if value}
 
 
 def parameter_lines(parameters: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
@@ -273,7 +343,10 @@ def model_info(header: GgufHeader) -> dict[str, object]:
 
 def modelfile_of(model: ModelOnDisk) -> str:
     """The Modelfile that would make this model again (spec f.4)."""
-    files = [Command("from", (str(model.path),))]
+    source = str(model.path)
+    if model.remote:
+        source = ",".join(f"{host}/{model.remote.model}" for host in model.remote.hosts)
+    files = [Command("from", (source,))]
     files += [Command("adapter", (str(path),)) for path in model.adapters]
     files += [Command("from", (str(path),)) for path in model.projectors]
     commands: list[Command] = []

@@ -48,6 +48,7 @@ def load_message(
         embedding=embedding,
         draft_path=str(draft or ""),
         adapters=[Adapter(str(one)) for one in adapters],
+        rpc_servers=list(settings.rpc_servers),
         shelf=str(settings.prompt_cache) if settings.prompt_cache and settings.prompt_cache_bytes else "",
         shelf_bytes=settings.prompt_cache_bytes,
         placement=Placement(

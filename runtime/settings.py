@@ -58,6 +58,9 @@ VARIABLES = (
     Variable("REGISTRY", "Registry for names that say none (default https://registry.ollama.ai; CORRAL_... only)"),
     Variable("MIRRORS", "Places to ask before a registry, as hf.co=http://10.0.0.5:5000, ... (CORRAL_... only)"),
     Variable("LIMIT_RATE", "How fast models are fetched at most, per second, as in 10MB (CORRAL_... only)"),
+    Variable("REMOTES", "Servers that models may have their engine on, host or host:port, comma separated"),
+    Variable("REMOTE_KEYS", "Keys for such servers, as 10.0.0.5:8000=key, ... (CORRAL_REMOTE_KEYS only)"),
+    Variable("RPC_SERVERS", "llama.cpp's RPC workers to share every model with, host:port, ... (CORRAL_... only)"),
     Variable("NOHISTORY", "Keep no history of prompts"),
     Variable("NOPRUNE", "Keep blobs that no model uses when a model is replaced or removed"),
     Variable("DEBUG", "More in the log: 1 debug, 2 trace; less: -1 warnings, -2 errors"),
@@ -82,6 +85,8 @@ _OURS_ALONE = frozenset(
         "REGISTRY",
         "MIRRORS",
         "LIMIT_RATE",
+        "REMOTE_KEYS",
+        "RPC_SERVERS",
         *(option.name.upper() for option in LOAD_OPTIONS),
     }
 )
@@ -93,7 +98,9 @@ class Settings:
     """What holds for this process. Times in seconds; 0 in a count means automatic. `warnings` name bad values.
 
     `kv_cache_type` is one type, or two for keys and values. `load_options` hold unless a request or a model says
-    otherwise. `strict` refuses what would be answered with a warning. `api_key` is as it was given; see `api_keys`.
+    otherwise. `remotes` and the lines of `remotes_file` are the servers that models may have their engine on,
+    `remote_keys` the key of each; `rpc_servers` are llama.cpp's workers. `strict` refuses what would be answered with a
+    warning. `api_key` is as it was given; see `api_keys`.
     """
 
     models: Path
@@ -122,6 +129,10 @@ class Settings:
     allow_anonymous: bool = False
     strict: bool = False
     log_format: str = "logfmt"
+    remotes: tuple[str, ...] = ()
+    remotes_file: Path | None = None
+    remote_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    rpc_servers: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -288,8 +299,28 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
         allow_anonymous=bool(env.flag("ALLOW_ANONYMOUS")),
         strict=bool(env.flag("STRICT")),
         log_format=env.choice("LOG_FORMAT", LOG_FORMATS),
+        remotes=_parts(env.text("REMOTES")),
+        remotes_file=Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "corral" / "remotes",
+        remote_keys=_remote_keys(env),
+        rpc_servers=_parts(env.text("RPC_SERVERS")),
         warnings=tuple(env.warnings),
     )
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _remote_keys(env: _Environment) -> tuple[tuple[str, str], ...]:
+    """Read which key goes to which server. What cannot be read is not repeated: it may be a key."""
+    keys = []
+    for part in _parts(env.text("REMOTE_KEYS")):
+        host, equals, key = part.partition("=")
+        if equals and host.strip() and key.strip() and key.isprintable():
+            keys.append((host.strip().lower(), key.strip()))
+        else:
+            env.warnings.append("invalid REMOTE_KEYS, passing over a part: it is written host=key")
+    return tuple(keys)
 
 
 def _registries(env: _Environment, environ: Mapping[str, str], home: Path) -> Registries:

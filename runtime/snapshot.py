@@ -69,7 +69,8 @@ class ModelView:
     """One model in memory. Sizes in bytes, `cpu_percent` 100 per core, `expires_in_s` inf for ever, None while busy.
 
     `aliases` are further names of the same weights that were asked for while it was in memory. `expected_bytes` is what
-    it was thought to take before it was loaded, to be held against the sum of weights, cache and compute.
+    it was thought to take before it was loaded, to be held against the sum of weights, cache and compute. One with a
+    `remote` runs on the servers that names, and takes no memory here.
     """
 
     name: str
@@ -94,6 +95,7 @@ class ModelView:
     expires_in_s: float | None
     aliases: tuple[str, ...] = ()
     expected_bytes: int = 0
+    remote: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ class Caller:
 
     Of those who wait for a model one of a higher `priority` comes sooner.
     `warnings` says what of the request was passed over before it became a verb; the answer repeats them.
+    `forwarded` says that another Corral asks, for which this one is the engine.
     """
 
     request_id: str
@@ -78,6 +79,7 @@ class Caller:
     path: str = ""
     priority: int = 0
     warnings: tuple[str, ...] = ()
+    forwarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,8 @@ class Chunk:
     """A piece of an answer. The last one has `done_reason` and `stats`.
 
     `context` (last chunk of generate, unless raw) holds the prompt's and the answer's token ids. `warnings` says in
-    words what was cut or ignored. One with `progress` has nothing else, and comes before all text. `thinking` comes
+    words what was cut or ignored; `remote_host` and `remote_model` (last chunk) where a server elsewhere answered, and
+    as what. One with `progress` has nothing else, and comes before all text. `thinking` comes
     before all `text`, also within one chunk, and `tool_calls`, each whole, after it. `rendered` is the prompt of a
     request that asked for nothing else. `stop` (last chunk) is the stop string that ended it, "" where none did.
     """
@@ -209,6 +212,8 @@ class Chunk:
     tool_calls: tuple[ToolCall, ...] = ()
     rendered: str = ""
     stop: str = ""
+    remote_host: str = ""
+    remote_model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +286,10 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class ModelSummary:
-    """A model on disk. `digest` is the manifest file's sha256 in hex, `size` its bytes with all layers."""
+    """A model on disk. `digest` is the manifest file's sha256 in hex, `size` its bytes with all layers.
+
+    One whose engine is elsewhere has a `remote_host`, several comma separated, is `remote_model` there, and no size.
+    """
 
     name: str
     digest: str
@@ -289,6 +297,8 @@ class ModelSummary:
     modified_at: datetime
     details: Details
     capabilities: tuple[str, ...] = ()
+    remote_host: str = ""
+    remote_model: str = ""
 
     @property
     def chats(self) -> bool:
@@ -322,6 +332,8 @@ class ModelDetails:
     tensors: tuple[TensorInfo, ...] = ()
     capabilities: tuple[str, ...] = ()
     requires: str = ""
+    remote_host: str = ""
+    remote_model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +359,9 @@ class CreateRequest:
     projectors. `adapters` is one LoRA file, `quantize` the type the weights are rewritten in, "" for none, and
     `imatrix` the one file that says which columns matter for that.
 
+    With a `remote_host`, comma separated where several, it is a stub: `base` is what the model is called there, and
+    `info` what is known of it (spec a.18).
+
     `parameters` are merged over the base's, `messages` and `template`/`system` replace, `licenses` are appended.
     """
 
@@ -366,6 +381,8 @@ class CreateRequest:
     renderer: str = ""
     parser: str = ""
     requires: str = ""
+    remote_host: str = ""
+    info: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ from corral.runtime.housekeeping import forget_sequences, tidy
 from corral.runtime.library import Library, details
 from corral.runtime.pooling import Pooling
 from corral.runtime.publish import Publisher
+from corral.runtime.remote.answers import RemoteAnswers
+from corral.runtime.remote.health import Hosts
+from corral.runtime.remote.hosts import Connection
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Resident
 from corral.runtime.runner import Runner
@@ -88,7 +91,9 @@ class Workbench:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         warm: bool = True,
+        connect: Callable[[str], Connection] | None = None,
     ) -> None:
+        """`connect` gives the way to a server elsewhere; without it there is none."""
         self._settings = settings
         self._clock = clock
         self._warm = warm
@@ -121,11 +126,19 @@ class Workbench:
             new_id=_new_id,
             gpus=lambda: self._gauges.latest.gpus if self._gauges.latest is not None else (),
         )
-        self._answers = Answers(dispatch)
-        self._pooling = Pooling(dispatch)
+        self._remotes = RemoteAnswers(dispatch, Hosts(connect, self.events, clock) if connect else None)
+        self._answers = Answers(dispatch, remotes=self._remotes)
+        self._pooling = Pooling(dispatch, self._remotes)
         self._tokenizing = Tokenizing(dispatch)
         self._publisher = Publisher(
-            self._scheduler, self._gauges, self.requests, self._transfers, self.events, clock, wall_clock
+            self._scheduler,
+            self._gauges,
+            self.requests,
+            self._transfers,
+            self.events,
+            clock,
+            wall_clock,
+            remotes=self._remotes.views,
         )
         self._snapshot = EMPTY
         self._looked_at = clock()
@@ -160,7 +173,7 @@ class Workbench:
             await asyncio.gather(self._sampler, return_exceptions=True)
         if self._tidying is not None:
             await asyncio.gather(self._tidying, return_exceptions=True)
-        await asyncio.gather(self._scheduler.close(), self._spares.close())
+        await asyncio.gather(self._scheduler.close(), self._spares.close(), self._remotes.close())
         if "_puller" in self.__dict__:
             await self._puller.close()
 

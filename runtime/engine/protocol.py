@@ -165,6 +165,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     placement: Placement = Placement()
     draft_path: str = ""
     adapters: list[Adapter] = []
+    rpc_servers: list[str] = []
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):

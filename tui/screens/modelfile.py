@@ -14,6 +14,7 @@ from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
 from corral.runtime.recipe import create_from_modelfile
+from corral.runtime.settings import load
 from corral.runtime.snapshot import Snapshot
 from corral.runtime.verbs import Progress
 from corral.store.errors import ModelfileError
@@ -280,9 +281,10 @@ class ModelfileScreen(CallingScreen):
             self.tell_error(str(error))
             return
         folder, caller = self.folder, new_caller("/api/create")
+        remotes = load(self.workbench.environ, Path.home()).remotes_file
         self._creating = name
         self._creation = self.link.stream(
-            lambda client: create_from_modelfile(client, name, modelfile, folder, caller=caller)
+            lambda client: create_from_modelfile(client, name, modelfile, folder, caller=caller, remotes=remotes)
         )
         self._status = f"creating {name}"
         self._draw_note()

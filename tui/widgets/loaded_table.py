@@ -67,13 +67,13 @@ def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
     )
     cells = {
         "name": clean_line(model.name),
-        "where": NONE if is_loading and not memory_bytes(model) else where(model),
+        "where": "remote" if model.remote else NONE if is_loading and not memory_bytes(model) else where(model),
         "weights": weights,
         "kv": kv,
         "compute": compute,
         "memory": memory,
         "ctx": context(model.num_ctx),
-        "slots": f"{model.slots_used}/{model.slots_total}",
+        "slots": str(model.slots_used) if model.remote else f"{model.slots_used}/{model.slots_total}",
         "queue": str(model.waiting),
         "rate": rate(model.tokens_per_s),
         "until": NONE if is_loading else clock(model.expires_in_s),

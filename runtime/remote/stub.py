@@ -1,0 +1,69 @@
+"""Models that are nothing but the address of an engine elsewhere: what a create says of one (spec a.18)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from corral.runtime.errors import BadRequest
+from corral.runtime.remote.address import parse_hosts
+from corral.runtime.verbs import CreateRequest
+from corral.store.manifests import ModelConfig
+
+_TEXTS = {
+    "model_family": "model_family",
+    "base_name": "base_name",
+    "quantization_level": "file_type",
+    "parameter_size": "model_type",
+}
+_NUMBERS = ("context_length", "embedding_length")
+_LARGEST = 2**53
+
+
+def check_stub(request: CreateRequest) -> None:
+    """Refuse what only weights could have. Raises BadRequest."""
+    if request.draft_files:
+        raise BadRequest("DRAFT cannot be used with remote models")
+    if not request.base:
+        raise BadRequest("neither 'from' or 'files' was specified")
+    if request.files or request.adapters or request.quantize:
+        raise BadRequest("a remote model has no files here: no 'files', 'adapters' and 'quantize'")
+
+
+def stub_config(request: CreateRequest) -> ModelConfig:
+    """Return the config of the model that `request` describes; `info` holds what is known of the one it stands for.
+
+    Raises:
+        BadRequest: an address or a field that is none.
+    """
+    info = request.info
+    texts = {field: _text(info, name) for name, field in _TEXTS.items()}
+    family = texts["model_family"]
+    return ModelConfig(
+        remote_host=",".join(parse_hosts(request.remote_host)),
+        remote_model=request.base or "",
+        model_families=(family,) if family else None,
+        capabilities=_capabilities(info),
+        **texts,
+        **{name: _number(info, name) for name in _NUMBERS},
+    )
+
+
+def _text(info: Mapping[str, object], name: str) -> str:
+    value = info.get(name, "")
+    if not isinstance(value, str):
+        raise BadRequest(f'info field "{name}" must be a string')
+    return value
+
+
+def _number(info: Mapping[str, object], name: str) -> int:
+    value = info.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LARGEST:
+        raise BadRequest(f'info field "{name}" must be a number')
+    return int(value)
+
+
+def _capabilities(info: Mapping[str, object]) -> tuple[str, ...] | None:
+    value = info.get("capabilities") or []
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise BadRequest('info field "capabilities" must be a list of strings')
+    return tuple(map(str, value)) or None
