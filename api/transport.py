@@ -67,8 +67,9 @@ class Transport:
         import httpx
 
         began = False
+        headers = {"Content-Type": "application/json"} if isinstance(content, bytes) else None
         try:
-            async with self._client().stream(method, path, content=content) as response:
+            async with self._client().stream(method, path, content=content, headers=headers) as response:
                 began = True
                 yield response
         except httpx.TransportError as error:

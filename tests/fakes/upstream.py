@@ -88,6 +88,8 @@ class Upstream:
         self.headers = dict(request.headers)
         if self.location:
             return web.Response(status=307, headers={"Location": self.location})
+        if request.content_type != "application/json":
+            return web.json_response({"detail": "Input should be a valid dictionary"}, status=422)
         self.asked.append(await request.json())
         if self.chance.random() >= self.failing:
             return None
