@@ -162,9 +162,9 @@ class Program:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start it, without waiting until it listens."""
-        argv = [sys.executable, "-m", "tests.fakes.upstream", str(self.port)]
+    def start(self, pause_s: float = 0.03) -> None:
+        """Start it, without waiting until it listens; it pauses before every piece of an answer."""
+        argv = [sys.executable, "-m", "tests.fakes.upstream", str(self.port), str(pause_s)]
         self._process = subprocess.Popen(argv, cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL)
 
     def listens(self) -> bool:
@@ -182,8 +182,8 @@ class Program:
             self._process.wait(10)
 
 
-async def _serve(port: int) -> None:
-    await Upstream(port=port, pause_s=0.03).start()
+async def _serve(port: int, pause_s: float) -> None:
+    await Upstream(port=port, pause_s=pause_s).start()
     await asyncio.Event().wait()
 
 
@@ -201,4 +201,4 @@ async def upstreams(count: int, **settings: Any) -> AsyncIterator[list[Upstream]
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1])))
+    asyncio.run(_serve(int(sys.argv[1]), float(sys.argv[2])))
