@@ -228,7 +228,7 @@ class RemoteAnswers:
                 host = await search.next()
                 try:
                     with host.held():
-                        found = await stopping.wait(ask(host.connection), self._first_s)
+                        found: Pooled = await stopping.wait(ask(host.connection), self._first_s)
                 except (RunError, StoreError, TimeoutError) as error:
                     if stopping.asked:
                         raise RequestCanceled from None

@@ -9,13 +9,6 @@ from corral.runtime.remote.address import parse_hosts
 from corral.runtime.verbs import CreateRequest
 from corral.store.manifests import ModelConfig
 
-_TEXTS = {
-    "model_family": "model_family",
-    "base_name": "base_name",
-    "quantization_level": "file_type",
-    "parameter_size": "model_type",
-}
-_NUMBERS = ("context_length", "embedding_length")
 _LARGEST = 2**53
 
 
@@ -36,15 +29,18 @@ def stub_config(request: CreateRequest) -> ModelConfig:
         BadRequest: an address or a field that is none.
     """
     info = request.info
-    texts = {field: _text(info, name) for name, field in _TEXTS.items()}
-    family = texts["model_family"]
+    family = _text(info, "model_family")
     return ModelConfig(
         remote_host=",".join(parse_hosts(request.remote_host)),
         remote_model=request.base or "",
+        model_family=family,
         model_families=(family,) if family else None,
+        model_type=_text(info, "parameter_size"),
+        file_type=_text(info, "quantization_level"),
+        base_name=_text(info, "base_name"),
         capabilities=_capabilities(info),
-        **texts,
-        **{name: _number(info, name) for name in _NUMBERS},
+        context_length=_number(info, "context_length"),
+        embedding_length=_number(info, "embedding_length"),
     )
 
 
