@@ -5,6 +5,7 @@ Belongs to the loop it is first used on. Imports neither httpx nor the HTTP serv
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import aclosing
@@ -104,10 +105,10 @@ class HttpClient:
             body["raw"] = True
         if request.suffix:
             body["suffix"] = request.suffix
-        if request.images:
-            body["images"] = list(request.images)
         if request.context:
             body["context"] = list(request.context)
+        if request.images:
+            body["images"] = _images(request.images)
         async with aclosing(self._answer("/api/generate", body, request.model)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -144,7 +145,8 @@ class HttpClient:
         """Return the tokens of a text or of a conversation."""
         body: dict[str, object] = {"model": request.model}
         if isinstance(request, ChatRequest):
-            body |= {"messages": [_message(one) for one in request.messages], **_sampling(request)}
+            messages = [_message(one) for one in request.messages]
+            body |= {"messages": messages, **_tools(request.tools), **_sampling(request)}
         else:
             body |= {"content": request.text, "add_special": request.begin, **_load(request)}
         reply = await self._server.call("POST", "/api/tokenize", wire.TokenizeWire, body, model=request.model)
@@ -197,6 +199,7 @@ class HttpClient:
             "messages": [_message(one) for one in request.messages],
             "adapters": dict(request.adapters),
             "quantize": request.quantize,
+            "draft_quantize": request.draft_quantize,
             "imatrix": dict(request.imatrix),
             "renderer": request.renderer,
             "parser": request.parser,
@@ -267,12 +270,16 @@ def _message(message: Message) -> dict[str, object]:
     ]
     more: dict[str, object] = {
         "thinking": message.thinking,
+        "images": _images(message.images),
         "tool_calls": calls,
         "tool_name": message.tool_name,
         "tool_call_id": message.tool_call_id,
-        "images": list(message.images),
     }
     return {"role": message.role, "content": message.content} | {name: value for name, value in more.items() if value}
+
+
+def _images(images: Sequence[bytes]) -> list[str]:
+    return [base64.b64encode(image).decode() for image in images]
 
 
 def _tools(tools: Tools) -> dict[str, object]:

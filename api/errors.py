@@ -74,6 +74,7 @@ _STATUS: Mapping[type[Exception], int] = {
     store.InvalidName: 400,
     store.InvalidDigest: 400,
     store.ModelNotFound: 404,
+    store.ModelElsewhere: 400,
     store.BlobNotFound: 404,
     store.DigestMismatch: 400,
     store.BrokenManifest: 500,

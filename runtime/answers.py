@@ -21,7 +21,8 @@ from corral.runtime.prompt.thinking import Think
 from corral.runtime.reload import unmet_options
 from corral.runtime.remote.answers import RemoteAnswers
 from corral.runtime.residents import Wanted
-from corral.runtime.runner import Output, Runner
+from corral.runtime.runner import Runner
+from corral.runtime.runner_stream import Output
 from corral.runtime.snapshot import RequestState
 from corral.runtime.tool_use import call_from, new_call_id, tool_use
 from corral.runtime.verbs import (
@@ -39,6 +40,8 @@ from corral.runtime.waiting import PromptWatch, load_progress
 _NOT_SHIFTED = frozenset({"deepseek2"})
 """Architectures whose answers end where the context is full, unless a request says otherwise (spec a.7)."""
 MAX_TOP_LOGPROBS = 20
+_MOST_IMAGE_BYTES = protocol.MAX_FRAME_BYTES * 3 // 4
+"""The rest of what can be said to a runner at once is for texts."""
 ROW_EVERY_S = 0.05
 """How often a request's row in the table follows its tokens: faster than anybody looks."""
 
@@ -61,6 +64,7 @@ class _Job:
     grammar: protocol.Grammar | None = None
     logprobs: int | None = None
     progress: bool = False
+    render_only: bool = False
 
 
 class Answers:
@@ -108,14 +112,19 @@ class Answers:
                 return
             prompt: protocol.RawPrompt | protocol.ChatPrompt | None = None
             if request.prompt and request.raw:
-                prompt = protocol.RawPrompt(request.prompt)
+                prompt = protocol.RawPrompt(request.prompt, list(request.images))
             elif request.prompt:
                 system = model.system if request.system is None else request.system
                 turns = [Message("system", system)] if system else []
                 turns += [] if request.context else model.history
-                template = model.template if request.template is None else request.template
-                turns.append(Message("user", request.prompt))
-                prompt = _chat_prompt(turns, template, _think(request, model))
+                turns.append(Message("user", request.prompt, images=request.images))
+                think = _think(request, model)
+                if request.template is None:
+                    prompt = _chat_prompt(turns, model.template, think, model, request.suffix)
+                else:
+                    prompt = _chat_prompt(turns, request.template, think, None, request.suffix)
+            if request.suffix and not await self._dispatch.library.inserts(model):
+                raise NotSupported(f"{model.name.full} does not support insert")
             job = self._job(caller, model, request, prompt, "generate")
             async for chunk in self._answer(job):
                 yield chunk
@@ -130,6 +139,7 @@ class Answers:
     ) -> _Job:
         if "completion" not in model.capabilities:
             raise NotSupported(f'"{request.model}" does not support {verb}')
+        _check_images(prompt, model)
         _think(request, model)
         if not 0 <= request.top_logprobs <= MAX_TOP_LOGPROBS:
             raise BadRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
@@ -153,6 +163,7 @@ class Answers:
             warnings=warnings,
             logprobs=request.top_logprobs if request.logprobs else None,
             progress=request.progress,
+            render_only=request.render_only,
             grammar=grammar_for(request.format, request.options, options.grammar, options.regex),
         )
 
@@ -210,6 +221,9 @@ class Answers:
                     yield Chunk(text=output.text, logprobs=logprobs, thinking=output.thinking)
                 if output.calls:
                     yield Chunk(tool_calls=tuple(call_from(call, self._new_call_id()) for call in output.calls))
+                if output.rendered is not None:
+                    yield Chunk(done_reason=DoneReason.STOP, rendered=output.rendered.text)
+                    return
                 if output.finished is not None:
                     total_ns = int((self._clock() - began) * 1e9)
                     yield _last(output.finished, total_ns, lease.load_ns, warnings, output.thought)
@@ -251,7 +265,7 @@ def chat_prompt(request: ChatRequest, model: ModelOnDisk) -> protocol.ChatPrompt
     turns = [*model.history, *request.messages]
     if request.messages and request.messages[0].role != "system" and model.system:
         turns.insert(0, Message("system", model.system))
-    prompt = _chat_prompt(turns, model.template, _think(request, model))
+    prompt = _chat_prompt(turns, model.template, _think(request, model), model)
     return msgspec.structs.replace(prompt, tools=_tools(request, model))
 
 
@@ -272,6 +286,18 @@ def _tools(request: ChatRequest, model: ModelOnDisk) -> protocol.ToolUse | None:
     return tools
 
 
+def _check_images(prompt: protocol.RawPrompt | protocol.ChatPrompt | None, model: ModelOnDisk) -> None:
+    """Refuse images that the model cannot read or that are too much for one message. Raises RunError."""
+    if isinstance(prompt, protocol.ChatPrompt):
+        images = [image for turn in prompt.turns for image in turn.images]
+    else:
+        images = prompt.images if prompt is not None else []
+    if images and "vision" not in model.capabilities:
+        raise NotSupported(f"{model.name.full} does not support vision")
+    if sum(map(len, images)) > _MOST_IMAGE_BYTES:
+        raise BadRequest(f"the images of a request may have {_MOST_IMAGE_BYTES // 2**20} MiB together")
+
+
 def _turn(message: Message) -> protocol.Turn:
     calls = [protocol.ToolCall(call.name, json.dumps(call.arguments), call.id) for call in message.tool_calls]
     return protocol.Turn(
@@ -285,9 +311,13 @@ def _turn(message: Message) -> protocol.Turn:
     )
 
 
-def _chat_prompt(turns: list[Message], template: str | None, think: Think) -> protocol.ChatPrompt:
+def _chat_prompt(
+    turns: list[Message], template: str | None, think: Think, model: ModelOnDisk | None, suffix: str = ""
+) -> protocol.ChatPrompt:
+    """Return a conversation to be rendered as `model` says; by nothing but the template where that is None."""
     said = [_turn(message) for message in turns]
-    return protocol.ChatPrompt(said, template, think)
+    renderer, parser = (model.renderer, model.parser) if model is not None else ("", "")
+    return protocol.ChatPrompt(said, template, think, renderer=renderer, parser=parser, suffix=suffix)
 
 
 def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], protocol.Submit]:
@@ -313,6 +343,7 @@ def _submission(job: _Job, wanted: Wanted, runner: Runner) -> Callable[[int], pr
             grammar=job.grammar,
             logprobs=job.logprobs,
             draft_num_predict=options.draft_num_predict,
+            render_only=job.render_only,
         )
 
     return make

@@ -1,4 +1,4 @@
-"""Weights in safetensors, uploaded file by file, made into one GGUF blob of the store."""
+"""Weights and adapters in safetensors, uploaded file by file, made into one GGUF blob of the store."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ class _Abandoned(Exception):
 
 
 class Conversion:
-    """One conversion. Used by the service loop; the work is done in a thread, which ends when `steps` is closed."""
+    """One conversion. Used by the service loop; the work is done in a thread, which ends when `steps` is closed.
 
-    def __init__(self, blobs: BlobStore, files: Mapping[str, Digest], name: str) -> None:
+    `adapted` is the header of the weights that an adapter is for, None where the files are a model.
+    """
+
+    def __init__(
+        self, blobs: BlobStore, files: Mapping[str, Digest], name: str, adapted: GgufHeader | None = None
+    ) -> None:
         self._blobs = blobs
         self._files = files
         self._name = name
+        self._adapted = adapted
         self._done = self._total = 0
         self._abandoned = False
         self.made: tuple[Blob, GgufHeader] | None = None
@@ -41,14 +47,15 @@ class Conversion:
             ConversionError: the files are no model that can be converted; the message names what is wrong.
             StoreError: a blob is missing, or the disk is full.
         """
-        yield Progress("converting model")
+        status = "converting adapter" if self._adapted else "converting model"
+        yield Progress(status)
         work = asyncio.create_task(asyncio.to_thread(self._convert))
         shown = 0
         try:
             while not (await asyncio.wait({work}, timeout=_STEP_S))[0]:
                 if self._done != shown:
                     shown = self._done
-                    yield Progress("converting model", total=self._total, completed=shown)
+                    yield Progress(status, total=self._total, completed=shown)
             self.made = await work
         finally:
             self._abandoned = True
@@ -56,11 +63,14 @@ class Conversion:
         yield Progress("verifying conversion")
 
     def _convert(self) -> tuple[Blob, GgufHeader]:
-        from corral.store.convert import convert  # brings the gguf package, which only this needs
+        from corral.store.convert import convert, convert_adapter  # brings the gguf package, which only this needs
 
         paths = {name: self._blobs.path(digest) for name, digest in self._files.items()}
         with self._blobs.writer() as writer:
-            convert(paths, writer, on_progress=self._note, name=self._name)
+            if self._adapted is not None:
+                convert_adapter(paths, writer, base=self._adapted, on_progress=self._note)
+            else:
+                convert(paths, writer, on_progress=self._note, name=self._name)
             header = read_header(writer.staged())
             return writer.commit(), header
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from msgspec import structs
 
@@ -20,13 +20,15 @@ from corral.runtime.quantize import Weights, check_source, in_order, quantizatio
 from corral.runtime.remote.stub import check_stub, stub_config
 from corral.runtime.verbs import CreateRequest, Progress
 from corral.store.blobs import Blob, BlobStore
-from corral.store.catalog import Catalog
-from corral.store.errors import StoreError
+from corral.store.catalog import Catalog, StoredModel
+from corral.store.errors import DigestMismatch, ModelNotFound, StoreError
 from corral.store.gguf import GgufHeader, read_header
-from corral.store.manifests import Layer, Manifest, ManifestStore, MediaType, ModelConfig
+from corral.store.manifests import Layer, Manifest, ManifestStore, MediaType, ModelConfig, go_json
 from corral.store.modelfile import is_version
 from corral.store.names import Digest, ModelName
+from corral.store.paths import StorePaths
 from corral.store.plans import prune_after_replace
+from corral.store.sources.source import Job
 
 _ROLES = ("system", "user", "assistant")
 
@@ -60,13 +62,21 @@ class Creator:
     """Makes models in the store. Used by the service loop; touches the disk in threads."""
 
     def __init__(
-        self, library: Library, catalog: Catalog, blobs: BlobStore, manifests: ManifestStore, *, prune: bool
+        self,
+        library: Library,
+        catalog: Catalog,
+        blobs: BlobStore,
+        manifests: ManifestStore,
+        *,
+        prune: bool,
+        pull: Callable[[str], AsyncGenerator[Progress, None]],
     ) -> None:
         self._library = library
         self._catalog = catalog
         self._blobs = blobs
         self._manifests = manifests
         self._prune = prune
+        self._pull = pull
 
     async def create(self, request: CreateRequest) -> AsyncGenerator[Progress, None]:
         """Make a model; see `verbs.Client.create`.
@@ -82,44 +92,66 @@ class Creator:
             raise BadRequest("neither 'from' or 'files' was specified")
         if request.remote_host:
             async with aclosing(self._stub(name, request)) as steps:
-                async for told in steps:
-                    yield told
+                async for step in steps:
+                    yield step
             return
         if Conversion.is_for(request.files):
-            digests = await asyncio.to_thread(blobs_of, self._blobs, request.files)
-            conversion = Conversion(self._blobs, digests, name.model)
-            async with aclosing(conversion.steps()) as converting:
-                async for told in converting:
-                    yield told
-            assert conversion.made is not None
-            request = replace(request, files={"model.gguf": str(conversion.made[0].digest)})
+            conversion = await self._conversion(request.files, name.model)
+            async with aclosing(conversion.steps()) as steps:
+                async for step in steps:
+                    yield step
+            request = replace(request, files={"model.gguf": _made(conversion)})
         elif request.files:
             yield Progress("parsing GGUF")
+        adapter = request.adapters if Conversion.is_for(request.adapters) else {}
+        if adapter:
+            request = replace(request, adapters={})
         components = await asyncio.to_thread(self._components, request)
         if request.base:
-            parts = await self._from_model(request.base)
+            parts = _Parts(ModelConfig(), (), {})
+            async with aclosing(self._from_model(request.base)) as bases:
+                async for found in bases:
+                    if isinstance(found, Progress):
+                        yield found
+                    else:
+                        parts = found
             if parts.config.remote_host:
                 check_stub(request)
                 async with aclosing(self._finish(name, parts, Components(), request)) as steps:
-                    async for told in steps:
-                        yield told
+                    async for step in steps:
+                        yield step
                 return
             weights = await asyncio.to_thread(self._weights, parts)
         else:
             weights = in_order(components.weights)
             parts = _bare(weights)
         before = {one.digest for one in parts.layers}
-        if request.quantize or len(weights.parts) > 1:
-            async with aclosing(self._rewritten(weights, request)) as steps:
+        if adapter:
+            conversion = await self._conversion(adapter, name.model, weights.header)
+            async with aclosing(conversion.steps()) as steps:
                 async for step in steps:
-                    if isinstance(step, Progress):
-                        yield step
+                    yield step
+            converted = replace(request, adapters={"adapter.gguf": _made(conversion)})
+            components = await asyncio.to_thread(self._components, converted)
+        if request.quantize or len(weights.parts) > 1:
+            async with aclosing(self._rewritten(weights, request)) as written:
+                async for blob in written:
+                    if isinstance(blob, Progress):
+                        yield blob
                     else:
-                        header = await asyncio.to_thread(read_header, self._blobs.path(step.digest))
-                        parts = parts.on(Layer(MediaType.MODEL, step.digest, step.size), header)
+                        header = await asyncio.to_thread(read_header, self._blobs.path(blob.digest))
+                        parts = parts.on(Layer(MediaType.MODEL, blob.digest, blob.size), header)
+        if request.draft_quantize and components.draft is not None:
+            async with aclosing(self._draft(components.draft, request.draft_quantize)) as written:
+                async for blob in written:
+                    if isinstance(blob, Progress):
+                        yield blob
+                    else:
+                        header = await asyncio.to_thread(read_header, self._blobs.path(blob.digest))
+                        components = replace(components, draft=(blob.digest, header))
         async with aclosing(self._finish(name, parts, components, request, before)) as steps:
-            async for told in steps:
-                yield told
+            async for step in steps:
+                yield step
 
     def _stub(self, name: ModelName, request: CreateRequest) -> AsyncGenerator[Progress, None]:
         """Make a model whose engine is elsewhere."""
@@ -143,11 +175,47 @@ class Creator:
         await asyncio.to_thread(self._write, name, parts)
         yield Progress("success")
 
-    async def _from_model(self, base: str) -> _Parts:
-        model = await self._library.open(base)
-        stored = await asyncio.to_thread(self._catalog.find, model.name)
-        layers = tuple(replace(one, from_=model.shown) for one in stored.manifest.layers)
-        return _Parts(stored.config, layers, model.parameters)
+    async def _from_model(self, base: str) -> AsyncGenerator[Progress | _Parts, None]:
+        """Take a model over, at last as parts; one that is not here is pulled, one that lies elsewhere copied in."""
+        try:
+            model = await self._library.open(base)
+        except ModelNotFound:
+            async with aclosing(self._pull(base)) as steps:
+                async for step in steps:
+                    if step.status != "success":  # who reads that word first takes the whole job for done
+                        yield step
+            model = await self._library.open(base)
+        stored, ours = await self._library.find(base)
+        layers = []
+        for layer in stored.manifest.layers:
+            if not ours:
+                job = Job(partial(self._adopt, stored, layer))
+                status = f"copying file {layer.digest}"
+                yield Progress(status, str(layer.digest), layer.size)
+                async with aclosing(job.steps()) as copied:
+                    async for completed in copied:
+                        yield Progress(status, str(layer.digest), layer.size, min(completed, layer.size))
+                layer = job.result
+            layers.append(replace(layer, from_=model.shown))
+        yield _Parts(stored.config, tuple(layers), model.parameters)
+
+    def _adopt(self, stored: StoredModel, layer: Layer, on_bytes: Callable[[int], None] | None = None) -> Layer:
+        """Copy a part of a model that lies elsewhere into the store, sharing its blocks where the file system can."""
+        blob = self._blobs.adopt(stored.path(layer), on_bytes)
+        if isinstance(stored.files, StorePaths) and blob.digest != layer.digest:
+            raise DigestMismatch(str(layer.digest), str(blob.digest))
+        return replace(layer, digest=blob.digest, size=blob.size)
+
+    async def _conversion(self, files: Mapping[str, str], name: str, adapted: GgufHeader | None = None) -> Conversion:
+        digests = await asyncio.to_thread(blobs_of, self._blobs, files)
+        return Conversion(self._blobs, digests, name, adapted)
+
+    def _draft(self, draft: tuple[Digest, GgufHeader], wanted: str) -> AsyncGenerator[Progress | Blob, None]:
+        weights, wanted = in_order([draft]), quantization_of(wanted)
+        kind = check_source(weights)
+        if wanted == kind:
+            return _as_it_is()
+        return rewrite(self._blobs, weights, f"quantizing {kind} draft model to {wanted}", wanted)
 
     def _components(self, request: CreateRequest) -> Components:
         components = read_components(self._blobs, request)
@@ -204,10 +272,11 @@ class Creator:
             parts = parts.plus(self._layer(MediaType.LICENSE, text))
         if request.parameters:
             merged = {**parts.parameters, **request.parameters}
-            parts = parts.without(MediaType.PARAMS).plus(self._layer(MediaType.PARAMS, json.dumps(merged) + "\n"))
+            text = go_json(dict(sorted(merged.items()))).decode()
+            parts = parts.without(MediaType.PARAMS).plus(self._layer(MediaType.PARAMS, text))
         if request.messages:
             turns = [{"role": one.role, "content": one.content} for one in request.messages]
-            text = json.dumps(turns, ensure_ascii=False) + "\n"
+            text = go_json(turns).decode()
             parts = parts.without(MediaType.MESSAGES).plus(self._layer(MediaType.MESSAGES, text))
         return parts
 
@@ -215,15 +284,23 @@ class Creator:
         blob = self._blobs.put_bytes(text.encode("utf-8", errors="replace"))
         return Layer(kind, blob.digest, blob.size)
 
-    def copy(self, source: ModelName, target: ModelName) -> None:
+    def copy(self, stored: StoredModel, ours: bool, target: ModelName) -> None:
         """Give a model a second name, which may be another model's so far; blocks its thread.
 
+        One that lies elsewhere (not `ours`) is copied in with all its files.
+
         Raises:
-            ModelNotFound, StoreError: there is no `source`, or the disk refuses.
+            BadRequest: it lies elsewhere in several files, which have to be put together.
+            StoreError: it is damaged, or the disk refuses.
         """
-        stored = self._catalog.find(source)
-        with self._replacing(target):
-            self._manifests.copy(stored.name, target)
+        if ours:
+            with self._replacing(target):
+                self._manifests.copy(ModelName.parse(stored.alias_of) if stored.alias_of else stored.name, target)
+            return
+        if len(stored.layers(MediaType.MODEL)) > 1:
+            raise BadRequest(f"{stored.name.short} is split into several files: create a model FROM it instead")
+        layers = tuple(self._adopt(stored, layer) for layer in stored.manifest.layers)
+        self._write(target, _Parts(stored.config, layers, {}))
 
     def _write(self, name: ModelName, parts: _Parts) -> None:
         with self._replacing(name):
@@ -253,6 +330,11 @@ def _bare(weights: Weights) -> _Parts:
     return _Parts(config, tuple(Layer(MediaType.MODEL, digest, one.file_size) for digest, one in weights.parts), {})
 
 
+def _made(conversion: Conversion) -> str:
+    assert conversion.made is not None
+    return str(conversion.made[0].digest)
+
+
 async def _as_it_is() -> AsyncGenerator[Progress | Blob, None]:
     """Nothing to rewrite."""
     return
@@ -266,6 +348,10 @@ def _check(request: CreateRequest) -> None:
         quantization_of(request.quantize)
     elif request.imatrix:
         raise BadRequest("an importance matrix is of use only where the model is quantized")
+    if request.draft_quantize:
+        quantization_of(request.draft_quantize)
+        if not request.draft_files:
+            raise BadRequest("--draft-quantize requires a DRAFT model")
     if request.requires and not is_version(request.requires):
         raise BadRequest("requires must be a valid semver (e.g. 0.14.0)")
     if any(one.role not in _ROLES for one in request.messages):

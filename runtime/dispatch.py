@@ -18,7 +18,7 @@ from corral.runtime.loads import load_message
 from corral.runtime.options import OPTIONS, parse_options, unknown_names
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Wanted
-from corral.runtime.runner import RunnerStream
+from corral.runtime.runner_stream import RunnerStream
 from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import GpuSample
@@ -31,6 +31,8 @@ DEFAULT_CONTEXT = 4096
 CONTEXT_BY_VRAM = ((47 * 2**30, 262144), (23 * 2**30, 32768))
 """The context of requests that name none, where GPUs have so much memory together (spec j)."""
 SMALLEST_CONTEXT = 4
+SMALLEST_CONTEXT_WITH_IMAGES = 2048
+"""Of a model that reads images, each of which takes hundreds of tokens (spec a.9)."""
 _VOCABULARY = "token_embd.weight"
 
 
@@ -74,6 +76,8 @@ class Dispatch:
         settings, header = self.settings, model.header
         options = parse_options(settings.load_options, given)
         num_ctx = options.num_ctx or settings.context_length or self._default_context()
+        if "vision" in model.capabilities:
+            num_ctx = max(num_ctx, SMALLEST_CONTEXT_WITH_IMAGES)
         if header.context_length:
             num_ctx = min(num_ctx, header.context_length)
         num_ctx = max(num_ctx, SMALLEST_CONTEXT)
@@ -87,6 +91,7 @@ class Dispatch:
             embedding="completion" not in model.capabilities,
             draft=model.draft,
             adapters=model.adapters,
+            projector=model.projectors[0] if model.projectors else None,
         )
         explicit = frozenset(
             name for name, value in given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads

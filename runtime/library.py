@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from corral.runtime.errors import BadRequest, CloudDisabled
-from corral.runtime.prompt.parsers.families import family_of
-from corral.runtime.remote.address import Remote, parse_hosts
+from corral.runtime.capabilities import capabilities, renderer_of, vocabulary_infills
+from corral.runtime.errors import CloudDisabled
+from corral.runtime.remote.address import Remote
+from corral.runtime.remote.stub import remote_of, stub_capabilities, stub_info
 from corral.runtime.verbs import Details, Message, ModelDetails, ModelSummary, TensorInfo
-from corral.store.blobs import BlobStore
-from corral.store.catalog import Catalog, Inventory, StoredModel
-from corral.store.errors import BrokenManifest, ModelNotFound
+from corral.store.catalog import Inventory, StoredModel
+from corral.store.collection import Collection
+from corral.store.errors import BrokenManifest, ModelElsewhere, ModelNotFound
 from corral.store.gguf import GgufArray, GgufHeader, read_header
 from corral.store.manifests import Layer, MediaType, ModelConfig
 from corral.store.modelfile import Command, in_order, render
@@ -31,8 +32,6 @@ HEADERS_KEPT = 2048
 _NO_HEADER = GgufHeader(0, {}, (), 1, 0, 0)
 SHOWN_ARRAY = 5
 """Longer arrays are shown empty unless asked for (spec a.12)."""
-POOLED_TO_RANK = 4
-"""`pooling_type` of models with a classification head (llama.cpp, LLAMA_POOLING_TYPE_RANK)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,8 @@ class ModelOnDisk:
 
     One with a `remote` has its engine there: it has no weights here, and an empty header.
     `draft` is the file of the small model that guesses what this one will say, `adapters` are the LoRA files on the
-    weights, `projectors` those that make images into what the model reads.
+    weights, `projectors` those that make images into what the model reads. `alias_of` is the model's own name where it
+    was opened by an alias; `shown` is the own name in any case.
     """
 
     name: ModelName
@@ -63,20 +63,32 @@ class ModelOnDisk:
     adapters: tuple[Path, ...] = ()
     projectors: tuple[Path, ...] = ()
     remote: Remote | None = None
+    alias_of: str = ""
+
+    @property
+    def renderer(self) -> str:
+        """The built-in way its prompts are written, "" for a template's (spec g.3)."""
+        return renderer_of(self.config, self.header, self.template)
+
+    @property
+    def parser(self) -> str:
+        """The built-in way its answers are read, "" for a template's."""
+        return self.config.parser
 
     @property
     def runner_key(self) -> str:
-        """What two models must have in common to share a runner and what it has computed: weights and adapters."""
-        return "+".join((self.weights.hex, *(path.name for path in self.adapters)))
+        """What two models must have in common to share a runner and what it has computed: all that it computes with."""
+        return "+".join((self.weights.hex, *(path.name for path in (*self.adapters, *self.projectors))))
 
 
 class Library:
     """Reads models. Everything it returns is frozen."""
 
-    def __init__(self, catalog: Catalog, blobs: BlobStore) -> None:
-        self._catalog = catalog
-        self._blobs = blobs
+    def __init__(self, models: Collection) -> None:
+        self._models = models
         self._headers: OrderedDict[Digest, GgufHeader] = OrderedDict()
+        self._infills: dict[Digest, bool] = {}
+        self._summaries: dict[tuple[str, ...], tuple[StoredModel, ModelSummary]] = {}
 
     async def open(self, text: str) -> ModelOnDisk:
         """Read a model by the name a request gives.
@@ -88,54 +100,86 @@ class Library:
         """
         return await asyncio.to_thread(self._open, text)
 
+    async def inserts(self, model: ModelOnDisk) -> bool:
+        """Say whether a model writes between two texts; looks into its vocabulary where nothing else says so."""
+        if "insert" in model.capabilities:
+            return True
+        if model.weights not in self._infills:
+            self._infills[model.weights] = await asyncio.to_thread(vocabulary_infills, model.path)
+        return self._infills[model.weights]
+
     async def inventory(self) -> Inventory:
-        """Scan the store."""
-        return await asyncio.to_thread(self._catalog.scan)
+        """Scan the own store: what can be planned for and changed."""
+        return await asyncio.to_thread(self._models.inventory)
+
+    async def find(self, text: str) -> tuple[StoredModel, bool]:
+        """Find a model by the name a request gives, and say whether it is the own store's; raises as `open`."""
+        stored = await asyncio.to_thread(self._find, text)
+        return stored, self._models.owns(stored)
+
+    async def check_ours(self, text: str) -> None:
+        """Refuse to change what can only be used.
+
+        Raises:
+            ModelElsewhere: the model lies in another folder, or the name is an alias.
+            ModelNotFound: there is no such model at all.
+        """
+        stored, ours = await self.find(text)
+        if stored.alias_of:
+            raise ModelElsewhere(f"'{text}' is an alias of {stored.alias_of}: take it out of CORRAL_ALIASES instead")
+        if not ours:
+            raise ModelElsewhere(
+                f"'{text}' lies in {stored.files.root}, which is only read here: delete it with what put it there"
+            )
 
     async def list(self) -> tuple[ModelSummary, ...]:
         """All models, newest first; one whose weights cannot be read is listed without what they would say."""
-        return await asyncio.to_thread(lambda: tuple(self._summary(one) for one in self._catalog.scan().models))
+        return await asyncio.to_thread(self._list)
 
     async def show(self, text: str, *, verbose: bool) -> ModelDetails:
         """Everything about a model; raises as `open`."""
         return await asyncio.to_thread(self._show, text, verbose)
 
-    def _open(self, text: str) -> ModelOnDisk:
+    def _find(self, text: str) -> StoredModel:
         name = ModelName.parse(text)
         try:
-            stored = self._catalog.find(name)
+            return self._models.find(name)
         except ModelNotFound:
             if name.tag == "cloud" or name.tag.endswith("-cloud"):
                 raise CloudDisabled from None
             raise ModelNotFound(text) from None
+
+    def _open(self, text: str) -> ModelOnDisk:
+        stored = self._find(text)
         if remote := remote_of(stored.config):
             return self._stub(stored, remote)
         models = stored.layers(MediaType.MODEL)
         if not models:
             raise BrokenManifest(f"model '{text}' has no weights in the GGUF format")
-        weights = models[0].digest
-        header = self._header(weights)
+        weights, path = models[0].digest, stored.path(models[0])
+        header = self._header(weights, path)
         drafts = stored.layers(MediaType.DRAFT)
         template = self._template(stored)
         return ModelOnDisk(
             name=stored.name,
-            shown=stored.name.short,
+            shown=stored.alias_of or stored.name.short,
             digest=stored.digest,
             size=stored.size,
             modified_at=stored.modified_at,
             config=stored.config,
             weights=weights,
-            path=self._blobs.path(weights),
+            path=path,
             header=header,
             template=template,
-            system="".join(self._text(layer) for layer in stored.layers(MediaType.SYSTEM)[-1:]),
+            system="".join(self._text(stored, layer) for layer in stored.layers(MediaType.SYSTEM)[-1:]),
             parameters=self._parameters(stored),
             history=self._history(stored),
-            licenses=tuple(self._text(layer) for layer in stored.layers(MediaType.LICENSE)),
-            capabilities=capabilities(header, template, stored.config.parser),
-            draft=self._blobs.path(drafts[-1].digest) if drafts else None,
+            licenses=tuple(self._text(stored, layer) for layer in stored.layers(MediaType.LICENSE)),
+            capabilities=self._capabilities(stored, header, template),
+            draft=stored.path(drafts[-1]) if drafts else None,
             adapters=self._files(stored, MediaType.ADAPTER),
             projectors=self._files(stored, MediaType.PROJECTOR),
+            alias_of=stored.alias_of,
         )
 
     def _stub(self, stored: StoredModel, remote: Remote) -> ModelOnDisk:
@@ -148,39 +192,45 @@ class Library:
             modified_at=stored.modified_at,
             config=stored.config,
             weights=config,
-            path=self._blobs.path(config),
+            path=stored.files.blob(config),
             header=_NO_HEADER,
             template=self._template(stored),
-            system="".join(self._text(layer) for layer in stored.layers(MediaType.SYSTEM)[-1:]),
+            system="".join(self._text(stored, layer) for layer in stored.layers(MediaType.SYSTEM)[-1:]),
             parameters=self._parameters(stored),
             history=self._history(stored),
-            licenses=tuple(self._text(layer) for layer in stored.layers(MediaType.LICENSE)),
+            licenses=tuple(self._text(stored, layer) for layer in stored.layers(MediaType.LICENSE)),
             capabilities=stub_capabilities(stored.config),
+            alias_of=stored.alias_of,
             remote=remote,
         )
 
     def _files(self, stored: StoredModel, kind: MediaType) -> tuple[Path, ...]:
-        return tuple(self._blobs.path(layer.digest) for layer in stored.layers(kind))
+        return tuple(stored.path(layer) for layer in stored.layers(kind))
 
-    def _header(self, digest: Digest) -> GgufHeader:
+    def _capabilities(self, stored: StoredModel, header: GgufHeader, template: str | None) -> tuple[str, ...]:
+        config = stored.config
+        sees = bool(stored.layers(MediaType.PROJECTOR))
+        return capabilities(header, template, renderer_of(config, header, template), config.parser, sees=sees)
+
+    def _header(self, digest: Digest, path: Path) -> GgufHeader:
         header = self._headers.get(digest)
         if header is None:
-            header = self._headers[digest] = read_header(self._blobs.path(digest), short_arrays=SHOWN_ARRAY)
+            header = self._headers[digest] = read_header(path, short_arrays=SHOWN_ARRAY)
             if len(self._headers) > HEADERS_KEPT:
                 self._headers.popitem(last=False)
         return header
 
     def _template(self, stored: StoredModel) -> str | None:
         layers = [*stored.layers(MediaType.TEMPLATE), *stored.layers(MediaType.PROMPT)]
-        return self._text(layers[-1]) if layers else None
+        return self._text(stored, layers[-1]) if layers else None
 
-    def _text(self, layer: Layer) -> str:
-        return self._blobs.path(layer.digest).read_text(encoding="utf-8", errors="replace")
+    def _text(self, stored: StoredModel, layer: Layer) -> str:
+        return stored.path(layer).read_text(encoding="utf-8", errors="replace")
 
     def _parameters(self, stored: StoredModel) -> Mapping[str, object]:
         values: dict[str, object] = {}
         for layer in stored.layers(MediaType.PARAMS):
-            read = self._json(layer)
+            read = self._json(stored, layer)
             if isinstance(read, dict):
                 values.update(read)
         return values
@@ -188,17 +238,30 @@ class Library:
     def _history(self, stored: StoredModel) -> tuple[Message, ...]:
         messages = []
         for layer in stored.layers(MediaType.MESSAGES):
-            read = self._json(layer)
+            read = self._json(stored, layer)
             for one in read if isinstance(read, list) else ():
                 if isinstance(one, dict):
                     messages.append(Message(str(one.get("role", "user")), str(one.get("content", ""))))
         return tuple(messages)
 
-    def _json(self, layer: Layer) -> object:
+    def _json(self, stored: StoredModel, layer: Layer) -> object:
         try:
-            return json.loads(self._text(layer))
+            return json.loads(self._text(stored, layer))
         except (ValueError, RecursionError) as error:
             raise BrokenManifest(f"layer {layer.digest} is no JSON: {error}") from None
+
+    def _list(self) -> tuple[ModelSummary, ...]:
+        """Summaries are kept as long as the model is the same object, and its weights are there."""
+        found: dict[tuple[str, ...], tuple[StoredModel, ModelSummary]] = {}
+        for stored in self._models.scan():
+            kept = self._summaries.get(stored.name.key)
+            models = stored.layers(MediaType.MODEL)
+            there = bool(models) and stored.files.blob(models[0].digest).exists()
+            if kept is None or kept[0] is not stored or not there:
+                kept = (stored, self._summary(stored))
+            found[stored.name.key] = kept
+        self._summaries = found
+        return tuple(summary for _, summary in found.values())
 
     def _summary(self, stored: StoredModel) -> ModelSummary:
         remote = None
@@ -206,10 +269,10 @@ class Library:
             remote = remote_of(stored.config)
         header, known = None, stub_capabilities(stored.config) if remote else tuple[str, ...]()
         models = stored.layers(MediaType.MODEL)
-        if models and self._blobs.has(models[0].digest):
+        if models:
             try:
-                header = self._header(models[0].digest)
-                known = capabilities(header, self._template(stored), stored.config.parser)
+                header = self._header(models[0].digest, stored.path(models[0]))
+                known = self._capabilities(stored, header, self._template(stored))
             except Exception:  # a damaged file must not hide the other models; `show` says what is wrong
                 known = ()
         return ModelSummary(
@@ -217,7 +280,7 @@ class Library:
             digest=stored.digest,
             size=0 if remote else stored.size,
             modified_at=stored.modified_at,
-            details=details(stored.config, header),
+            details=details(stored.config, header, stored.alias_of),
             capabilities=known,
             remote_host=remote.text if remote else "",
             remote_model=remote.model if remote else "",
@@ -230,9 +293,9 @@ class Library:
             raise CloudDisabled("remote model details are unavailable") from None
         header = read_header(model.path, arrays=True) if verbose and not model.remote else model.header
         return ModelDetails(
-            name=model.shown,
+            name=model.name.short,
             modified_at=model.modified_at,
-            details=details(model.config, model.header),
+            details=details(model.config, model.header, model.alias_of),
             modelfile=modelfile_of(model),
             parameters=parameter_lines(model.parameters),
             template=model.template if model.template is not None else model.header.chat_template or "",
@@ -248,9 +311,10 @@ class Library:
         )
 
 
-def details(config: ModelConfig, header: GgufHeader | None) -> Details:
-    """What the config says, with the lengths from the header."""
+def details(config: ModelConfig, header: GgufHeader | None, parent: str = "") -> Details:
+    """What the config says, with the lengths from the header; `parent` is the model that an alias means."""
     return Details(
+        parent_model=parent,
         format=config.model_format or "gguf",
         family=config.model_family,
         families=tuple(config.model_families or ()),
@@ -259,49 +323,6 @@ def details(config: ModelConfig, header: GgufHeader | None) -> Details:
         context_length=config.context_length or (header.context_length if header else 0) or 0,
         embedding_length=config.embedding_length or (header.embedding_length if header else 0) or 0,
     )
-
-
-def capabilities(header: GgufHeader, template: str | None, parser: str = "") -> tuple[str, ...]:
-    """What the model can do here: one with a pooling type embeds or ranks, everything else completes text.
-
-    It thinks, and calls tools, where the template that renders its chats knows of that, or the parser it names does
-    (spec a.12).
-    """
-    pooling = header.metadata.get(f"{header.architecture}.pooling_type")
-    if pooling is None:
-        family = family_of(parser, template if template is not None else header.chat_template or "")
-        known = {"completion": True, "tools": family.form is not None, "thinking": family.tags is not None}
-        return tuple(name for name, has in known.items() if has)
-    return ("rerank",) if pooling == POOLED_TO_RANK else ("embedding",)
-
-
-def remote_of(config: ModelConfig) -> Remote | None:
-    """Where a model's engine is, None where it is here (spec h.2)."""
-    if not (config.remote_host and config.remote_model):
-        return None
-    try:
-        return Remote(parse_hosts(config.remote_host), config.remote_model)
-    except BadRequest:
-        raise BrokenManifest(f"its remote host cannot be read: {config.remote_host[:100]!r}") from None
-
-
-def stub_capabilities(config: ModelConfig) -> tuple[str, ...]:
-    """What a model elsewhere is said to do; where nothing is said it completes text, and its server knows the rest."""
-    return config.capabilities or ("completion",)
-
-
-def stub_info(config: ModelConfig) -> dict[str, object]:
-    """What `show` tells in place of a header, for a model elsewhere (spec a.12)."""
-    family = config.model_family
-    if not family:
-        return {}
-    told = {
-        "general.architecture": family,
-        "general.basename": config.base_name,
-        f"{family}.context_length": config.context_length,
-        f"{family}.embedding_length": config.embedding_length,
-    }
-    return {key: value for key, value in told.items() if value}
 
 
 def parameter_lines(parameters: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

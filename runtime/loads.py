@@ -23,11 +23,15 @@ def load_message(
     embedding: bool,
     draft: Path | None = None,
     adapters: Sequence[Path] = (),
+    projector: Path | None = None,
 ) -> Load:
     """Say how a model is loaded; `metadata` is its GGUF header's, `free_bytes` what memory there is for the cache."""
     types = kv_types(options.kv_cache_type or settings.kv_cache_type)
     per_token = cache_bytes_per_token(metadata, *types)
-    num_cells = choose_cells(num_ctx, settings.num_parallel, per_token, free_bytes)
+    seeing = _size(projector) if projector else 0
+    num_cells = choose_cells(num_ctx, settings.num_parallel, per_token, max(0, free_bytes - seeing))
+    # Files outside of a store may be changed under their name, or be two of one name: what they have read is not kept.
+    shelf = settings.prompt_cache if settings.prompt_cache_bytes and path.name.startswith("sha256-") else None
     return Load(
         path=str(path),
         num_ctx=num_ctx,
@@ -47,9 +51,10 @@ def load_message(
         kv_type_v="" if types.values == types.keys else types.values,
         embedding=embedding,
         draft_path=str(draft or ""),
+        projector_path=str(projector or ""),
         adapters=[Adapter(str(one)) for one in adapters],
         rpc_servers=list(settings.rpc_servers),
-        shelf=str(settings.prompt_cache) if settings.prompt_cache and settings.prompt_cache_bytes else "",
+        shelf=str(shelf or ""),
         shelf_bytes=settings.prompt_cache_bytes,
         placement=Placement(
             gpu_layers=options.num_gpu,
@@ -59,7 +64,7 @@ def load_message(
             overrides=tuple(map(override, options.override_tensor)),
             cpu_experts=options.num_cpu_moe,
             spread=settings.sched_spread,
-            needs_bytes=_size(path) + int(per_token * num_cells),
+            needs_bytes=_size(path) + seeing + int(per_token * num_cells),
         ),
     )
 

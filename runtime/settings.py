@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from corral.runtime.discovery import gguf_folders, hub_of, parse_aliases, paths_of
 from corral.runtime.durations import parse_setting
 from corral.runtime.errors import BadRequest, InvalidOption, InvalidParameter
 from corral.runtime.load_options import kv_types
@@ -20,6 +21,7 @@ from corral.runtime.memory import WHOLE_KV_TYPES
 from corral.runtime.options import OPTIONS, Kind, parse_options, parse_parameters
 from corral.store.addresses import origin_of
 from corral.store.errors import SourceError
+from corral.store.folders import GgufFolder
 from corral.store.paths import default_root
 from corral.store.registries import Identity, Mirror, Registries
 
@@ -44,6 +46,10 @@ class Variable(NamedTuple):
 VARIABLES = (
     Variable("HOST", "Address of the server, to listen on or to talk to (default 127.0.0.1:11434)"),
     Variable("MODELS", "Folder of the models (default ~/.ollama/models)"),
+    Variable("MODELS_EXTRA", "Further folders of models, which are only read; separated as in PATH (CORRAL_... only)"),
+    Variable("DISCOVER", "Show GGUF files of Hugging Face, LM Studio and llama.cpp; 0: don't (CORRAL_... only)"),
+    Variable("GGUF_FOLDERS", "Further folders of GGUF files to show, separated as in PATH (CORRAL_... only)"),
+    Variable("ALIASES", "Further names for models, as gpt-4=smollm2, ... (CORRAL_... only)"),
     Variable("KEEP_ALIVE", "How long a model stays in memory (default 5m)"),
     Variable("CONTEXT_LENGTH", "Context length unless a request or model says another (default 4096)"),
     Variable("NUM_PARALLEL", "Requests one model serves at the same time (default 4)"),
@@ -87,6 +93,10 @@ _OURS_ALONE = frozenset(
         "LIMIT_RATE",
         "REMOTE_KEYS",
         "RPC_SERVERS",
+        "MODELS_EXTRA",
+        "DISCOVER",
+        "GGUF_FOLDERS",
+        "ALIASES",
         *(option.name.upper() for option in LOAD_OPTIONS),
     }
 )
@@ -97,6 +107,7 @@ _OURS_ALONE = frozenset(
 class Settings:
     """What holds for this process. Times in seconds; 0 in a count means automatic. `warnings` name bad values.
 
+    `models_extra` and `gguf_folders` are read and never written; `aliases` are further names by model.
     `kv_cache_type` is one type, or two for keys and values. `load_options` hold unless a request or a model says
     otherwise. `remotes` and the lines of `remotes_file` are the servers that models may have their engine on,
     `remote_keys` the key of each; `rpc_servers` are llama.cpp's workers. `strict` refuses what would be answered with a
@@ -133,6 +144,9 @@ class Settings:
     remotes_file: Path | None = None
     remote_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     rpc_servers: tuple[str, ...] = ()
+    models_extra: tuple[Path, ...] = ()
+    gguf_folders: tuple[GgufFolder, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -272,8 +286,13 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
     debug = int(debug_text) if debug_text.lstrip("-").isdigit() else int(bool(env.flag("DEBUG")))
     flash, kv_cache_type = _attention(env)
     models = env.text("MODELS")
+    aliases, no_aliases = parse_aliases(env.text("ALIASES"))
+    env.warnings += [f"invalid ALIASES {part!r}, passing it over: it is written alias=model" for part in no_aliases]
     return Settings(
         models=Path(models).expanduser() if models else default_root({}, home),
+        models_extra=paths_of(env.text("MODELS_EXTRA"), home),
+        gguf_folders=gguf_folders(environ, home, env.text("GGUF_FOLDERS"), discover=env.flag("DISCOVER") is not False),
+        aliases=aliases,
         listen_host=address.host,
         listen_port=address.port,
         base_url=address.url,
@@ -335,7 +354,7 @@ def _registries(env: _Environment, environ: Mapping[str, str], home: Path) -> Re
         elif url:
             env.warnings.append(f"invalid MIRRORS {part!r}, passing it over: it is written registry=address")
     docker = Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
-    return Registries(default, tuple(mirrors), Identity(home / ".ollama", docker))
+    return Registries(default, tuple(mirrors), Identity(home / ".ollama", docker), hub_of(environ, home))
 
 
 def _base_url(env: _Environment, name: str, text: str) -> str:

@@ -356,8 +356,9 @@ class CreateRequest:
     `draft_files`, of the same form, has the small model that guesses what this one will say; it replaces the base's.
 
     `files` may hold the parts of a split model and projectors beside the weights, or beside a base nothing but
-    projectors. `adapters` is one LoRA file, `quantize` the type the weights are rewritten in, "" for none, and
-    `imatrix` the one file that says which columns matter for that.
+    projectors. `adapters` is one LoRA file, or the files of one in safetensors; `quantize` the type the weights
+    are rewritten in, "" for none, `draft_quantize` that of the draft, and `imatrix` the one file that says which
+    columns matter for that.
 
     With a `remote_host`, comma separated where several, it is a stub: `base` is what the model is called there, and
     `info` what is known of it (spec a.18).
@@ -381,6 +382,7 @@ class CreateRequest:
     renderer: str = ""
     parser: str = ""
     requires: str = ""
+    draft_quantize: str = ""
     remote_host: str = ""
     info: Mapping[str, object] = field(default_factory=dict)
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from corral.runtime.runner import Output
+from corral.runtime.runner_stream import Output
 from corral.runtime.verbs import LoadProgress, PromptProgress
 
 TELL_EVERY_S = 0.1

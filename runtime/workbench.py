@@ -60,6 +60,7 @@ from corral.runtime.verbs import (
 from corral.store import plans
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog
+from corral.store.collection import Collection
 from corral.store.errors import ModelNotFound, StoreError
 from corral.store.manifests import ManifestStore
 from corral.store.names import Digest, ModelName
@@ -101,7 +102,8 @@ class Workbench:
         self._blobs = BlobStore(self._paths)
         self._manifests = ManifestStore(self._paths)
         self._catalog = Catalog(self._paths, self._blobs)
-        self._library = Library(self._catalog, self._blobs)
+        others = [Catalog(paths, BlobStore(paths)) for paths in map(StorePaths, settings.models_extra)]
+        self._library = Library(Collection(self._catalog, others, settings.gguf_folders, settings.aliases))
         self.events = Events(wall_clock)
         self.requests = RequestLog(clock, wall_clock)
         self._transfers = Transfers(clock)
@@ -225,16 +227,18 @@ class Workbench:
 
     async def copy(self, source: str, destination: str) -> None:
         """See `verbs.Client`."""
-        old, new = ModelName.parse(source), ModelName.parse(destination)
-        try:
-            await asyncio.to_thread(self._creator.copy, old, new)
-        except ModelNotFound:
-            raise ModelNotFound(source) from None
+        new = ModelName.parse(destination)
+        await asyncio.to_thread(self._creator.copy, *(await self._library.find(source)), new)
 
     async def plan_delete(self, models: Sequence[str]) -> DeletePlan:
         """See `verbs.Client`."""
         names = [ModelName.parse(model) for model in models]
-        plan = plans.plan_delete(await self._library.inventory(), names)
+        try:
+            plan = plans.plan_delete(await self._library.inventory(), names)
+        except ModelNotFound:
+            for model in models:
+                await self._library.check_ours(model)
+            raise
         in_memory = {one.wanted.name for one in self._scheduler.residents}
         shown = tuple(name.short for name in plan.names)
         return DeletePlan(
@@ -252,7 +256,8 @@ class Workbench:
         try:
             plan = plans.plan_delete(inventory, [name])
         except ModelNotFound:
-            raise ModelNotFound(model) from None
+            await self._library.check_ours(model)
+            raise
         freed = await asyncio.to_thread(plans.execute, plan)
         await asyncio.to_thread(forget_sequences, self._paths, self._settings.prompt_cache)
         self.events.add("delete", f"{name.short}: freed {freed / 1e6:,.0f} MB")
@@ -298,7 +303,14 @@ class Workbench:
     def _creator(self) -> Creator:
         from corral.runtime.create import Creator
 
-        return Creator(self._library, self._catalog, self._blobs, self._manifests, prune=not self._settings.no_prune)
+        return Creator(
+            self._library,
+            self._catalog,
+            self._blobs,
+            self._manifests,
+            prune=not self._settings.no_prune,
+            pull=lambda model: self._puller.pull(model),
+        )
 
     @cached_property
     def _puller(self) -> Puller:

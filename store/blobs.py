@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from corral.store.disk import disk_errors, make_folder, open_temp, require_space, share_file, sync_folder
+from corral.store.disk import disk_errors, make_folder, open_temp, require_space, share_file, sync_folder, try_lock
 from corral.store.errors import BlobNotFound, DigestMismatch, SourceError
 from corral.store.names import Digest
 from corral.store.paths import StorePaths
@@ -49,6 +49,8 @@ class BlobWriter:
             make_folder(paths.blobs)
             require_space(paths.root, size)
             handle, self._temp = open_temp(paths.blobs)
+            # It tells whoever tidies up that somebody is at it, whatever the clock says of its age.
+            try_lock(handle)
         self._file = os.fdopen(handle, "r+b", buffering=CHUNK_BYTES)
         self._committed = False
 
@@ -215,24 +217,6 @@ class BlobStore:
             if known is not None:
                 return known
             return self._copy_in(handle, size, on_bytes)
-
-    def share(self, path: Path, on_bytes: Callable[[int], None] | None = None) -> Blob | None:
-        """Get the content of a local file in where that takes no space: by sharing its blocks until somebody writes.
-
-        Returns:
-            None where the file system cannot, and nothing is left behind then.
-
-        Raises:
-            SourceError, StoreError: as `adopt`.
-        """
-        with _opened(path) as handle, self.writer() as writer:
-            size = os.fstat(handle).st_size
-            if not writer.clone(handle):
-                return None
-            writer.rehash(on_bytes)
-            if writer.size != size:
-                raise SourceError("the file changed while it was read")
-            return writer.commit()
 
     def _already_here(self, handle: int, size: int, on_bytes: Callable[[int], None] | None) -> Blob | None:
         """Hash before copying when a blob of that very size is here: it is probably this one."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
 
 from corral.store.blobs import BlobStore
-from corral.store.errors import BrokenManifest, ModelNotFound
+from corral.store.errors import BlobNotFound, BrokenManifest, ModelNotFound
 from corral.store.manifests import (
     Layer,
     Manifest,
@@ -18,13 +22,31 @@ from corral.store.manifests import (
     decode_manifest,
     read_small,
 )
-from corral.store.names import ModelName
+from corral.store.names import Digest, ModelName
 from corral.store.paths import StorePaths
+
+_SETTLED_NS = 2 * 10**9
+
+
+class Files(Protocol):
+    """Where the parts of a model lie, all below `root`."""
+
+    @property
+    def root(self) -> Path:
+        """The folder whose owner may change them."""
+        ...
+
+    def blob(self, digest: Digest) -> Path:
+        """Where the bytes of a part lie, if they are here."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model on disk. `digest` is the hex sha256 of its manifest file, `size` the bytes of all its parts."""
+    """A model on disk. `digest` is the hex sha256 of its manifest file, `size` the bytes of all its parts.
+
+    `alias_of` is the name of the model itself where this is another word for it in the settings.
+    """
 
     name: ModelName
     digest: str
@@ -32,6 +54,19 @@ class StoredModel:
     modified_at: datetime
     manifest: Manifest
     config: ModelConfig
+    files: Files
+    alias_of: str = ""
+
+    def path(self, layer: Layer) -> Path:
+        """The file of a layer.
+
+        Raises:
+            BlobNotFound: it is not here.
+        """
+        path = self.files.blob(layer.digest)
+        if not path.is_file():
+            raise BlobNotFound(f"blob {layer.digest} is missing from the store; pull or create its model again")
+        return path
 
     def layers(self, media_type: str) -> tuple[Layer, ...]:
         """The layers of one kind, in the order of the manifest."""
@@ -56,31 +91,40 @@ class Inventory:
 
 
 class Catalog:
-    """Reads inventories of a store; keeps nothing between two calls, safe from any thread."""
+    """Reads inventories of a store; safe from any thread. What it read is kept for as long as its file is the same."""
 
     def __init__(self, paths: StorePaths, blobs: BlobStore) -> None:
         self._paths = paths
         self._blobs = blobs
         self._manifests = ManifestStore(paths)
+        self._read: dict[str, tuple[tuple[int, ...], StoredModel]] = {}
+
+    @property
+    def paths(self) -> StorePaths:
+        """The layout of the store."""
+        return self._paths
 
     def scan(self) -> Inventory:
         """Read every manifest and config. One that is broken, or goes meanwhile, never hides the others."""
         models: list[StoredModel] = []
         warnings: list[str] = []
         broken: list[ModelName] = []
+        seen: set[str] = set()
         for name, path in self._manifests.entries():
             if isinstance(name, str):
                 warnings.append(f"{name}: not a model name, ignored")
                 continue
             try:
                 models.append(self._load(name, path))
+                seen.add(path)
             except FileNotFoundError:
                 continue
             except (BrokenManifest, OSError) as error:
                 reason = error.strerror or "unreadable" if isinstance(error, OSError) else str(error)
                 warnings.append(f"{name.short}: {reason}")
                 broken.append(name)
-        models.sort(key=_newest_first)
+        self._read = {path: kept for path, kept in list(self._read.items()) if path in seen}
+        models.sort(key=newest_first)
         return Inventory(self._paths, tuple(models), tuple(sorted(warnings)), tuple(sorted(broken, key=_by_name)))
 
     def find(self, name: ModelName) -> StoredModel:
@@ -101,6 +145,11 @@ class Catalog:
             raise BrokenManifest(f"the manifest of '{name.short}' cannot be read: {error.strerror}") from error
 
     def _load(self, name: ModelName, path: str) -> StoredModel:
+        info = os.stat(path)
+        signature = (info.st_mtime_ns, info.st_size, info.st_ino, info.st_ctime_ns)
+        known = self._read.get(path)
+        if known is not None and known[0] == signature:
+            return known[1]
         data, changed = read_small(path)
         manifest = decode_manifest(data)
         try:
@@ -109,10 +158,15 @@ class Catalog:
             raise BrokenManifest(f"its config {manifest.config.digest} is missing from the store") from None
         modified = datetime.fromtimestamp(changed, UTC).astimezone()
         digest = hashlib.sha256(data).hexdigest()
-        return StoredModel(name, digest, manifest.size, modified, manifest, decode_config(config))
+        model = StoredModel(name, digest, manifest.size, modified, manifest, decode_config(config), self._paths)
+        # A second change within the same tick of the clock would go unseen, so what is young is read again.
+        if info.st_mtime_ns < time.time_ns() - _SETTLED_NS:
+            self._read[path] = (signature, model)
+        return model
 
 
-def _newest_first(model: StoredModel) -> tuple[float, tuple[str, str, str, str]]:
+def newest_first(model: StoredModel) -> tuple[float, tuple[str, str, str, str]]:
+    """What models are sorted by: the time of change, then the name."""
     return (-model.modified_at.timestamp(), model.name.key)
 
 

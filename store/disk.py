@@ -23,6 +23,9 @@ else:
 TEMP_PREFIX = "corral-"
 TEMP_SUFFIX = ".tmp"
 
+#: For opening what only we make: a link under its name is somebody's trap.
+NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+
 _LOCK_TIMEOUT_S = 60.0
 _LOCK_POLL_S = 0.02
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -84,8 +87,13 @@ def require_space(root: Path, needed: int) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create `path` and what is above it, 0755 as Ollama's, so that both can share a store."""
+    """Create `path` and what is above it, durably; 0755 as Ollama's, so that both can share a store."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        # Above the store there may be folders that this user passes through and may not read.
+        with contextlib.suppress(PermissionError):
+            sync_folder(folder.parent)
 
 
 def sync_folder(path: Path) -> None:
@@ -113,13 +121,15 @@ def share_file(handle: int, path: Path) -> None:
         os.fchmod(handle, 0o644)
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, staging: Path | None = None) -> None:
     """Write `data` to `path` so that after a crash the old or the new file is there, never a part.
+
+    Until then it lies in `staging`, a folder of the same file system; beside `path` where none is given.
 
     Raises:
         OSError: as the system says it; the temporary file is gone then.
     """
-    handle, temp = open_temp(path.parent)
+    handle, temp = open_temp(staging or path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -159,7 +169,7 @@ def locked(lock: Path) -> Iterator[None]:
     with disk_errors(lock.parent):
         make_folder(lock.parent)
         # Read-only access is enough for a lock, and lets two users share one store.
-        handle = os.open(lock, os.O_RDONLY | os.O_CREAT, 0o644)
+        handle = os.open(lock, os.O_RDONLY | os.O_CREAT | NO_LINKS, 0o644)
     try:
         deadline = time.monotonic() + _LOCK_TIMEOUT_S
         while not try_lock(handle):

@@ -31,6 +31,10 @@ class ModelNotFound(StoreError):
         self.name = name
 
 
+class ModelElsewhere(StoreError):
+    """A model that can be used but is not ours to change: it lies in another folder, or is an alias."""
+
+
 class BlobNotFound(StoreError):
     """A digest whose bytes are not in the store."""
 

@@ -121,6 +121,28 @@ _MANIFESTS = msgspec.json.Decoder(_WireManifest)
 _CONFIGS = msgspec.json.Decoder(ModelConfig)
 
 
+def go_json(value: object) -> bytes:
+    """JSON as Go's `json.Encoder` writes it, so that what says the same has the same digest as in Ollama.
+
+    No blanks, <, > and & escaped, whole numbers without a fraction, a newline. The order of keys is the caller's.
+    """
+    text = msgspec.json.encode(_numbers_as_go(value))
+    for sign in ("<", ">", "&", "\u2028", "\u2029"):
+        text = text.replace(sign.encode(), b"\\u%04x" % ord(sign))
+    return text + b"\n"
+
+
+def _numbers_as_go(value: object) -> object:
+    match value:
+        case dict():
+            return {key: _numbers_as_go(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_numbers_as_go(one) for one in value]
+        case float() if value.is_integer() and abs(value) < 1e21:
+            return int(value)
+    return value
+
+
 def decode_manifest(data: bytes) -> Manifest:
     """Read the bytes of a manifest.
 
@@ -142,7 +164,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
         "config": _wire(manifest.config),
         "layers": [_wire(layer) for layer in manifest.layers],
     }
-    return msgspec.json.encode(wire) + b"\n"
+    return go_json(wire)
 
 
 def decode_config(data: bytes) -> ModelConfig:
@@ -160,7 +182,7 @@ def decode_config(data: bytes) -> ModelConfig:
 def encode_config(config: ModelConfig) -> bytes:
     """The bytes Ollama would write for a config: its key order, empty optional keys left out, a newline."""
     fields = msgspec.structs.asdict(config)
-    return msgspec.json.encode({key: value for key, value in fields.items() if value or key in _ALWAYS}) + b"\n"
+    return go_json({key: value for key, value in fields.items() if value or key in _ALWAYS})
 
 
 def _layer(wire: _WireLayer) -> Layer:
@@ -285,7 +307,8 @@ class ManifestStore:
             path = self._paths.manifest(self.locate(name) or name)
             with disk_errors(self._paths.root, len(data)):
                 make_folder(path.parent)
-                replace_file(path, data)
+                # Beside the manifest, what a crash leaves of it would be taken for a model, by Ollama too.
+                replace_file(path, data, self._paths.manifests)
         return hashlib.sha256(data).hexdigest()
 
     def copy(self, source: ModelName, target: ModelName) -> None:

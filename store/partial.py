@@ -17,6 +17,7 @@ import msgspec
 
 from corral.store.blobs import CHUNK_BYTES, Blob
 from corral.store.disk import (
+    NO_LINKS,
     disk_errors,
     make_folder,
     replace_file,
@@ -66,7 +67,8 @@ class Partial:
         path = paths.partial(key)
         with disk_errors(paths.root, size):
             make_folder(paths.blobs)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+            # A link would have us write somewhere else.
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS | getattr(os, "O_BINARY", 0), 0o644)
             try:
                 # Whoever held it may have given it its name, or removed it, while we opened it.
                 if not try_lock(handle) or not _is_still(handle, path):
@@ -100,9 +102,10 @@ class Partial:
 
     def _begin(self, head: _Head) -> None:
         require_space(self._paths.root, self._size - self.ranges.total)
-        os.truncate(self._handle, self._size)
         lines = [msgspec.json.encode(head), *(msgspec.json.encode(span) for span in self.ranges.spans())]
         replace_file(self._journal_path, b"\n".join(lines) + b"\n")
+        # Only now: beside the journal of an older file, whose bytes are gone, this one would look as if it were whole.
+        os.truncate(self._handle, self._size)
         self._journal = os.open(self._journal_path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
 
     def write(self, offset: int, data: bytes | bytearray) -> None:
@@ -172,6 +175,8 @@ class Partial:
         with self._lock, disk_errors(self._paths.root, self._size):
             self._require_open()
             share_file(self._handle, self._path)
+            # It may have come hours ago; a clean-up before its manifest is written would take it for nobody's.
+            os.utime(self._path)
             os.fsync(self._handle)
             self._path.replace(self._paths.blob(digest))
             sync_folder(self._paths.blobs)

@@ -8,6 +8,7 @@ lock and counts the references again, so a plan may be old.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from corral.store.blobs import Blob
 from corral.store.catalog import Inventory, StoredModel, sharing
-from corral.store.disk import disk_errors, locked, sync_folder
+from corral.store.disk import NO_LINKS, TEMP_PREFIX, TEMP_SUFFIX, disk_errors, locked, sync_folder, try_lock
 from corral.store.errors import BrokenManifest, ModelNotFound
 from corral.store.manifests import Manifest, ManifestStore, decode_manifest, read_small
 from corral.store.names import Digest, ModelName
@@ -27,6 +28,8 @@ PRUNE_GRACE_S = 3600.0
 #: What came of a download before it was interrupted is kept longer: Ollama loses it after the hour.
 PARTIAL_GRACE_S = 7 * 24 * 3600.0
 
+#: A manifest that cannot be read and is younger may be whole in a moment.
+_BEING_WRITTEN_S = 60.0
 _DIGEST_TEXT = re.compile(rb"sha256[:-]([0-9a-fA-F]{64})")
 
 
@@ -53,7 +56,7 @@ class DeletePlan:
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """Files in the blobs folder that nobody needs: unreferenced blobs and what interrupted writes left."""
+    """Files that nobody needs: unreferenced blobs and what interrupted writes left."""
 
     paths: StorePaths
     files: tuple[Path, ...]
@@ -127,10 +130,20 @@ def prune_after_replace(paths: StorePaths, old: Manifest | None) -> int:
     Raises:
         StoreReadOnly, StoreError: the disk refuses.
     """
-    if old is None:
-        return 0
+    return 0 if old is None else remove_unreferenced(paths, old.digests)
+
+
+def remove_unreferenced(paths: StorePaths, digests: Iterable[Digest]) -> int:
+    """Remove those of some blobs that no manifest names.
+
+    Returns:
+        The bytes freed.
+
+    Raises:
+        StoreReadOnly, StoreError: the disk refuses.
+    """
     with locked(paths.lock):
-        return _remove_unreferenced(paths, old.digests)
+        return _remove_unreferenced(paths, digests)
 
 
 def plan_prune(inventory: Inventory, now: float | None = None) -> PrunePlan:
@@ -144,8 +157,9 @@ def plan_prune(inventory: Inventory, now: float | None = None) -> PrunePlan:
     used = {inventory.paths.blob(digest).name for model in inventory.models for digest in model.manifest.digests}
     files: list[Path] = []
     frees = 0
+    staged = inventory.paths.manifests.glob(f"{TEMP_PREFIX}*{TEMP_SUFFIX}")
     with contextlib.suppress(FileNotFoundError):
-        for path in sorted(inventory.paths.blobs.iterdir()):
+        for path in sorted([*staged, *inventory.paths.blobs.iterdir()]):
             with contextlib.suppress(FileNotFoundError):
                 info = path.lstat()
                 if path.name not in used and info.st_mtime < now - _grace_s(path) and not path.is_dir():
@@ -166,12 +180,28 @@ def _execute_prune(plan: PrunePlan) -> int:
             with contextlib.suppress(FileNotFoundError):
                 info = path.lstat()
                 # Somebody may have wanted it again since the plan was made, which makes it young.
-                if path.name not in used and info.st_mtime < now - _grace_s(path):
+                if path.name not in used and info.st_mtime < now - _grace_s(path) and not _is_at_work(path):
                     path.unlink()
                     freed += info.st_size
         if plan.files:
             sync_folder(plan.paths.blobs)
     return freed
+
+
+def _is_at_work(path: Path) -> bool:
+    """Whether a process writes this file right now, however old it looks: clocks jump."""
+    if path.suffix == JOURNAL_SUFFIX:
+        path = path.with_suffix(PARTIAL_SUFFIX)
+    if not path.name.startswith(TEMP_PREFIX):
+        return False
+    try:
+        handle = os.open(path, os.O_RDONLY | NO_LINKS | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return False
+    try:
+        return not try_lock(handle)
+    finally:
+        os.close(handle)
 
 
 def _grace_s(path: Path) -> float:
@@ -201,18 +231,24 @@ def _referenced(paths: StorePaths) -> set[Digest] | None:
     """Every digest any manifest names.
 
     Returns:
-        None if a manifest may not even be read: then nothing is known to be unneeded.
+        None if a manifest may not even be read, or is being written: then nothing is known to be unneeded.
     """
     found: set[Digest] = set()
     for _, path in ManifestStore(paths).entries():
         try:
-            data, _ = read_small(path)
+            data, changed = read_small(path)
         except (FileNotFoundError, BrokenManifest):
             # Gone, or nothing that was ever a manifest.
             continue
         except OSError:
             return None
-        found |= _mentioned(data)
+        try:
+            found |= decode_manifest(data).digests
+        except BrokenManifest:
+            # Ollama writes over the old one in place, without a lock.
+            if changed > time.time() - _BEING_WRITTEN_S:
+                return None
+            found |= _mentioned(data)
     return found
 
 

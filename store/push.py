@@ -20,7 +20,7 @@ from corral.store.registries import Registries
 from corral.store.registry import MANIFEST_TYPE, Repository
 from corral.store.retry import Again, Attempts, Patience
 from corral.store.sources.registry import scheme_of
-from corral.store.web import Refused, Web
+from corral.store.web import Refused, Web, check_target
 
 PART_BYTES = 64 << 20
 _STEP_S = 0.06
@@ -177,7 +177,7 @@ class _Upload:
         async with self._repository.ask("POST", f"blobs/uploads/{query}", content=b"") as response:
             if response.status_code == 201:
                 return True
-            self._move_on(response.headers, str(response.url))
+            await self._move_on(response.headers, str(response.url))
         self._offset, self._md5s = 0, []
         return False
 
@@ -188,7 +188,7 @@ class _Upload:
                 last = response.headers.get("Range", "").rpartition("-")[2]
                 self._offset = int(last) + 1 if last.isascii() and last.isdigit() and int(last) else 0
                 self._offset, self._md5s = min(self._offset, self._layer.size), None
-                self._move_on(response.headers, str(response.url))
+                await self._move_on(response.headers, str(response.url))
                 return
         self._location = ""
         raise Again("the registry lost the upload")
@@ -208,7 +208,7 @@ class _Upload:
                     aclosing(content),
                     self._repository.ask("PATCH", self._location, headers, content) as response,
                 ):
-                    self._move_on(response.headers, str(response.url))
+                    await self._move_on(response.headers, str(response.url))
             except Refused as error:
                 if error.status in _UNCLEAR:
                     # The token ran out, or we disagree on what arrived: the question how far we are settles both.
@@ -229,11 +229,13 @@ class _Upload:
             start += len(chunk)
             self._sent.reach(start)
 
-    def _move_on(self, headers: Mapping[str, str], url: str) -> None:
+    async def _move_on(self, headers: Mapping[str, str], url: str) -> None:
         location = headers.get("Docker-Upload-Location") or headers.get("Location") or self._location
         if not location:
             raise SourceError("the registry says no place to send to")
-        self._location = urljoin(url, location)
+        location = urljoin(url, location)
+        await check_target(self._repository.base, location)
+        self._location = location
 
 
 def _mounted_from(layer: Layer, target: ModelName) -> str:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from corral.store.names import DEFAULT_HOST, ModelName
 
+DEFAULT_HUB = "https://huggingface.co"
+HUB_HOSTS = frozenset({"hf.co", "huggingface.co"})
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -25,6 +28,15 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True)
+class Hub:
+    """Where Hugging Face's file API is, and who we are there: a token, else the file that has one."""
+
+    url: str = DEFAULT_HUB
+    token: str = field(default="", repr=False)
+    token_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Registries:
     """Which registries are asked, and as whom.
 
@@ -34,13 +46,16 @@ class Registries:
     default: str = ""
     mirrors: tuple[Mirror, ...] = ()
     identity: Identity = field(default_factory=Identity)
+    hub: Hub = field(default_factory=Hub)
 
     def bases(self, name: ModelName, scheme: str) -> tuple[str, ...]:
         """The addresses to ask for a model, in order."""
         host = name.host.lower()
         own = self.default if host == DEFAULT_HOST and self.default else f"{scheme}://{name.host}"
+        if host in HUB_HOSTS and self.hub.url != DEFAULT_HUB:
+            own = self.hub.url
         return (*(mirror.url for mirror in self.mirrors if mirror.host.lower() == host), own)
 
     def trusts(self, base: str) -> bool:
         """Whether the user has named this address in the settings, so that it may be without encryption."""
-        return base == self.default or any(base == mirror.url for mirror in self.mirrors)
+        return base in (self.default, self.hub.url) or any(base == mirror.url for mirror in self.mirrors)

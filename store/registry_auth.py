@@ -23,11 +23,12 @@ from corral.store.addresses import origin_of
 from corral.store.disk import disk_errors
 from corral.store.errors import SourceError
 from corral.store.registries import Identity
-from corral.store.web import Refused, Web, check, read
+from corral.store.web import Refused, Web, check, check_target, read
 
 _LONGEST_TOKEN = 64 << 10
 _LONGEST_CONFIG = 1 << 20
-_PARAMETER = re.compile(r'([a-zA-Z]+)="([^"]*)"')
+# A name has an end: else a long row of letters is gone through once for each of them.
+_PARAMETER = re.compile(r'([a-zA-Z]{1,32})="([^"]*)"')
 _KEY_FILE = "id_ed25519"
 
 
@@ -108,6 +109,7 @@ class Login:
         ours, theirs = origin_of(self._base), origin_of(realm)
         if ours[0] == "https" and theirs[0] != "https":
             raise SourceError(f"{ours[1]} wants a token from {theirs[1]} without encryption, which is not done")
+        await check_target(self._base, realm)
         query = [("service", asked["service"])] if "service" in asked else []
         query += [("scope", scope) for scope in asked.get("scope", "").split(" ") if scope]
         if ours != theirs:

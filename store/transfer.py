@@ -123,13 +123,24 @@ class Download:
         self.completed = 0
 
     async def run(self) -> Blob:
-        """Bring it in; a task that is cancelled keeps what came for the next time.
+        """Bring it in, once more if other bytes came; a task that is cancelled keeps what came for the next time.
 
         Raises:
             SourceError: the other side fails for good.
-            DigestMismatch: it sent other bytes than it announced.
+            DigestMismatch: it sent other bytes than it announced, twice.
             NoSpace, StoreReadOnly, StoreError: the store cannot take it.
         """
+        try:
+            return await self._bring_in()
+        except DigestMismatch:
+            # There are no hashes of pieces to tell which of them is wrong, or whether it was there before.
+            self._whole = False
+        try:
+            return await self._bring_in()
+        except DigestMismatch as error:
+            raise DigestMismatch(error.expected, error.actual, again=True) from None
+
+    async def _bring_in(self) -> Blob:
         partial = await self._held()
         if isinstance(partial, Blob):
             self.completed = partial.size
@@ -143,8 +154,6 @@ class Download:
             if self._check is not None:
                 await asyncio.to_thread(self._check, partial)
             return await asyncio.to_thread(partial.commit, self._expected)
-        except DigestMismatch as error:
-            raise DigestMismatch(error.expected, error.actual, again=True) from None
         finally:
             await asyncio.to_thread(partial.close, self._unsynced)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 USER_AGENT = "corral"
 LONGEST_ERROR = 64 << 10
 _MOST_REDIRECTS = 10
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 _SHOWN_ERROR = 300
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -60,6 +61,8 @@ class Web:
             await client.aclose()
 
     async def _client(self, url: str) -> httpx.AsyncClient:
+        from http.cookiejar import CookieJar, DefaultCookiePolicy
+
         import httpx
 
         scheme, host, _ = origin_of(url)
@@ -73,6 +76,7 @@ class Web:
                 timeout=httpx.Timeout(self._patience.stall_s, connect=self._patience.connect_s),
                 limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
                 verify=verify,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # they ignore ports
                 trust_env=not own,  # a proxy of the environment is not meant for this machine
             )
             # Two that asked at once have made two.
@@ -116,6 +120,8 @@ class Web:
         except httpx.TimeoutException as error:
             raise Again(f"{_host(url)} does not answer") from error
         except httpx.TransportError as error:
+            if _UNTRUSTED in str(error):
+                raise SourceError(f"{_host(url)} cannot prove who it is: {error}") from error
             raise Again(f"{_host(url)} cannot be reached or broke off: {error or type(error).__name__}") from error
         except (httpx.InvalidURL, httpx.DecodingError, UnicodeError) as error:
             raise SourceError(f"{_host(start)} leads to an address that is none") from error
@@ -176,7 +182,8 @@ def _message(body: bytes) -> str:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     texts = [one.message or one.code for one in found.errors[:3]] or [found.error]
-    return " ".join(", ".join(texts).split())[:_SHOWN_ERROR]
+    words = " ".join(", ".join(texts).split())
+    return "".join(one for one in words if one.isprintable())[:_SHOWN_ERROR]
 
 
 def _host(url: str) -> str:
@@ -196,7 +203,7 @@ async def check_target(start: str, target: str) -> None:
         SourceError: `target` is closer than `start`, or no address on the web.
     """
     first, then = origin_of(start), origin_of(target)
-    if first[0] == "https" and then[0] == "http" and first[1] != then[1]:
+    if first[0] == "https" and then[0] == "http":
         raise SourceError(f"{first[1]} leads from https to http, which is not followed")
     reach = await _reach(then[1], then[2])
     if reach is None:

@@ -35,45 +35,37 @@ async def check_model(client: Client, model: str, status_text: str = "model '{}'
         raise RequestRefused(status_text.format(model), 404) from None
 
 
+async def check_sees(client: Client, model: str) -> None:
+    """Refuse images for a model that reads none."""
+    await check_model(client, model)
+    if "vision" not in (await client.show(model)).capabilities:
+        raise RequestRefused(f"{ModelName.parse(model).full} does not support vision")
+
+
 async def check_generate(client: Client, body: GenerateBody) -> None:
     """Refuse what `/api/generate` may hold and cannot be done."""
     refusal = _generate_refusal(body)
     if refusal is not None:
         await check_model(client, body.model)
         raise refusal
+    if body.images:
+        await check_sees(client, body.model)
 
 
 async def check_chat(client: Client, body: ChatBody) -> None:
     """Refuse what `/api/chat` may hold and cannot be done."""
-    refusal = _chat_refusal(body)
+    refusal = _common_refusal(body)
     if refusal is not None:
         await check_model(client, body.model)
         raise refusal
+    if any(message.images for message in body.messages):
+        await check_sees(client, body.model)
 
 
 def _generate_refusal(body: GenerateBody) -> RequestRefused | None:
     if body.raw and (body.template or body.system or body.context):
         return RequestRefused("raw mode does not support template, system, or context")
-    missing = []
-    if body.suffix:
-        missing.append("insert")
-    if body.images:
-        missing.append("vision")
-    return _missing(body.model, missing) or _common_refusal(body)
-
-
-def _chat_refusal(body: ChatBody) -> RequestRefused | None:
-    missing = []
-    if any(message.images for message in body.messages):
-        missing.append("vision")
-    return _missing(body.model, missing) or _common_refusal(body)
-
-
-def _missing(model: str, capabilities: list[str]) -> RequestRefused | None:
-    if not capabilities:
-        return None
-    full = ModelName.parse(model).full
-    return RequestRefused("\n".join(f"{full} does not support {capability}" for capability in capabilities))
+    return _common_refusal(body)
 
 
 def _common_refusal(body: InferenceBody) -> RequestRefused | None:
@@ -85,9 +77,6 @@ def _common_refusal(body: InferenceBody) -> RequestRefused | None:
         return RequestRefused(str(error), 500)
     if not 0 <= body.top_logprobs <= 20:
         return RequestRefused("top_logprobs must be between 0 and 20")
-    for unserved, name in ((body.debug_render_only, "_debug_render_only"),):
-        if unserved:
-            return RequestRefused(f"{name} is not supported by this server yet")
     return None
 
 

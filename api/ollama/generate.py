@@ -41,6 +41,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
         template=body.template,
         raw=body.raw,
         context=tuple(body.context),
+        images=tuple(body.images),
         options=body.options,
         keep_alive_s=keep_alive_s,
         truncate=body.truncate,
@@ -51,8 +52,10 @@ async def generate(request: web.Request) -> web.StreamResponse:
         top_logprobs=0 if unloads else body.top_logprobs,
         progress=body.stream and body.prompt_eval_progress,
         think=None if unloads else body.to_think(),
+        suffix=body.suffix,
+        render_only=body.debug_render_only,
     )
-    one_object = not body.stream or not (body.prompt or verb.progress)
+    one_object = not body.stream or body.debug_render_only or not (body.prompt or verb.progress)
     return await answer(request, body.model, client.generate(verb), generate_object, one_object=one_object)
 
 
@@ -79,8 +82,9 @@ async def chat(request: web.Request) -> web.StreamResponse:
         progress=body.stream and body.prompt_eval_progress,
         think=None if unloads else body.to_think(),
         tools=Tools() if unloads else body.to_tools(),
+        render_only=body.debug_render_only,
     )
-    one_object = not body.stream or not (body.messages or verb.progress)
+    one_object = not body.stream or body.debug_render_only or not (body.messages or verb.progress)
     return await answer(request, body.model, client.chat(verb), ChatObjects(), one_object=one_object)
 
 

@@ -56,6 +56,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         draft_files=body.draft_files,
         adapters=body.adapters,
         quantize=body.quantize or body.quantization,
+        draft_quantize=body.draft_quantize,
         imatrix=body.imatrix,
         renderer=body.renderer,
         parser=body.parser,

@@ -27,6 +27,8 @@ def generate_object(model: str, chunk: Chunk) -> dict[str, Any]:
     """A piece of an answer on `/api/generate`; `response` is always there, the figures on the last one only."""
     said = {"response": chunk.text} | without_empty(thinking=chunk.thinking)
     reply = {"model": model, "created_at": utc_now(), **said, "done": chunk.done_reason is not None}
+    if chunk.rendered:
+        return reply | _rendered(chunk)
     return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
 
 
@@ -42,6 +44,8 @@ class ChatObjects:
         self._calls += len(calls)
         said = {"role": "assistant", "content": chunk.text} | without_empty(thinking=chunk.thinking, tool_calls=calls)
         reply = {"model": model, "created_at": utc_now(), "message": said, "done": chunk.done_reason is not None}
+        if chunk.rendered:
+            return reply | {"message": {"role": "", "content": ""}} | _rendered(chunk)
         return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
 
 
@@ -49,6 +53,11 @@ def call_object(call: ToolCall, index: int) -> dict[str, Any]:
     """A tool call; `index` is its place in the answer."""
     function = {"index": index, "name": call.name, "arguments": dict(call.arguments)}
     return without_empty(id=call.id) | {"function": function}
+
+
+def _rendered(chunk: Chunk) -> dict[str, Any]:
+    """The prompt of a request that asked for nothing else; Ollama never calls such an answer done."""
+    return {"done": False, "_debug_info": {"rendered_template": chunk.rendered}}
 
 
 def _progress(chunk: Chunk) -> dict[str, Any]:

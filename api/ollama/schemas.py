@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from corral.api.body import WireModel
+from corral.api.images import Image
 from corral.runtime.tool_use import parse_tool_choice
 from corral.runtime.verbs import Message, ToolCall, Tools
 
@@ -51,7 +52,7 @@ class WireMessage(WireModel):
     role: str = ""
     content: str = ""
     thinking: str = ""
-    images: list[Any] = Field(default_factory=list)
+    images: list[Image] = Field(default_factory=list)
     tool_calls: list[WireCall] = Field(default_factory=list)
     tool_name: str = ""
     tool_call_id: str = ""
@@ -62,6 +63,7 @@ class WireMessage(WireModel):
             role=self.role.lower(),
             content=self.content,
             thinking=self.thinking,
+            images=tuple(self.images),
             tool_calls=tuple(call.to_call() for call in self.tool_calls),
             tool_name=self.tool_name,
             tool_call_id=self.tool_call_id,
@@ -101,7 +103,7 @@ class GenerateBody(InferenceBody):
     template: str | None = None
     context: list[int] = Field(default_factory=list)
     raw: bool = False
-    images: list[Any] = Field(default_factory=list)
+    images: list[Image] = Field(default_factory=list)
 
 
 class ChatBody(InferenceBody):
@@ -177,6 +179,7 @@ class CreateBody(NamedModel):
     adapters: dict[str, str] = Field(default_factory=dict)
     imatrix: dict[str, str] = Field(default_factory=dict)
     quantize: str = ""
+    draft_quantize: str = ""
     quantization: str = ""
     renderer: str = ""
     parser: str = ""

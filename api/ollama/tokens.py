@@ -14,7 +14,7 @@ from corral.api.ollama.checks import check_name, think_refusal
 from corral.api.ollama.schemas import ChatBody, NamedModel
 from corral.api.reply import json_reply, without_empty
 from corral.runtime.durations import parse_keep_alive
-from corral.runtime.verbs import ChatRequest, Detokenized, DetokenizeRequest, TokenizeRequest, Tokens, Tools
+from corral.runtime.verbs import ChatRequest, Detokenized, DetokenizeRequest, TokenizeRequest, Tokens
 from corral.store.errors import ModelNotFound
 
 _MOST_TOKENS = 2**31
@@ -98,7 +98,7 @@ def _chat(request: web.Request, body: TokenizeBody) -> ChatRequest:
         keep_alive_s=parse_keep_alive(body.keep_alive),
         caller=caller(request, body.model),
         think=body.to_think(),
-        tools=Tools(tuple(body.tools)),
+        tools=body.to_tools(),
     )
 
 

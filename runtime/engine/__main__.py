@@ -27,6 +27,7 @@ from corral.runtime.engine.protocol import (
     Pong,
     Rank,
     Refused,
+    Rendered,
     Submit,
     Tokenize,
 )
@@ -80,7 +81,7 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     if not isinstance(load, Load):
         return
     try:
-        model, context, draft_model, loaded = load_model(load, log, devices, writer.send)
+        model, context, draft_model, vision, loaded = load_model(load, log, devices, writer.send)
     except LoadError as error:
         writer.send(LoadRefused(str(error)))
         return
@@ -94,7 +95,9 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     commands: queue.Queue[Command] = queue.Queue(_COMMANDS)
     shelf = open_shelf(load, context)
     loop = Loop(model, context, commands, writer.send, load.num_sequences, draft_model, shelf)
-    preparer = Preparer(model, loaded.num_ctx, looks_up=draft_model is None)
+    preparer = Preparer(
+        model, loaded.num_ctx, looks_up=draft_model is None, vision=vision, most_at_once=context.num_at_once
+    )
     tokenizer = Tokenizer(model, writer.send, preparer)
     threading.Thread(target=run_or_end, args=(loop.run,), name="decode", daemon=True).start()
     writer.send(loaded)
@@ -102,7 +105,7 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
         match message:
             case Submit():
                 prepared = preparer.prepare(message)
-                if isinstance(prepared, Refused):
+                if isinstance(prepared, Refused | Rendered):
                     writer.send(prepared)
                 else:
                     commands.put(prepared)

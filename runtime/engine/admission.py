@@ -76,10 +76,11 @@ class Slots:
         """
         usable = request.tokens[: len(request.tokens) - _COMPUTED_TAIL]
         leader, shared = self._leader(usable, running)
+        shared = request.whole(shared)
         if leader is not None:
             self._settle(leader, min(shared, leader.computed))
         self._fetch(usable, running)
-        length, source = self._source(usable)
+        length, source = self._source(usable, request)
         slot, held = self._begin(request, length, source)
         self._thin_out([slot, *(one.slot for one in running)])
         if leader is None or leader.paused or shared - held <= _WORTH_WAITING:
@@ -95,7 +96,7 @@ class Slots:
         branch, _ = self.tree.match(request.tokens)
         places = {branch, len(request.tokens) - _COMPUTED_TAIL - _BEFORE_THE_END}
         last = len(request.tokens) - _COMPUTED_TAIL
-        return sorted(place for place in places if held + _WORTH_KEEPING <= place <= last)
+        return sorted(place for place in map(request.whole, places) if held + _WORTH_KEEPING <= place <= last)
 
     def join(self, sequence: Sequence, leader: Sequence) -> None:
         """Share what the leader has computed of the common beginning, and wait no more."""
@@ -233,6 +234,7 @@ class Slots:
         if not self._context.shares:
             return 0
         length, node = self.tree.match(request.tokens[: len(request.tokens) - _COMPUTED_TAIL])
+        length = request.whole(length)
         return max((length for slot in slots if slot in node.slots), default=0)
 
     def _leader(self, prompt: list[int], running: Iterable[Sequence]) -> tuple[Sequence | None, int]:
@@ -248,9 +250,10 @@ class Slots:
                 best, length = sequence, shared
         return best, length
 
-    def _source(self, prompt: list[int]) -> tuple[int, int | None]:
+    def _source(self, prompt: list[int], request: Request) -> tuple[int, int | None]:
         """Return how much of a prompt can be taken from a sequence in the tree, and from which."""
         length, holders = self._holders(prompt)
+        length = request.whole(length)
         slots = {slot for slot in holders if self._context.reaches(slot, length)}
         if not length or not slots:
             return 0, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.params import cache_types, context_params
 from corral.runtime.engine.protocol import Load
 from corral.runtime.engine.sizes import SPARE_SEQUENCES, batch_size, slots, spare_states
+from corral.runtime.engine.vision import Media
 
 MOST_SEQUENCES: Final = int(c.llama_max_parallel_sequences())
 KEPT_CELLS: Final = 256
@@ -120,6 +121,7 @@ class Context:
         self._num_vocab = model.num_vocab
         self.num_cells = int(c.llama_n_ctx(self.pointer))
         self.num_batch = int(c.llama_n_batch(self.pointer))
+        self.num_at_once = int(c.llama_n_ubatch(self.pointer))
         self._abort_flag = ctypes.create_string_buffer(2)
         self._abort_callback = _flag_reader()
         self._set_abort_callback()
@@ -149,11 +151,18 @@ class Context:
     def decode(self, batch: Batch) -> Decoded:
         """Compute a batch; the interpreter is free meanwhile."""
         batch.struct.n_tokens = batch.size
+        return self._timed(lambda: int(c.llama_decode(self.pointer, batch.struct)))
+
+    def decode_media(self, media: Media, slot: int, position: int) -> Decoded:
+        """Compute a part of an image; the interpreter is free meanwhile."""
+        return self._timed(lambda: media.decode(self.pointer, slot, position, self.num_batch))
+
+    def _timed(self, decode: Callable[[], int]) -> Decoded:
         if self._shifts:
             # llama.cpp turns the moved keys first; broken off in between, some layers would be turned twice.
             c.llama_set_abort_callback(self.pointer, c.ggml_abort_callback(), None)
         began = time.monotonic_ns()
-        code = c.llama_decode(self.pointer, batch.struct)
+        code = decode()
         self.llama_ns += time.monotonic_ns() - began
         if self._shifts:
             self._shifts = False

@@ -1,6 +1,7 @@
 """A llama.cpp model: its weights and its vocabulary. Every pointer is checked.
 
-llama.cpp's C API is called here, in `params.py`, `context.py`, `chain.py` and `pooled.py`, and nowhere else.
+llama.cpp's C API is called here, in `params.py`, `context.py`, `chain.py`, `pooled.py` and `vision.py`, and nowhere
+else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 import llama_cpp.llama_cpp as c
+import llama_cpp.mtmd_cpp as m
 
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.sizes import keeps_whole_window, state_bytes, state_floats
@@ -41,6 +43,7 @@ def start_backend(log: EngineLog) -> object:
         log.receive(level, text.decode("utf-8", errors="replace"))
 
     c.llama_log_set(receive, ctypes.c_void_p(0))
+    m.mtmd_helper_log_set(receive, ctypes.c_void_p(0))
     c.llama_backend_init()
     return receive
 
@@ -141,6 +144,23 @@ class Model:
         tokens = (int(c.llama_vocab_bos(self._vocab)), int(c.llama_vocab_eos(self._vocab)))
         bos, eos = (self.piece(t).decode("utf-8", errors="replace") if t >= 0 else "" for t in tokens)
         return bos, eos
+
+    def infill_texts(self) -> tuple[str, str, str] | None:
+        """Return the marks before what comes first, before what comes last, and before what is to be filled in.
+
+        None where the vocabulary does not have all three.
+        """
+        vocab = self._vocab
+        tokens = [int(get(vocab)) for get in (c.llama_vocab_fim_pre, c.llama_vocab_fim_suf, c.llama_vocab_fim_mid)]
+        if any(token < 0 for token in tokens):
+            return None
+        first, last, middle = (self.piece(token).decode("utf-8", errors="replace") for token in tokens)
+        return first, last, middle
+
+    def has_mark(self, text: str) -> bool:
+        """Say whether a text is one special token."""
+        tokens = self._tokenize(text, add_special=False, special=True)
+        return len(tokens) == 1 and self.is_mark(tokens[0])
 
     def tokenize(self, text: str, *, begin: bool = True, special: bool = True) -> list[int]:
         """Return a prompt's tokens; with `begin` it starts with BOS once, where one belongs.

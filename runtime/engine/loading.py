@@ -20,6 +20,7 @@ from corral.runtime.engine.pooled import PooledContext
 from corral.runtime.engine.protocol import FromRunner, Load, Loaded, Loading
 from corral.runtime.engine.rpc import add_workers
 from corral.runtime.engine.shelf import Shelf
+from corral.runtime.engine.vision import Vision, reads_images
 
 _TELL_EVERY_S: Final = 0.1
 _NAMED_BY_DIGEST: Final = "sha256-"
@@ -28,7 +29,7 @@ _NAMED_BY_DIGEST: Final = "sha256-"
 
 def load_model(
     load: Load, log: EngineLog, devices: Devices, send: Callable[[FromRunner], None]
-) -> tuple[Model, Context | PooledContext, DraftModel | None, Loaded]:
+) -> tuple[Model, Context | PooledContext, DraftModel | None, Vision | None, Loaded]:
     """Load what `load` asks for; a draft model that cannot help is left out, with a warning. Raises LoadError."""
     if load.num_ctx < 1 or load.num_sequences < 1 or load.num_cells < load.num_ctx or load.num_batch < 1:
         raise LoadError("the context must hold at least one sequence")
@@ -48,13 +49,20 @@ def load_model(
             draft_model = load_draft_model(load, model, context, log, devices)
         except LoadError as error:
             warnings.append(f"the draft model is not used: {error}")
+    vision: Vision | None = None
+    if load.projector_path and not reads_images(load.projector_path):
+        warnings.append("the projector is not used: it reads no images")
+    elif load.projector_path and isinstance(context, Context):
+        threads = load.batch_threads or load.num_threads
+        use_gpu = load.placement.gpu_layers != 0
+        vision = Vision(load.projector_path, model, log, use_gpu=use_gpu, num_threads=threads)
     num_cells = context.num_batch if isinstance(context, PooledContext) else context.num_cells
     loaded = Loaded(
         num_ctx=min(load.num_ctx, model.num_ctx_train, num_cells),
         num_ctx_train=model.num_ctx_train,
         num_cells=num_cells,
         num_sequences=load.num_sequences,
-        weights_bytes=model.size_bytes + (draft_model.size_bytes if draft_model else 0),
+        weights_bytes=sum(one.size_bytes for one in (model, draft_model, vision) if one),
         kv_bytes=log.cache_bytes,
         compute_bytes=log.scratch_bytes,
         vram_bytes=max(0, free_before - devices.free_bytes()),
@@ -63,7 +71,7 @@ def load_model(
         overridden=log.overridden_tensors,
         warnings=warnings,
     )
-    return model, context, draft_model, loaded
+    return model, context, draft_model, vision, loaded
 
 
 def open_shelf(load: Load, context: Context) -> Shelf | None:
@@ -74,6 +82,8 @@ def open_shelf(load: Load, context: Context) -> Shelf | None:
     settings = f"{llama_cpp.__version__} {kv_types} {context.copies} {load.flash_attention}"
     for adapter in load.adapters:
         settings += f" {_identity(Path(adapter.path))} {adapter.scale}"
+    if load.projector_path:
+        settings += f" {_identity(Path(load.projector_path))}"
     weights = _identity(Path(load.path))
     return Shelf(Path(load.shelf), load.shelf_bytes, weights, settings, whole=not context.shares)
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from corral.runtime.engine.admission import Slots
@@ -153,7 +154,11 @@ class Loop:
         for sequence in self._running:
             if sequence.wanted and sequence.overflows:
                 self._shift(sequence)
-        wanted = [sequence.wanted for sequence in self._running]
+        if not self._see():
+            return
+        wanted = [0 if sequence.media else sequence.wanted for sequence in self._running]
+        if not any(wanted):
+            return
         generating = wanted.count(1)
         young_ns = time.monotonic_ns() - YOUNG_NS
         young = all(s.first_ns > young_ns for s, want in zip(self._running, wanted, strict=True) if want == 1)
@@ -166,7 +171,7 @@ class Loop:
             s.request.id for s, want, count in zip(self._running, wanted, counts, strict=True) if want > 1 and count
         )
         began = time.monotonic_ns()
-        outcome = self._decode()
+        outcome = self._decode(partial(self._context.decode, self._batch))
         self._prompting = frozenset()
         if outcome is not Decoded.OK:
             self._recover(outcome, counts)
@@ -176,6 +181,33 @@ class Loop:
             self._budget.observe(prompt_tokens, generating, now - began)
         self._advance(counts, outputs, now)
         self._speculation.observe(self._batch.size, prompt_tokens, time.monotonic_ns() - began)
+
+    def _see(self) -> bool:
+        """Compute a part of an image for the first sequence that has come to one; False where that failed."""
+        for sequence in self._running:
+            if (media := sequence.media) is None:
+                continue
+            self._prompting = frozenset({sequence.request.id})
+            decode = partial(self._context.decode_media, media, sequence.slot, sequence.computed)
+            outcome = self._decode(decode)
+            self._prompting = frozenset()
+            if outcome is not Decoded.OK:
+                self._recover(outcome, [int(one is sequence) for one in self._running])
+                return False
+            self._computed(sequence, len(media.stand_ins))
+            self._follow()
+            progress = PromptProgress(sequence.request.id, sequence.computed, sequence.prompt_tokens)
+            used = self._slots.used(self._running)
+            self._send(Step([], [], [progress], used, len(self._running), len(self._waiting)))
+            break
+        return True
+
+    def _computed(self, sequence: Sequence, count: int) -> None:
+        """Note that so many more of a sequence's tokens are in the cache."""
+        sequence.computed += count
+        if sequence.stops and sequence.computed == sequence.stops[0]:
+            del sequence.stops[0]
+            self._slots.checkpoint(sequence)
 
     def _fill(self, counts: list[int]) -> list[int]:
         """Put the step's tokens into the batch; returns where each sequence's logits begin, -1 for none."""
@@ -193,11 +225,11 @@ class Loop:
             outputs.append(index)
         return outputs
 
-    def _decode(self) -> Decoded:
+    def _decode(self, decode: Callable[[], Decoded]) -> Decoded:
         """Decode; where llama.cpp finds no cells, give up cached sequences until it does."""
-        outcome = self._context.decode(self._batch)
+        outcome = decode()
         while outcome is Decoded.NO_CELLS and self._slots.evict_one():
-            outcome = self._context.decode(self._batch)
+            outcome = decode()
         return outcome
 
     def _advance(self, counts: list[int], outputs: list[int], now: int) -> None:
@@ -209,10 +241,7 @@ class Loop:
         for sequence, count, output in zip(self._running, counts, outputs, strict=True):
             if not count:
                 continue
-            sequence.computed += count
-            if sequence.stops and sequence.computed == sequence.stops[0]:
-                del sequence.stops[0]
-                self._slots.checkpoint(sequence)
+            self._computed(sequence, count)
             if not sequence.first_ns:
                 progress.append(PromptProgress(sequence.request.id, sequence.computed, sequence.prompt_tokens))
             if output >= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from corral.runtime.engine.call_grammar import call_grammar
@@ -10,16 +11,20 @@ from corral.runtime.engine.drafting import PromptLookup
 from corral.runtime.engine.grammar import Constraint, GrammarFailed, Grammars
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.logprobs import LogprobStream
-from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Sampling, Submit, ToolUse
+from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Rendered, Sampling, Submit, ToolUse
 from corral.runtime.engine.sampling import new_sampler
-from corral.runtime.engine.sequence import Request
+from corral.runtime.engine.sequence import Request, without_images
 from corral.runtime.engine.shift import SMALLEST_WINDOW, tokens_to_keep
+from corral.runtime.engine.sight import Sight
+from corral.runtime.engine.vision import Vision
 from corral.runtime.errors import BadRequest, PromptTooLong, TemplateFailed
+from corral.runtime.prompt.families import RENDERER_TAGS
 from corral.runtime.prompt.fit import Fitted, cut_middle, fit
 from corral.runtime.prompt.parsers.answers import parser_for
 from corral.runtime.prompt.parsers.calls import Offered, offered_by
-from corral.runtime.prompt.parsers.families import Family, family_of
+from corral.runtime.prompt.parsers.families import PARSERS, Family, family_of
 from corral.runtime.prompt.render import ModelTemplate, renderer_for, template_of
+from corral.runtime.prompt.renderers.plain import family_by_marks
 from corral.runtime.prompt.thinking import Tags, forget_thinking
 
 _NAMES: Final = {
@@ -36,43 +41,68 @@ _BLANKS_AT_END: Final = 16
 class Preparer:
     """Renders and tokenises; belongs to the runner's main thread, which alone may set an alarm."""
 
-    def __init__(self, model: Model, num_ctx: int, *, looks_up: bool = True) -> None:
-        """`looks_up` has what comes next guessed from what was said before."""
+    def __init__(
+        self,
+        model: Model,
+        num_ctx: int,
+        *,
+        looks_up: bool = True,
+        vision: Vision | None = None,
+        most_at_once: int = 0,
+    ) -> None:
+        """`looks_up` has what comes next guessed from what was said before.
+
+        `vision` reads images, of which some must fit a batch of `most_at_once` tokens.
+        """
+        self._vision = vision
+        self._most_at_once = most_at_once
         self._model = model
         self._num_ctx = num_ctx
         self._looks_up = looks_up
         bos, eos = model.special_texts()
         self._grammars = Grammars(model)
-        self._template = ModelTemplate(model.chat_template(), bos, eos)
+        source = model.chat_template()
+        family = "" if source else family_by_marks(model.has_mark)
+        self._template = ModelTemplate(source, bos, eos, family, model.infill_texts())
 
-    def prepare(self, submit: Submit) -> Request | Refused:
-        """Return what the loop needs, or why the request cannot run."""
+    def prepare(self, submit: Submit) -> Request | Refused | Rendered:
+        """Return what the loop needs, why the request cannot run, or the prompt where that is all it asks for."""
         num_ctx = min(submit.num_ctx, self._num_ctx) if submit.num_ctx > 0 else self._num_ctx
         bad = next((token for token in submit.prefix if not self._model.is_token(token)), None)
         if bad is not None:
             return Refused(submit.id, "bad_request", f"context holds {bad}, which is no token of this model")
         try:
-            fitted = self._tokens(submit, num_ctx)
+            sight = Sight(self._vision, self._most_at_once, submit.prompt)
+            fitted = self._tokens(submit, num_ctx, sight)
         except TemplateFailed as error:
             return Refused(submit.id, "template", str(error))
         except ValueError as error:
             return Refused(submit.id, "bad_request", str(error))
+        if submit.render_only:
+            return Rendered(submit.id, sight.shown(fitted.text))
         tokens = submit.prefix + fitted.tokens
         if not tokens:
             return Refused(submit.id, "bad_request", "the prompt is empty")
+        media = sight.spans(tokens)
+        num_ctx -= sum(span.media.cells - len(span.media.stand_ins) for span in media)
         cut = 0
         keep = tokens_to_keep(submit.num_keep, len(tokens), num_ctx, begins=self._model.begins)
         if len(tokens) > num_ctx:
-            if not submit.truncate:
+            if not submit.truncate or media:
                 return Refused(submit.id, "too_long", str(PromptTooLong(len(tokens), num_ctx)), len(tokens))
             short = cut_middle(tokens, keep, max(keep + 1, num_ctx - _room(submit.num_predict, num_ctx)))
             tokens, cut = short, len(tokens) - len(short)
+        try:
+            sight.encode(media)
+        except ValueError as error:
+            return Refused(submit.id, "bad_request", str(error))
+        text = without_images(tokens) if media else tokens
         family, tools = self._family(submit), _tools(submit)
-        inside = family.tags is not None and self._opens(family.tags, tokens)
+        inside = family.tags is not None and self._opens(family.tags, text)
         try:
             offered = offered_by(tools) if tools is not None else None
             constraint = self._constraint(submit, family, offered, inside=inside)
-            sampler = new_sampler(submit.sampling, self._model, num_ctx, tokens)
+            sampler = new_sampler(submit.sampling, self._model, num_ctx, text)
         except GrammarFailed as error:
             what = _NAMES.get(submit.grammar.kind if submit.grammar else "", "invalid parameters of a tool")
             return Refused(submit.id, "bad_request", f"{what}: {error}")
@@ -88,32 +118,37 @@ class Preparer:
             want_context=submit.want_context,
             dropped=fitted.dropped,
             cut=cut,
-            shift=submit.shift and num_ctx >= SMALLEST_WINDOW,
+            shift=submit.shift and num_ctx >= SMALLEST_WINDOW and not media,
             keep=min(keep, len(tokens)),
             constraint=constraint,
             logprobs=LogprobStream(self._model, submit.logprobs) if submit.logprobs is not None else None,
-            most_guessed=submit.draft_num_predict,
-            lookup=PromptLookup(tokens) if self._looks_up and submit.draft_num_predict else None,
+            most_guessed=submit.draft_num_predict if self._looks_up or not media else 0,  # a draft model sees none
+            lookup=PromptLookup(text) if self._looks_up and submit.draft_num_predict else None,
             parser=parser_for(
                 family, offered, thinks=_thinks(submit), inside=inside, parallel=tools is None or tools.parallel
             ),
+            media=media,
         )
 
     def tokens_of(self, request_id: int, prompt: ChatPrompt) -> list[int] | Refused:
         """Return all tokens of a chat as the model would be sent it, or why it cannot be rendered."""
         whole = Submit(request_id, prompt, Sampling(), num_ctx=0, truncate=False)
         try:
-            return self._tokens(whole, 0).tokens
+            return self._tokens(whole, 0, Sight(self._vision, self._most_at_once, prompt)).tokens
         except TemplateFailed as error:
             return Refused(request_id, "template", str(error))
         except ValueError as error:
             return Refused(request_id, "bad_request", str(error))
 
     def _family(self, submit: Submit) -> Family:
-        """Return how the answer is to be read; a raw prompt's is not looked into."""
-        if not isinstance(submit.prompt, ChatPrompt):
+        """Return how the answer is to be read; that to a raw prompt, or before a suffix, is not looked into."""
+        prompt = submit.prompt
+        if not isinstance(prompt, ChatPrompt) or prompt.suffix:
             return Family()
-        return family_of(submit.prompt.parser, template_of(submit.prompt.go_template, self._template))
+        family = family_of(prompt.parser, template_of(prompt.go_template, self._template))
+        if prompt.renderer and prompt.parser not in PARSERS:
+            family = replace(family, tags=RENDERER_TAGS.get(prompt.renderer))
+        return family
 
     def _constraint(
         self, submit: Submit, family: Family, offered: Offered | None, *, inside: bool
@@ -136,20 +171,30 @@ class Preparer:
         text = b"".join(map(self._model.piece, tail)).decode(errors="replace")
         return text.rstrip().endswith(tags.opening)
 
-    def _tokens(self, submit: Submit, num_ctx: int) -> Fitted:
+    def _tokens(self, submit: Submit, num_ctx: int, sight: Sight) -> Fitted:
         """Render and tokenise. Raises TemplateFailed, and ValueError for what cannot be tokenised."""
         begin = not submit.prefix
 
         def tokenize(text: str) -> list[int]:
-            return self._model.tokenize(text, begin=begin)
+            return sight.tokenize(text, self._model, begin=begin)
 
         if isinstance(submit.prompt, RawPrompt):
-            return Fitted(tokenize(submit.prompt.text), 0)
-        render = renderer_for(submit.prompt.go_template, self._template, submit.prompt.think)
-        tags, turns = self._family(submit).tags, submit.prompt.turns
+            text = sight.text(submit.prompt)
+            return Fitted(tokenize(text), 0, text)
+        prompt = submit.prompt
+        render = renderer_for(
+            prompt.go_template,
+            self._template,
+            prompt.think,
+            functions=prompt.tools.functions if prompt.tools is not None else "",
+            renderer=prompt.renderer,
+            suffix=prompt.suffix,
+        )
+        tags, turns = self._family(submit).tags, sight.turns(prompt)
         turns = forget_thinking(turns, tags) if tags is not None else turns
         if not submit.truncate:
-            return Fitted(tokenize(render(turns)), 0)
+            text = render(turns)
+            return Fitted(tokenize(text), 0, text)
         return fit(turns, render, tokenize, num_ctx - len(submit.prefix))
 
 

@@ -82,9 +82,10 @@ class Grammar(msgspec.Struct, frozen=True):
 
 
 class RawPrompt(msgspec.Struct, frozen=True, tag="raw"):
-    """Text that goes in as it is."""
+    """Text that goes in as it is, with `images` at its `[img]` or `[img-0]`, else before it."""
 
     text: str
+    images: list[bytes] = []
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
@@ -141,7 +142,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     sliding-window model keep what its window has left behind (more memory, more prompts reused); None weighs it.
     `embedding` is for a model that only embeds or ranks: nothing is reserved for generating. `draft_path` is a small
     model that guesses what this one will say. In the folder `shelf` sequences are kept on disk when they leave memory,
-    `shelf_bytes` at most; "" keeps none. `adapters` change what the weights compute.
+    `shelf_bytes` at most; "" keeps none. `adapters` change what the weights compute. `projector_path` is what makes
+    images into what the model reads.
     """
 
     path: str
@@ -165,6 +167,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     placement: Placement = Placement()
     draft_path: str = ""
     adapters: list[Adapter] = []
+    projector_path: str = ""
     rpc_servers: list[str] = []
 
 
@@ -174,7 +177,7 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     `truncate` lets a prompt that is too long be cut, `shift` lets an answer go on when the window is full; both keep
     `num_keep` tokens of the beginning. `logprobs` is how many likeliest tokens are told with each token's log
     probability; None tells neither. `draft_num_predict` is how many tokens are guessed ahead, whether that pays or
-    not; 0 for none, negative for as many as pay.
+    not; 0 for none, negative for as many as pay. With `render_only` nothing is computed: the answer is `Rendered`.
     """
 
     id: int
@@ -191,6 +194,7 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     grammar: Grammar | None = None
     logprobs: int | None = None
     draft_num_predict: int = -1
+    render_only: bool = False
 
 
 class Embed(msgspec.Struct, frozen=True, tag="embed"):
@@ -316,6 +320,13 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     num_tokens: int = 0
 
 
+class Rendered(msgspec.Struct, frozen=True, tag="rendered"):
+    """The prompt of a request that asks for nothing else."""
+
+    id: int
+    text: str
+
+
 class Logprob(msgspec.Struct, frozen=True, array_like=True):
     """The natural logarithm of a token's probability, and the likeliest tokens in its place, falling."""
 
@@ -433,7 +444,7 @@ class Pong(msgspec.Struct, frozen=True, tag="pong"):
 
 
 Reply = Embedded | Ranked | Tokenized | Detokenized
-FromRunner = Hello | Loading | Loaded | LoadRefused | Started | Refused | Step | Reply | Pong
+FromRunner = Hello | Loading | Loaded | LoadRefused | Started | Refused | Rendered | Step | Reply | Pong
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,7 @@ from corral.runtime.engine.drafting import LONGEST_GUESS, PromptLookup, Trust
 from corral.runtime.engine.grammar import Constraint
 from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.text import TextStream
+from corral.runtime.engine.vision import Media, Span
 from corral.runtime.prompt.parsers.calls import AnswerParser
 
 MOST_REPEATS: Final = 30
@@ -18,13 +20,19 @@ MOST_REPEATS: Final = 30
 _ENDLESS_FACTOR: Final = 10
 
 
+def without_images(tokens: Iterable[int]) -> list[int]:
+    """Return the tokens that are the model's own."""
+    return [token for token in tokens if token >= 0]
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A prompt in tokens and what is wanted of it, as the loop gets it. `num_predict` may be negative: no limit.
 
     `cut` tokens were taken from the prompt's middle; `shift` lets the answer go on when the window is full, with the
     first `keep` tokens kept. `most_guessed` is how many tokens are guessed ahead at most, negative for as many
-    as pay; they come from a draft model or from `lookup`. `parser` splits the answer.
+    as pay; they come from a draft model or from `lookup`. `parser` splits the answer. `media` are the parts of images
+    among the tokens, in order; with any of them the window is not shifted.
     Whoever lets go of it closes its sampler.
     """
 
@@ -44,6 +52,7 @@ class Request:
     most_guessed: int = 0
     lookup: PromptLookup | None = None
     parser: AnswerParser | None = None
+    media: tuple[Span, ...] = ()
 
     @property
     def most_output(self) -> int:
@@ -59,7 +68,12 @@ class Request:
     @property
     def cells(self) -> int:
         """Return the most KV cells it can come to use."""
-        return min(len(self.tokens) + self.most_output, self.num_ctx)
+        beyond = sum(span.media.cells - len(span.media.stand_ins) for span in self.media)
+        return min(len(self.tokens) + self.most_output, self.num_ctx) + beyond
+
+    def whole(self, length: int) -> int:
+        """Return how many of the first `length` tokens can be shared or kept: part of an image is of no use."""
+        return next((span.start for span in self.media if span.inside(length)), length)
 
 
 class Sequence:
@@ -125,7 +139,19 @@ class Sequence:
         """Return how many tokens it could have computed now."""
         if self.paused or self.leader is not None:
             return 0
-        return (self.stops[0] if self.stops else len(self.tokens)) - self.computed
+        end = self.stops[0] if self.stops else len(self.tokens)
+        if (span := self._next_media()) is not None:
+            end = span.end if span.start == self.computed else min(end, span.start)
+        return end - self.computed
+
+    @property
+    def media(self) -> Media | None:
+        """Return the part of an image that is to be computed next, as a whole, if it is one."""
+        span = self._next_media()
+        return span.media if span is not None and span.start == self.computed and self.wanted else None
+
+    def _next_media(self) -> Span | None:
+        return next((span for span in self.request.media if span.start >= self.computed), None)
 
     @property
     def output_tokens(self) -> int:
@@ -146,9 +172,9 @@ class Sequence:
 
     @property
     def history(self) -> list[int]:
-        """Return the prompt and the answer with all that was dropped."""
+        """Return the prompt and the answer with all that was dropped, but without images."""
         keep = self.request.keep
-        return self.tokens[:keep] + self.lost + self.tokens[keep:]
+        return without_images(self.tokens[:keep] + self.lost + self.tokens[keep:])
 
     def stop_at(self, count: int) -> None:
         """Have the computation rest once `count` tokens are computed."""

@@ -10,10 +10,11 @@ from corral.runtime.engine.protocol import Turn
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A prompt's tokens, and how many old messages were left out. It may still be too long."""
+    """A prompt's tokens, how many old messages were left out, and its text. It may still be too long."""
 
     tokens: list[int]
     dropped: int
+    text: str
 
 
 def cut_middle(tokens: list[int], keep: int, length: int) -> list[int]:
@@ -31,24 +32,31 @@ def fit(
 
     What is kept begins with a message of the user (or is only the last one), because many templates insist on that.
     """
-    tokens = tokenize(render(turns))
+    whole = _fitted(turns, 0, render, tokenize)
     cuts = _cuts(turns)
-    if len(tokens) <= num_ctx or not cuts:
-        return Fitted(tokens, 0)
+    if len(whole.tokens) <= num_ctx or not cuts:
+        return whole
     low, high = 0, len(cuts) - 1
     best: Fitted | None = None
     while low <= high:
         middle = (low + high) // 2
         kept = _without(turns, cuts[middle])
-        candidate = Fitted(tokenize(render(kept)), len(turns) - len(kept))
+        candidate = _fitted(kept, len(turns) - len(kept), render, tokenize)
         if len(candidate.tokens) <= num_ctx:
             best, high = candidate, middle - 1
         else:
             low = middle + 1
     if best is None:
         kept = _without(turns, cuts[-1])
-        best = Fitted(tokenize(render(kept)), len(turns) - len(kept))
+        best = _fitted(kept, len(turns) - len(kept), render, tokenize)
     return best
+
+
+def _fitted(
+    turns: Sequence[Turn], dropped: int, render: Callable[[Sequence[Turn]], str], tokenize: Callable[[str], list[int]]
+) -> Fitted:
+    text = render(turns)
+    return Fitted(tokenize(text), dropped, text)
 
 
 def _cuts(turns: Sequence[Turn]) -> list[int]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Final
@@ -15,24 +14,15 @@ from gotpl import ExecutionBudget, SandboxPolicy, Template, TemplateError
 from corral.runtime.engine.protocol import Turn
 from corral.runtime.errors import TemplateFailed
 from corral.runtime.prompt.clock import TimeIsUp, time_limit
+from corral.runtime.prompt.godata import go_calls, go_json, go_text, go_tools
+from corral.runtime.prompt.gosource import TEXT_FUNCTION, actions, mentions, open_ended, printing
 from corral.runtime.prompt.jinja import MOST_OUTPUT, RENDER_SECONDS
 from corral.runtime.prompt.thinking import Think
 
 DEFAULT_TEMPLATE: Final = "{{ .Prompt }}"
 
-_ACTION: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-_USES_MESSAGES: Final = re.compile(r"\.Messages\b")
-_USES_RESPONSE: Final = re.compile(r"\.Response\b")
-_ASKS_RESPONSE: Final = re.compile(r"\b(?:if|with)\b[^}]*\.Response\b")
+_TEMPLATES_KEPT: Final = 16
 _WIDE_FORMAT: Final = re.compile(r"%[^A-Za-z%]*(?:\d{5}|\*)")
-_CUT: Final = "\ue000corral-response\ue001"
-_GO_ESCAPES: Final = {
-    "<": "\\u003c",
-    ">": "\\u003e",
-    "&": "\\u0026",
-    "\u2028": "\\u2028",
-    "\u2029": "\\u2029",
-}
 _TYPESCRIPT: Final = {
     "string": "string",
     "number": "number",
@@ -47,21 +37,27 @@ _TYPESCRIPT: Final = {
 def check_go(source: str) -> None:
     """Parse a template without running it. Raises TemplateFailed where it is broken."""
     try:
-        _compile(source)
+        _compile(_whole(source))
     except (TemplateError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TemplateFailed(f"template error: {reason}") from None
 
 
-def render_go(source: str, turns: Sequence[Turn], think: Think = None) -> str:
-    """Render a conversation. Raises TemplateFailed where the template is broken or makes too much."""
+def render_go(
+    source: str, turns: Sequence[Turn], think: Think = None, tools: Sequence[object] = (), suffix: str = ""
+) -> str:
+    """Render a conversation; with a `suffix`, the last message and what comes behind the place to be filled.
+
+    `tools` are objects as clients send them. Raises TemplateFailed where the template is broken or makes too much.
+    """
     try:
         with time_limit(RENDER_SECONDS):
-            template = _compile(source)
+            if suffix and turns and turns[-1].content:
+                return _compile(_whole(source)).render(_inserting(turns[-1].content, suffix, think))
             merged = _collate(turns)
-            if _mentions(source, _USES_MESSAGES):
-                return template.render(_messages_data(merged, think))
-            return _render_legacy(template, merged, think)
+            if _in_messages(source):
+                return _compile(source).render(_messages_data(merged, think, tools))
+            return _render_legacy(_whole(source), merged, think)
     except TimeIsUp:
         raise TemplateFailed(f"the template took longer than {RENDER_SECONDS:g} s") from None
     except TemplateError as error:
@@ -72,17 +68,34 @@ def render_go(source: str, turns: Sequence[Turn], think: Think = None) -> str:
         raise TemplateFailed(f"the template failed: {error}") from None  # a stranger's expression on our data
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=_TEMPLATES_KEPT)
+def _in_messages(source: str) -> bool:
+    return mentions(source, "Messages")
+
+
+@lru_cache(maxsize=_TEMPLATES_KEPT)
+def _whole(source: str) -> str:
+    """Give a template that has no place for the answer one."""
+    return source if _in_messages(source) or mentions(source, "Response") else source + "{{ .Response }}"
+
+
+@lru_cache(maxsize=_TEMPLATES_KEPT)
+def _open_ended(source: str) -> str:
+    return open_ended(source)
+
+
+@lru_cache(maxsize=_TEMPLATES_KEPT)
 def _compile(source: str) -> Template:
-    if not _mentions(source, _USES_MESSAGES) and not _mentions(source, _USES_RESPONSE):
-        source += "{{ .Response }}"
-    if _mentions(source, _WIDE_FORMAT):
+    if any(_WIDE_FORMAT.search(one.text) for one in actions(source)):
         raise TemplateFailed("the template was stopped: it pads to too large a width")
-    functions = {
-        "json": _go_json,
+    functions: dict[str, Callable[..., object]] = {
+        "eq": _equal,
+        "ne": lambda first, second: first != second,
+        "json": go_json,
         "currentDate": lambda *_: date.today().isoformat(),
         "yesterdayDate": lambda *_: (date.today() - timedelta(days=1)).isoformat(),
         "toTypeScriptType": _typescript_type,
+        TEXT_FUNCTION: go_text,
     }
     budget = ExecutionBudget(
         max_output_chars=MOST_OUTPUT,
@@ -91,11 +104,7 @@ def _compile(source: str) -> Template:
         max_function_calls=1_000_000,
     )
     sandbox = SandboxPolicy(allow_functions=functions, default_budget=budget)
-    return Template(source, functions=functions, missing_key="zero", sandbox=sandbox, budget=budget)
-
-
-def _mentions(source: str, pattern: re.Pattern[str]) -> bool:
-    return any(pattern.search(action) for action in _ACTION.findall(source))
+    return Template(printing(source), functions=functions, missing_key="zero", sandbox=sandbox, budget=budget)
 
 
 def _collate(turns: Sequence[Turn]) -> list[Turn]:
@@ -103,50 +112,52 @@ def _collate(turns: Sequence[Turn]) -> list[Turn]:
     merged: list[Turn] = []
     for turn in turns:
         if merged and turn.role == merged[-1].role != "tool":
-            merged[-1] = msgspec.structs.replace(merged[-1], content=f"{merged[-1].content}\n\n{turn.content}")
+            last = merged[-1]
+            merged[-1] = msgspec.structs.replace(
+                last, content=f"{last.content}\n\n{turn.content}", tool_calls=last.tool_calls + turn.tool_calls
+            )
         else:
             merged.append(turn)
     return merged
 
 
-def _messages_data(turns: Sequence[Turn], think: Think) -> dict[str, object]:
+def _messages_data(turns: Sequence[Turn], think: Think, tools: Sequence[object]) -> dict[str, object]:
     messages = [
         {
             "Role": turn.role,
             "Content": turn.content,
             "Thinking": turn.thinking,
             "Images": None,
-            "ToolCalls": None,
-            "ToolName": "",
-            "ToolCallID": "",
+            "ToolCalls": go_calls(turn.tool_calls) if turn.tool_calls else None,
+            "ToolName": turn.tool_name,
+            "ToolCallID": turn.tool_call_id,
         }
         for turn in turns
     ]
     system = "\n\n".join(turn.content for turn in turns if turn.role == "system")
-    return {**_data(system, "", "", think), "Messages": messages}
+    shown = go_tools(tools) if tools else None
+    return {"System": system, "Messages": messages, "Tools": shown, "Response": "", **_thinking(think)}
 
 
-def _data(system: str, prompt: str, response: str, think: Think) -> dict[str, object]:
+def _inserting(prompt: str, suffix: str, think: Think) -> dict[str, object]:
+    return {"Prompt": prompt, "Suffix": suffix, "Response": "", **_thinking(think)}
+
+
+def _thinking(think: Think) -> dict[str, object]:
     return {
-        "System": system,
-        "Prompt": prompt,
-        "Response": response,
-        "Suffix": "",
-        "Messages": None,
-        "Tools": None,
         "Think": bool(think),
         "ThinkLevel": think if isinstance(think, str) else "",
         "IsThinkSet": think is not None,
     }
 
 
-def _render_legacy(template: Template, turns: Sequence[Turn], think: Think) -> str:
+def _render_legacy(source: str, turns: Sequence[Turn], think: Think) -> str:
     """Render turn by turn; the last one ends where the answer goes, so that the model continues there."""
     parts: list[str] = []
     system = prompt = response = ""
     for turn in turns:
         if (turn.role == "system" and (prompt or response)) or (turn.role == "user" and response):
-            parts.append(template.render(_data(system, prompt, response, think)))
+            parts.append(_render_turn(source, system, prompt, response, think))
             system = prompt = response = ""
         if turn.role == "system":
             system = turn.content
@@ -154,23 +165,18 @@ def _render_legacy(template: Template, turns: Sequence[Turn], think: Think) -> s
             prompt = turn.content
         elif turn.role == "assistant":
             response = turn.content
-    parts.append(_open_ended(template, system, prompt, response, think))
+    parts.append(_render_turn(_open_ended(source), system, prompt, response, think))
     return "".join(parts)
 
 
-def _open_ended(template: Template, system: str, prompt: str, response: str, think: Think) -> str:
-    """Render up to the place of the answer and put there what is already said of it."""
-    if not response and _mentions(template.source, _ASKS_RESPONSE):
-        return template.render(_data(system, prompt, "", think))  # a branch that asks for an answer is not taken
-    text = template.render(_data(system, prompt, _CUT, think))
-    before, cut, _ = text.partition(_CUT)
-    return before + response if cut else text
+def _render_turn(source: str, system: str, prompt: str, response: str, think: Think) -> str:
+    said = {"System": system, "Prompt": prompt, "Response": response}
+    return _compile(source).render({**said, **_thinking(think)})
 
 
-def _go_json(value: object) -> str:
-    """Print compact JSON as Go's encoder does: keys sorted, what could be HTML escaped."""
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return "".join(_GO_ESCAPES.get(character, character) for character in text)
+def _equal(first: object, *others: object) -> bool:
+    """Compare as `eq` does; without the library's checks of types, which take a tenth of a long chat's time."""
+    return any(first == other for other in others)
 
 
 def _typescript_type(prop: object) -> str:

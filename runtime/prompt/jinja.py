@@ -15,6 +15,8 @@ from typing import Any, Final, NoReturn
 
 from jinja2 import TemplateError, nodes
 from jinja2.compiler import CodeGenerator, Frame
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from corral.runtime.errors import TemplateFailed
@@ -26,6 +28,11 @@ _MOST_MADE: Final = 32 * MOST_OUTPUT
 _LARGEST_COUNT: Final = 1_000_000
 _LARGEST_EXPONENT: Final = 64
 _LONG_NUMBER: Final = re.compile(r"\d{6}")
+_GENERATION: Final = {"generation"}
+
+
+class TemplateTooSlow(TemplateFailed):
+    """A template took its time; nobody should try it again in another form."""
 
 
 class _TooMuch(Exception):
@@ -62,12 +69,22 @@ class _Generator(CodeGenerator):
         self.write("))")
 
 
+class _Generation(Extension):
+    """Takes `{% generation %}` for what it is here, nothing: Hugging Face marks by it what a model is trained on."""
+
+    tags = _GENERATION
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 class _Environment(ImmutableSandboxedEnvironment):
     code_generator_class = _Generator
     intercepted_binops = frozenset({"+", "*", "**", "%", "//", "-"})
 
     def __init__(self) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation])
         self.meter = _Meter()
         self.filters["tojson"] = _to_json
         self.filters = {name: _metered(name, function, self.meter) for name, function in self.filters.items()}
@@ -112,7 +129,7 @@ def render_jinja(source: str, variables: Mapping[str, object]) -> str:
             environment.meter.reset()
             text = _compile(source).render(variables)
     except TimeIsUp:
-        raise TemplateFailed(f"the chat template took longer than {RENDER_SECONDS:g} s") from None
+        raise TemplateTooSlow(f"the chat template took longer than {RENDER_SECONDS:g} s") from None
     except _TooMuch as error:
         raise TemplateFailed(f"the chat template was stopped: {error}") from None
     except TemplateError as error:
@@ -131,7 +148,7 @@ def _environment() -> _Environment:
     return _Environment()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _compile(source: str) -> Any:
     return _environment().from_string(source)
 
@@ -151,8 +168,10 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Print JSON as Hugging Face does: nothing is escaped for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    """Print JSON as Hugging Face does: nothing is escaped for HTML; what a filter yields one by one is a list."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys, default=list
+    )
 
 
 def _metered(name: str, function: Callable[..., Any], meter: _Meter) -> Callable[..., Any]:

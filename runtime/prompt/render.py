@@ -1,23 +1,35 @@
-"""Which template renders a chat: the Modelfile's in Go, the model's own in Jinja, or a plain one."""
+"""Which way a prompt is written: a built-in one, the Modelfile's template in Go, the model's own in Jinja, by marks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from corral.runtime.engine.protocol import Turn
+from corral.runtime.errors import TemplateFailed
+from corral.runtime.prompt.chat import render_chat
+from corral.runtime.prompt.families import RENDERER_TAGS
+from corral.runtime.prompt.gosource import mentions
 from corral.runtime.prompt.gotemplate import DEFAULT_TEMPLATE, render_go
-from corral.runtime.prompt.jinja import render_jinja
+from corral.runtime.prompt.renderers import renderer_named
 from corral.runtime.prompt.thinking import HARMONY, Tags, Think, infer_tags
 
 
 @dataclass(frozen=True, slots=True)
 class ModelTemplate:
-    """The Jinja template a model carries, and what its texts begin and end with."""
+    """The Jinja template a model carries, what its texts begin and end with, and what its vocabulary knows.
+
+    `family` names the renderer for its marks, "" where it has none that are known. `infill` are the marks before what
+    comes first, before what comes last, and before what is to be written between; None where it cannot.
+    """
 
     source: str | None
     bos: str = ""
     eos: str = ""
+    family: str = ""
+    infill: tuple[str, str, str] | None = None
 
 
 def template_of(go_template: str | None, model: ModelTemplate) -> str:
@@ -25,46 +37,65 @@ def template_of(go_template: str | None, model: ModelTemplate) -> str:
     return go_template if go_template is not None else model.source or ""
 
 
-def tags_of(go_template: str | None, model: ModelTemplate) -> Tags | None:
-    """Return the tags around a model's thoughts, by the template that renders its chats."""
+def tags_of(go_template: str | None, model: ModelTemplate, renderer: str = "") -> Tags | None:
+    """Return the tags around a model's thoughts, by what renders its chats."""
+    if renderer:
+        return RENDERER_TAGS.get(renderer)
     return infer_tags(template_of(go_template, model))
 
 
-def renderer_for(go_template: str | None, model: ModelTemplate, think: Think = None) -> Callable[[Sequence[Turn]], str]:
-    """Return what turns messages into a prompt. Calling it raises TemplateFailed; it belongs to the main thread."""
-    if think == "max" and tags_of(go_template, model) == HARMONY:
+def renderer_for(
+    go_template: str | None,
+    model: ModelTemplate,
+    think: Think = None,
+    *,
+    functions: str = "",
+    renderer: str = "",
+    suffix: str = "",
+) -> Callable[[Sequence[Turn]], str]:
+    """Return what turns messages into a prompt. Calling it raises TemplateFailed; it belongs to the main thread.
+
+    `functions` are tools as JSON; `renderer` names a built-in way, which goes before templates. Raises TemplateFailed
+    where it names none.
+    """
+    if think == "max" and tags_of(go_template, model, renderer) == HARMONY:
         think = "high"  # gpt-oss knows no more (spec a.7)
-    if go_template is not None or not model.source:
+    tools = _tools(functions)
+    if suffix:
+        return _inserter(go_template, model, think, suffix)
+    if renderer:
+        write = renderer_named(renderer)
+        return lambda turns: write(turns, tools, think)
+    if go_template is not None:
         source = go_template or DEFAULT_TEMPLATE
-        return lambda turns: render_go(source, turns, think)
-    template = model.source
-
-    def render(turns: Sequence[Turn]) -> str:
-        variables = {
-            "messages": [_message(turn) for turn in turns],
-            "add_generation_prompt": not turns or turns[-1].role != "assistant",
-            "bos_token": model.bos,
-            "eos_token": model.eos,
-            "tools": None,
-            "documents": None,
-            **_thinking_variables(think),
-        }
-        return render_jinja(template, variables)
-
-    return render
+        return lambda turns: render_go(source, turns, think, tools)
+    if model.source:
+        template = model.source
+        return lambda turns: render_chat(template, turns, think, tools, bos=model.bos, eos=model.eos)
+    if model.family:
+        write = renderer_named(model.family)
+        return lambda turns: write(turns, tools, think)
+    return lambda turns: render_go(DEFAULT_TEMPLATE, turns, think)
 
 
-def _message(turn: Turn) -> dict[str, str]:
-    """Return a message as templates read it; some call its thoughts one thing, some the other."""
-    message = {"role": turn.role, "content": turn.content}
-    if turn.thinking:
-        message |= {"thinking": turn.thinking, "reasoning_content": turn.thinking}
-    return message
+def _inserter(
+    go_template: str | None, model: ModelTemplate, think: Think, suffix: str
+) -> Callable[[Sequence[Turn]], str]:
+    """Return what has a model write what stands between a prompt and a suffix."""
+    if go_template is not None and mentions(go_template, "Suffix"):
+        return lambda turns: render_go(go_template, turns, think, suffix=suffix)
+    if model.infill is None:
+        raise TemplateFailed("the model does not support insert: neither its template nor its vocabulary knows of it")
+    first, last, middle = model.infill
+    return lambda turns: f"{first}{turns[-1].content if turns else ''}{last}{suffix}{middle}"
 
 
-def _thinking_variables(think: Think) -> dict[str, object]:
-    """Return what tells a template to have its model think (spec g.3); `thinking` is DeepSeek's and Granite's word."""
-    if think is None:
-        return {}
-    levels = {"reasoning_effort": think} if isinstance(think, str) else {}
-    return {"enable_thinking": bool(think), "thinking": bool(think), **levels}
+def _tools(functions: str) -> list[Mapping[str, object]]:
+    """Return tools as objects. Raises TemplateFailed for what is no list of them."""
+    if not functions:
+        return []
+    try:
+        tools: list[Mapping[str, object]] = msgspec.json.decode(functions, type=list[dict[str, object]])
+    except msgspec.MsgspecError as error:
+        raise TemplateFailed(f"the tools are no list of objects: {error}") from None
+    return tools

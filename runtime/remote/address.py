@@ -12,6 +12,7 @@ from corral.store.errors import SourceError
 
 MOST_HOSTS = 64
 _FILES = (".gguf", ".safetensors", ".zip", ".whl")
+_HUGGING_FACE = frozenset({"huggingface.co", "www.huggingface.co", "hf.co"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def from_urls(text: str) -> Remote | None:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.lower().startswith(("http://", "https://")) for part in parts):
         return None
-    if any(part.lower().endswith(_FILES) for part in parts):
+    if any(_is_file(part.lower()) for part in parts):
         return None
     hosts, models = [], []
     for part in parts:
@@ -75,3 +76,9 @@ def from_urls(text: str) -> Remote | None:
     if len(set(models)) != 1:
         raise BadRequest("a remote model is written http://host:port/model")
     return Remote(parse_hosts(",".join(hosts)), models[0])
+
+
+def _is_file(url: str) -> bool:
+    """Whether an address is one of something to be fetched."""
+    place, _, path = url.partition("://")[2].partition("/")
+    return place in _HUGGING_FACE or path.partition("?")[0].endswith(_FILES)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from corral.runtime.dispatch import Dispatch, ignored
-from corral.runtime.errors import BadRequest, QueueFull, RequestCanceled, RunError, ServerUnreachable
+from corral.runtime.errors import BadRequest, NotSupported, QueueFull, RequestCanceled, RunError, ServerUnreachable
 from corral.runtime.library import ModelOnDisk
 from corral.runtime.options import parse_options
 from corral.runtime.rates import Rate
@@ -76,7 +76,7 @@ class RemoteAnswers:
 
     async def chat(self, caller: Caller, model: ModelOnDisk, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Continue a conversation; see `verbs.Client.chat`."""
-        remote = self._check(caller, model)
+        remote = self._check(caller, model, request)
         messages = request.messages
         if messages:
             messages = (*model.history, *messages)
@@ -93,7 +93,7 @@ class RemoteAnswers:
         self, caller: Caller, model: ModelOnDisk, request: GenerateRequest
     ) -> AsyncGenerator[Chunk, None]:
         """Complete a prompt; see `verbs.Client.generate`."""
-        remote = self._check(caller, model)
+        remote = self._check(caller, model, request)
         ours = not request.raw and bool(request.prompt)
         there = replace(
             request,
@@ -119,11 +119,13 @@ class RemoteAnswers:
         there = replace(request, model=remote.model, options=_options(model, request.options), caller=None)
         return await self._ask(caller, model, remote, lambda server: server.rerank(there))
 
-    def _check(self, caller: Caller, model: ModelOnDisk) -> Remote:
+    def _check(self, caller: Caller, model: ModelOnDisk, request: object = None) -> Remote:
         """Refuse what may not be asked or not be forwarded."""
         remote = model.remote
         assert remote is not None
         self._allowed.check(remote)
+        if isinstance(request, (ChatRequest, GenerateRequest)) and request.render_only:
+            raise NotSupported(f"only {remote.text} knows what {model.shown} would be sent")
         if caller.forwarded:
             raise BadRequest(f"{model.shown} has its engine elsewhere, and so has who asks: name that server there")
         if self._hosts is None:

@@ -1,12 +1,13 @@
-"""Models that are nothing but the address of an engine elsewhere: what a create says of one (spec a.18)."""
+"""Models that are nothing but the address of an engine elsewhere: how they are made and read (spec a.12, a.18)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from corral.runtime.errors import BadRequest
-from corral.runtime.remote.address import parse_hosts
+from corral.runtime.remote.address import Remote, parse_hosts
 from corral.runtime.verbs import CreateRequest
+from corral.store.errors import BrokenManifest
 from corral.store.manifests import ModelConfig
 
 _LARGEST = 2**53
@@ -42,6 +43,39 @@ def stub_config(request: CreateRequest) -> ModelConfig:
         context_length=_number(info, "context_length"),
         embedding_length=_number(info, "embedding_length"),
     )
+
+
+def remote_of(config: ModelConfig) -> Remote | None:
+    """Where a model's engine is, None where it is here (spec h.2).
+
+    Raises:
+        BrokenManifest: the config names what is no address.
+    """
+    if not (config.remote_host and config.remote_model):
+        return None
+    try:
+        return Remote(parse_hosts(config.remote_host), config.remote_model)
+    except BadRequest:
+        raise BrokenManifest(f"its remote host cannot be read: {config.remote_host[:100]!r}") from None
+
+
+def stub_capabilities(config: ModelConfig) -> tuple[str, ...]:
+    """What a model elsewhere is said to do; where nothing is said it completes text, and its server knows the rest."""
+    return config.capabilities or ("completion",)
+
+
+def stub_info(config: ModelConfig) -> dict[str, object]:
+    """What `show` tells in place of a header, for a model elsewhere (spec a.12)."""
+    family = config.model_family
+    if not family:
+        return {}
+    told = {
+        "general.architecture": family,
+        "general.basename": config.base_name,
+        f"{family}.context_length": config.context_length,
+        f"{family}.embedding_length": config.embedding_length,
+    }
+    return {key: value for key, value in told.items() if value}
 
 
 def _text(info: Mapping[str, object], name: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 from corral.store.blobs import Blob, BlobStore
 from corral.store.disk import require_space
-from corral.store.errors import SourceError, StoreError
+from corral.store.errors import BlobNotFound, SourceError, StoreError
 from corral.store.manifests import Layer, Manifest, ManifestStore
 from corral.store.names import Digest, ModelName
 from corral.store.plans import prune_after_replace
@@ -18,12 +18,18 @@ from corral.store.progress import Progress
 from corral.store.registries import Registries
 from corral.store.registry import Repository, checked
 from corral.store.retry import Again, Patience, RateLimit
+from corral.store.sources.huggingface import HubSource
 from corral.store.sources.url import UrlSource
 from corral.store.transfer import Download, Downloads, Pace
 from corral.store.web import Refused, Web
 
 _ASIDE = Patience(tries=1)
+_MOST_ROUNDS = 4
 _EMPTY = Digest("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+
+
+class NoManifest(SourceError):
+    """The registry has no manifest of that name, or gives it to nobody or not to us."""
 
 
 class RegistrySource:
@@ -57,6 +63,12 @@ class RegistrySource:
         """What fetches single files over the same connections."""
         return UrlSource(self._web(insecure), self._downloads, patience=self._patience, pace=self._pace)
 
+    def hub_source(self) -> HubSource:
+        """What fetches from Hugging Face's file API over the same connections."""
+        return HubSource(
+            self._web(False), self._downloads, self._registries.hub, patience=self._patience, pace=self._pace
+        )
+
     def _web(self, insecure: bool) -> Web:
         # Not one a pull: a download that several wait for must not end with him who began it.
         return self._webs.setdefault(insecure, Web(insecure=insecure, patience=self._patience))
@@ -77,12 +89,19 @@ class RegistrySource:
         yield Progress("pulling manifest")
         repository, data = await self._find(self._web(insecure), name, scheme_of(text), insecure)
         manifest = checked(data)
-        async with aclosing(self._fetch(repository, manifest, limit)) as steps:
-            async for step in steps:
-                yield step
-        yield Progress("verifying sha256 digest")
-        yield Progress("writing manifest")
-        old = await asyncio.to_thread(self._write, name, data)
+        for left in reversed(range(_MOST_ROUNDS)):
+            async with aclosing(self._fetch(repository, manifest, limit)) as steps:
+                async for step in steps:
+                    yield step
+            yield Progress("verifying sha256 digest")
+            yield Progress("writing manifest")
+            try:
+                old = await asyncio.to_thread(self._write, name, data)
+                break
+            except BlobNotFound:
+                # Somebody deleted a model that had it too, and knew nothing of ours yet.
+                if not left:
+                    raise
         if self._prune and old is not None and old.digests - manifest.digests:
             yield Progress("removing unused layers")
             await asyncio.to_thread(prune_after_replace, self._blobs.paths, old)
@@ -106,7 +125,7 @@ class RegistrySource:
             return repository, await repository.manifest()
         except Refused as error:
             reason = "file does not exist" if error.status == 404 else str(error)
-            raise SourceError(f"pull model manifest: {reason}") from error
+            raise NoManifest(f"pull model manifest: {reason}") from error
         except SourceError as error:
             raise SourceError(f"pull model manifest: {error}") from error
 

@@ -18,13 +18,12 @@ from corral.store.names import Digest
 from corral.store.partial import Partial
 from corral.store.progress import Progress
 from corral.store.ranges import Span
+from corral.store.registries import HUB_HOSTS
 from corral.store.registry import body_of
 from corral.store.retry import Again, Attempts, Patience, RateLimit
 from corral.store.sources.source import Fetched, plain_name
 from corral.store.transfer import Body, Download, Downloads, Pace
 from corral.store.web import Refused, Web, check
-
-_HUGGING_FACE = frozenset({"huggingface.co", "hf.co"})
 
 
 def is_file_url(text: str) -> bool:
@@ -146,7 +145,7 @@ def _plain(url: str) -> str:
     """The address of a file itself; without what comes after a #."""
     url = url.partition("#")[0]
     parts = urlsplit(url)
-    if (parts.hostname or "").lower() in _HUGGING_FACE:
+    if (parts.hostname or "").lower() in HUB_HOSTS:
         # /user/repo/blob/main/file is the page about /user/repo/resolve/main/file.
         pieces = parts.path.split("/")
         if len(pieces) > 4 and pieces[3] == "blob":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal, cast
 
 import openai
 import pytest
@@ -78,8 +78,8 @@ def test_errors(client: openai.OpenAI, live_server: LiveServer) -> None:
         client.chat.completions.create(model="nope", messages=HELLO)
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("nope")
-    with pytest.raises(openai.BadRequestError, match="n other than 1"):
-        client.chat.completions.create(model=live_server.model, messages=HELLO, n=2)
+    with pytest.raises(openai.BadRequestError, match="n must be between 1 and 128"):
+        client.chat.completions.create(model=live_server.model, messages=HELLO, n=0)
     with pytest.raises(openai.BadRequestError, match="too short"):
         client.chat.completions.create(model=live_server.model, messages=[])
 
@@ -147,3 +147,64 @@ def test_biases(client: openai.OpenAI, live_server: LiveServer) -> None:
         model=live_server.model, messages=HELLO, temperature=0, max_tokens=5, logit_bias=bias
     )
     assert reply.choices[0].message.content == ""
+
+
+def test_several_answers_share_their_prompt(client: openai.OpenAI, live_server: LiveServer) -> None:
+    said = [{"role": "user", "content": "Say a number. " + "One, two, three. " * 20}]
+    reply = client.chat.completions.create(
+        model=live_server.model, messages=cast(Any, said), n=3, seed=7, max_tokens=6, temperature=1.5
+    )
+    texts = [choice.message.content for choice in reply.choices]
+    assert [choice.index for choice in reply.choices] == [0, 1, 2]
+    assert len(set(texts)) > 1
+    rows = live_server.service.client.requests.rows()
+    own = [row for row in rows if row.id.startswith(reply.id.removeprefix("chatcmpl-"))]
+    assert reply.usage is not None
+    assert [row.prompt_tokens for row in own] == [reply.usage.prompt_tokens] * 3
+    assert sum(row.prompt_tokens - row.cached_tokens for row in own) < 1.5 * reply.usage.prompt_tokens
+    chunks = list(
+        client.chat.completions.create(
+            model=live_server.model, messages=cast(Any, said), n=2, max_tokens=3, stream=True
+        )
+    )
+    ends = [(one.choices[0].index, one.choices[0].finish_reason) for one in chunks if one.choices[0].finish_reason]
+    assert sorted(ends) == [(0, "length"), (1, "length")]
+
+
+def test_completions(client: openai.OpenAI, live_server: LiveServer) -> None:
+    bound = {"regex": "a time there was"}
+    whole = client.completions.create(
+        model=live_server.model, prompt=["Once upon", "Twice"], max_tokens=16, logprobs=1, extra_body=bound
+    )
+    assert [choice.text for choice in whole.choices] == ["a time there was"] * 2
+    told = whole.choices[0].logprobs
+    assert told is not None
+    assert "".join(told.tokens or ()) == "a time there was"
+    assert [len(one) for one in told.top_logprobs or ()] == [1] * len(told.tokens or ())
+    parts = client.completions.create(
+        model=live_server.model, prompt="Once upon", max_tokens=16, stream=True, extra_body=bound
+    )
+    assert "".join(part.choices[0].text for part in parts) == "a time there was"
+
+
+def test_responses(client: openai.OpenAI, live_server: LiveServer) -> None:
+    bound = {"regex": "Hello there, my friend!"}
+    whole = client.responses.create(
+        model=live_server.model, instructions="Be brief.", input="Say hello.", extra_body=bound
+    )
+    assert (whole.output_text, whole.status) == ("Hello there, my friend!", "completed")
+    assert whole.usage is not None
+    assert whole.usage.total_tokens == whole.usage.input_tokens + whole.usage.output_tokens
+    said = [{"role": "user", "content": "Say hello."}, *(item.to_dict() for item in whole.output)]
+    with client.responses.stream(model=live_server.model, input=cast(Any, said), extra_body=bound) as stream:
+        deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        final = stream.get_final_response()
+    assert "".join(deltas) == final.output_text == "Hello there, my friend!"
+    short = client.responses.create(model=live_server.model, input="Count to 100.", max_output_tokens=3)
+    assert (short.status, short.incomplete_details is not None) == ("incomplete", True)
+    parsed = client.responses.parse(
+        model=live_server.model, input="Which colour, as JSON?", text_format=Colour, extra_body={"seed": 1}
+    )
+    assert isinstance(parsed.output_parsed, Colour)
+    with pytest.raises(openai.BadRequestError, match="nothing is kept here"):
+        client.responses.create(model=live_server.model, input="x", previous_response_id="resp_1")

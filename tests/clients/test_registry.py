@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -45,16 +45,20 @@ def _answers(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def docker_registry(folder: Path, *, password: bool) -> Iterator[str]:
-    """Run the registry on a free port; gives its address without a scheme."""
+def docker_registry(
+    folder: Path, *, password: bool = False, auth: Mapping[str, object] | None = None, relative: bool = False
+) -> Iterator[str]:
+    """Run the registry on a free port; gives its address without a scheme. `relative`: something stands before it."""
     assert REGISTRY is not None
     port = free_port()
     config: dict[str, object] = {
         "version": "0.1",
         "log": {"level": "error"},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
-        "http": {"addr": f"127.0.0.1:{port}"},
+        "http": {"addr": f"127.0.0.1:{port}", "relativeurls": relative},
     }
+    if auth is not None:
+        config["auth"] = auth
     if password:
         (folder / "htpasswd").write_text(HTPASSWD)
         config["auth"] = {"htpasswd": {"realm": "here", "path": str(folder / "htpasswd")}}

@@ -59,7 +59,7 @@ def test_a_conversation_with_a_tool(client: ollama.Client) -> None:
     messages: list[dict[str, object] | ollama.Message] = [{"role": "user", "content": ASK}]
     parts = list(
         client.chat(
-            MODEL, messages, tools=[WEATHER], stream=True, options={"regex": f"Let me look. {call}", "temperature": 0}
+            MODEL, messages, tools=[WEATHER], stream=True, options={"regex": rf"Let me look\. {call}", "temperature": 0}
         )
     )
     assert "".join(part.message.content or "" for part in parts) == "Let me look."

@@ -171,6 +171,9 @@ class FakeClient:
                 self.memory[name] = loaded(name)
             yield Chunk(done_reason=DoneReason.UNLOAD if unloads else DoneReason.LOAD)
             return
+        if request.render_only:
+            yield Chunk(done_reason=DoneReason.STOP, rendered=f"rendered by {name}")
+            return
         self.memory[name] = loaded(name)
         complete = False
         try:

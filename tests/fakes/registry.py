@@ -30,6 +30,7 @@ class Seen:
     host: str
     authorization: str
     range: str
+    cookie: str = ""
 
 
 @dataclass
@@ -74,7 +75,7 @@ class FakeRegistry:
     def blob_requests(self) -> list[Seen]:
         return [one for one in self.seen if "/blobs/" in one.path and one.method == "GET"]
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    def _note(self, request: web.Request) -> None:
         self.seen.append(
             Seen(
                 request.method,
@@ -82,8 +83,12 @@ class FakeRegistry:
                 request.headers.get("Host", ""),
                 request.headers.get("Authorization", ""),
                 request.headers.get("Range", ""),
+                request.headers.get("Cookie", ""),
             )
         )
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self._note(request)
         parts = request.path.strip("/").split("/")
         if parts[0] == "token":
             return self._token(request)

@@ -24,6 +24,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "-q", "--quantize", metavar="TYPE", default="", help="Quantize the weights to this type, as q4_K_M"
     )
     parser.add_argument(
+        "--draft-quantize", metavar="TYPE", default="", help="Quantize the draft model's weights to this type"
+    )
+    parser.add_argument(
         "--imatrix", metavar="FILE", default="", help="An importance matrix to quantize with, in GGUF form"
     )
     parser.add_argument("-f", "--file", metavar="FILE", default="", help='Name of the Modelfile (default "Modelfile")')
@@ -50,6 +53,7 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
             modelfile,
             folder,
             quantize=flags.quantize,
+            draft_quantize=flags.draft_quantize,
             imatrix=imatrix,
             store=cli.settings.models if session.own or near else None,
             remotes=cli.settings.remotes_file if session.own or near else None,

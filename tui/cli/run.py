@@ -12,6 +12,7 @@ from corral.runtime.verbs import EmbedRequest, GenerateRequest, ModelDetails
 from corral.store.errors import ModelNotFound, StoreError
 from corral.store.sources.url import is_file_url
 from corral.tui.cli.answer import print_answer, summary
+from corral.tui.cli.attachments import take_images
 from corral.tui.cli.errors import CommandError, UsageError
 from corral.tui.cli.progress import follow
 from corral.tui.cli.session import Cli, Session
@@ -62,7 +63,10 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
 
             return converse(cli, session, details, keep_alive_s=keep_alive_s, flags=flags)
         think = think_of(flags.think, details)
-        request = GenerateRequest(details.name, prompt, keep_alive_s=keep_alive_s, think=think)
+        images: tuple[bytes, ...] = ()
+        if "vision" in details.capabilities:
+            prompt, images = take_images(prompt)
+        request = GenerateRequest(details.name, prompt, keep_alive_s=keep_alive_s, think=think, images=images)
         chunks = session.client.generate(request)
         stats = session.run(print_answer(chunks, wrap=not flags.nowordwrap, hides_thinking=flags.hidethinking))
         if prompt:

@@ -12,6 +12,8 @@ from corral.runtime.errors import PromptTooLong, QueueFull, RequestCanceled, Run
 from corral.runtime.verbs import EmbedRequest
 from tests.fakes.served import MODEL, Serve, Served, ServedFake
 
+TOKENS = "invalid input type: token ids are of another model's vocabulary, send texts"
+
 
 def asked(served: Served) -> EmbedRequest:
     request = served.fake.asked[-1]
@@ -85,8 +87,9 @@ def test_openai_embeds_an_empty_text(served: Served) -> None:
 @pytest.mark.parametrize(
     ("fields", "status", "text"),
     [
-        ({"input": [1, 2]}, 400, "invalid input type"),
-        ({"input": [[1, 2]]}, 400, "invalid input type"),
+        ({"input": [1, 2]}, 400, TOKENS),
+        ({"input": [[1, 2]]}, 400, TOKENS),
+        ({"input": "x", "dimensions": -1}, 400, "dimensions must be between 0 and 65536"),
         ({"input": {}}, 400, "invalid input type"),
         ({}, 400, "invalid input"),
         ({"input": []}, 400, "invalid input"),

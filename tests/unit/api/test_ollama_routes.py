@@ -258,7 +258,6 @@ UNSERVED = [
         400,
         'invalid think value: "much" (must be "high", "medium", "low", "max", true, or false)',
     ),
-    ("/api/generate", {"suffix": "x"}, 400, f"{FULL} does not support insert"),
     ("/api/generate", {"images": ["aGk="]}, 400, f"{FULL} does not support vision"),
     ("/api/generate", {"format": "xml"}, 500, 'invalid format: "xml"; expected "json" or a valid JSON Schema object'),
     ("/api/generate", {"logprobs": True, "top_logprobs": -1}, 400, "top_logprobs must be between 0 and 20"),
@@ -279,6 +278,21 @@ def test_what_is_not_served_is_refused(
     response = served.post(path, body)
     assert (response.status_code, response.json()) == (status, {"error": text})
     assert served.fake.asked == []
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_prompt_is_shown_without_being_computed(served: Served, stream: bool) -> None:
+    asked = {"model": MODEL, "stream": stream, "_debug_render_only": True}
+    info = {"rendered_template": f"rendered by {MODEL}"}
+    generated = served.post("/api/generate", asked | {"prompt": "a", "suffix": "b"}).json()
+    assert generated == {**generated, "model": MODEL, "response": "", "done": False, "_debug_info": info}
+    chatted = served.post("/api/chat", asked | {"messages": HI}).json()
+    assert chatted == {**chatted, "message": {"role": "", "content": ""}, "done": False, "_debug_info": info}
+    assert {*generated, *chatted} == {"model", "created_at", "response", "message", "done", "_debug_info"}
+    generate, chat = served.fake.asked
+    assert isinstance(generate, GenerateRequest)
+    assert isinstance(chat, ChatRequest)
+    assert (generate.suffix, generate.render_only, chat.render_only) == ("b", True, True)
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,14 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from corral.api.openai.chat import Completion
+from corral.api.openai.completion import Completion
 from corral.runtime.errors import QueueFull, RunnerDied
-from corral.runtime.verbs import ChatRequest, Chunk, Logprob, Message
+from corral.runtime.verbs import Chunk, Logprob, Message
 from tests.fakes.served import MODEL, Serve, Served, ServedFake
-
-CHAT = "/v1/chat/completions"
-HI: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
-
-
-def events(text: str) -> list[Any]:
-    blocks = text.split("\n\n")
-    assert blocks.pop() == ""
-    assert all(block.startswith("data: ") for block in blocks)
-    return [block[6:] if block == "data: [DONE]" else json.loads(block[6:]) for block in blocks]
-
-
-def asked(served: Served) -> ChatRequest:
-    request = served.fake.asked[-1]
-    assert isinstance(request, ChatRequest)
-    return request
+from tests.unit.api.openai_events import CHAT, HI, asked, events
 
 
 def test_whole_answer(served: Served) -> None:
@@ -47,7 +31,11 @@ def test_whole_answer(served: Served) -> None:
 def test_usage_tells_of_tokens_guessed_ahead(served: Served) -> None:
     served.fake.drafted = 5
     usage = served.post(CHAT, HI).json()["usage"]
-    assert usage["completion_tokens_details"] == {"accepted_prediction_tokens": 4, "rejected_prediction_tokens": 1}
+    assert usage["completion_tokens_details"] == {
+        "reasoning_tokens": 0,
+        "accepted_prediction_tokens": 4,
+        "rejected_prediction_tokens": 1,
+    }
 
 
 def test_stream(served: Served) -> None:
@@ -194,14 +182,19 @@ def test_response_formats_reach_the_workbench(served: Served) -> None:
         assert asked(served).format == wanted
 
 
+NO_URLS = "image URLs are not currently supported, please use base64 encoded data instead"
+
 REFUSED = [
     ({"messages": []}, 400, "[] is too short - 'messages'"),
     ({"model": ""}, 400, "model is required"),
     ({"model": "a b"}, 400, "invalid model name"),
     ({"model": "nope"}, 404, "model 'nope' not found"),
     ({"model": "nope", "n": 2}, 404, "model 'nope' not found"),
-    ({"n": 2}, 400, "n other than 1 is not supported by this server yet"),
-    ({"tools": [{}]}, 400, "registry.ollama.ai/library/smollm2:135m does not support tools"),
+    ({"model": "nope", "n": 0}, 404, "model 'nope' not found"),
+    ({"n": 0}, 400, "n must be between 1 and 128"),
+    ({"n": 129}, 400, "n must be between 1 and 128"),
+    ({"modalities": ["text", "audio"]}, 400, "modalities other than text are not supported"),
+    ({"seed": "x"}, 400, 'option "seed" must be of type integer'),
     (
         {"response_format": {"type": "xml"}},
         400,
@@ -225,7 +218,7 @@ REFUSED = [
     (message([]), 400, "invalid message format"),
     (message([{"type": "text"}]), 400, "invalid message format"),
     (message(["x"]), 400, "invalid message format"),
-    (message([{"type": "image_url", "image_url": "http://x"}]), 400, "image input is not supported by this server yet"),
+    (message([{"type": "image_url", "image_url": "http://x"}]), 400, NO_URLS),
     (message([{"type": "input_audio"}]), 400, "audio input is not supported by this server yet"),
 ]  # fmt: skip
 
@@ -257,5 +250,6 @@ def test_models(served: Served) -> None:
     assert model == {"id": MODEL, "object": "model", "created": 1780403400, "owned_by": "library"}
     one = served.request("GET", "/v1/models/library%2Fsmollm2:135m").json()
     assert one == model | {"id": "library/smollm2:135m"}
+    assert served.request("GET", "/v1/models/library/smollm2:135m").json()["id"] == "library/smollm2:135m"
     missing = served.request("GET", "/v1/models/nope")
     assert (missing.status_code, missing.json()["error"]["type"]) == (404, "not_found_error")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from corral.runtime.engine.protocol import (
     LENGTH,
@@ -26,6 +27,7 @@ from corral.runtime.engine.protocol import (
     Logprob,
     RawPrompt,
     Refused,
+    Rendered,
     Sampling,
     Started,
     Step,
@@ -51,13 +53,14 @@ class Answer:
     tokens: int = 0
     started: Started | None = None
     refused: Refused | None = None
+    rendered: Rendered | None = None
     finished: Finished | None = None
     prompt_done: list[int] = field(default_factory=list)
     logprobs: list[Logprob] = field(default_factory=list)
 
     @property
     def is_over(self) -> bool:
-        return self.finished is not None or self.refused is not None
+        return self.finished is not None or self.refused is not None or self.rendered is not None
 
 
 class RunnerProcess:
@@ -104,16 +107,19 @@ class RunnerProcess:
         self.process.stdin.write(frame(message))
         self.process.stdin.flush()
 
-    def submit(self, request_id: int, prompt: str | list[Turn], **fields: object) -> Answer:
+    def submit(self, request_id: int, prompt: str | list[Turn] | ChatPrompt, **fields: object) -> Answer:
         """Send a request; text is a raw prompt, turns are a chat."""
         chat = {name: fields.pop(name) for name in ("go_template", "think", "tools", "parser") if name in fields}
-        asked = RawPrompt(prompt) if isinstance(prompt, str) else ChatPrompt(prompt, **chat)  # type: ignore[arg-type]
+        images: Any = fields.pop("images", [])
+        if isinstance(prompt, list):
+            prompt = ChatPrompt(prompt, **chat)  # type: ignore[arg-type]
+        asked = RawPrompt(prompt, images) if isinstance(prompt, str) else prompt
         given: dict[str, object] = {"sampling": GREEDY, "num_ctx": 512, "num_predict": 24, **fields}
         answer = self.answers[request_id] = Answer()
         self.send(Submit(id=request_id, prompt=asked, **given))  # type: ignore[arg-type]
         return answer
 
-    def ask(self, request_id: int, prompt: str | list[Turn], **fields: object) -> Answer:
+    def ask(self, request_id: int, prompt: str | list[Turn] | ChatPrompt, **fields: object) -> Answer:
         """Send a request and wait for its end."""
         answer = self.submit(request_id, prompt, **fields)
         self.read_until(lambda: answer.is_over)
@@ -163,6 +169,8 @@ class RunnerProcess:
                 self.answers[message.id].started = message
             case Refused():
                 self.answers[message.id].refused = message
+            case Rendered():
+                self.answers[message.id].rendered = message
             case Step():
                 self._note_step(message)
             case _:

@@ -14,7 +14,8 @@ import pytest
 from corral.runtime.engine.protocol import Load, RawPrompt, Sampling, Submit
 from corral.runtime.errors import RunnerDied
 from corral.runtime.heartbeat import keep_listening
-from corral.runtime.runner import Runner, RunnerStream
+from corral.runtime.runner import Runner
+from corral.runtime.runner_stream import RunnerStream
 from tests.unit.runtime.tiny_models import write_tiny
 
 HUNG_AFTER_S = 0.8

@@ -7,7 +7,8 @@ from pathlib import Path
 import gguf
 import pytest
 
-from corral.runtime.library import SHOWN_ARRAY, capabilities, model_info
+from corral.runtime.capabilities import capabilities
+from corral.runtime.library import SHOWN_ARRAY, model_info
 from corral.store.gguf import read_header
 
 
@@ -46,4 +47,4 @@ def test_what_a_model_can_do(tmp_path: Path, template: str | None, parser: str, 
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    assert capabilities(read_header(path), template, parser) == (wanted or ("completion", "tools", "thinking"))
+    assert capabilities(read_header(path), template, parser=parser) == (wanted or ("completion", "tools", "thinking"))

@@ -169,15 +169,15 @@ JINJA = (
 @pytest.mark.parametrize(
     ("think", "go", "jinja"),
     [
-        (None, "q<>a<b> false  false", "q<>a<bb>   "),
-        (False, "q<>a<b> false  true", "q<>a<bb> False False "),
-        (True, "q<>a<b> true  true", "q<>a<bb> True True "),
-        ("low", "q<>a<b> true low true", "q<>a<bb> True True low"),
-        ("max", "q<>a<b> true max true", "q<>a<bb> True True max"),
+        (None, "q<>a<b>z<> false  false", "q<>a<bb>z<>   "),
+        (False, "q<>a<b>z<> false  true", "q<>a<bb>z<> False False "),
+        (True, "q<>a<b>z<> true  true", "q<>a<bb>z<> True True "),
+        ("low", "q<>a<b>z<> true low true", "q<>a<bb>z<> True True low"),
+        ("max", "q<>a<b>z<> true max true", "q<>a<bb>z<> True True max"),
     ],
 )
 def test_templates_are_told(think: Think, go: str, jinja: str) -> None:
-    turns = [Turn("user", "q"), Turn("assistant", "a", "b")]
+    turns = [Turn("user", "q"), Turn("assistant", "a", "b"), Turn("user", "z")]
     assert renderer_for(GO, ModelTemplate(None), think)(turns) == go
     assert renderer_for(None, ModelTemplate(JINJA), think)(turns) == jinja
 

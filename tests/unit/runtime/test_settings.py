@@ -10,7 +10,8 @@ from corral.runtime import settings
 from corral.runtime.durations import FOREVER, parse_keep_alive
 from corral.runtime.errors import BadRequest
 from corral.runtime.settings import Settings
-from corral.store.registries import Identity, Mirror, Registries
+from corral.store.folders import GgufFolder
+from corral.store.registries import Hub, Identity, Mirror, Registries
 
 HOME = Path("/home/someone")
 
@@ -23,9 +24,13 @@ def test_defaults() -> None:
     found = load()
     assert found == Settings(
         models=HOME / ".ollama" / "models",
+        gguf_folders=found.gguf_folders,
         prompt_cache=HOME / ".cache" / "corral" / "sequences",
         prompt_cache_bytes=256_000_000,
-        registries=Registries(identity=Identity(HOME / ".ollama", HOME / ".docker" / "config.json")),
+        registries=Registries(
+            identity=Identity(HOME / ".ollama", HOME / ".docker" / "config.json"),
+            hub=Hub(token_file=HOME / ".cache" / "huggingface" / "token"),
+        ),
     )
     assert found.loopback
 
@@ -190,3 +195,33 @@ def test_registries_and_how_fast_to_fetch() -> None:
         "invalid MIRRORS 'nonsense'",
         "invalid MIRRORS 'ftp://b'",
     ]
+
+
+def test_where_other_tools_keep_their_models() -> None:
+    tools = [(one.tool, str(one.path)) for one in load().gguf_folders]
+    assert tools == [
+        ("hf-cache", "/home/someone/.cache/huggingface/hub"),
+        ("lmstudio", "/home/someone/.lmstudio/models"),
+        ("lmstudio", "/home/someone/.cache/lm-studio/models"),
+        ("llama.cpp", "/home/someone/.cache/llama.cpp"),
+    ]
+    moved = load(HF_HOME="/hf", LLAMA_CACHE="/ll", CORRAL_GGUF_FOLDERS="~/g:/h").gguf_folders
+    assert [str(one.path) for one in moved[:3]] == ["/home/someone/g", "/h", "/hf/hub"]
+    assert load(CORRAL_DISCOVER="0", CORRAL_GGUF_FOLDERS="/h").gguf_folders == (GgufFolder("gguf", Path("/h")),)
+
+
+def test_folders_and_further_names_of_models() -> None:
+    found = load(CORRAL_MODELS_EXTRA="/a:~/b", CORRAL_ALIASES="gpt-4 = smollm2, x=, gpt-4=gpt-4:latest")
+    assert found.models_extra == (Path("/a"), HOME / "b")
+    assert found.aliases == {"gpt-4": "smollm2"}
+    assert len(found.warnings) == 2
+
+
+def test_who_we_are_at_hugging_face() -> None:
+    hub = load(HUGGING_FACE_HUB_TOKEN="old", HF_TOKEN="new", HF_ENDPOINT="https://mirror.example/").registries.hub
+    assert (hub.token, hub.url, hub.token_file) == (
+        "new",
+        "https://mirror.example",
+        HOME / ".cache" / "huggingface" / "token",
+    )
+    assert "new" not in repr(hub)

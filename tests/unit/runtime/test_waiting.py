@@ -16,7 +16,8 @@ from corral.runtime.gauges import Gauges, SystemProbe
 from corral.runtime.publish import Publisher
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Wanted
-from corral.runtime.runner import Output, Runner
+from corral.runtime.runner import Runner
+from corral.runtime.runner_stream import Output
 from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import RequestState

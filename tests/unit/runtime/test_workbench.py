@@ -16,7 +16,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from corral.runtime.errors import BadRequest, InvalidOption, NotSupported, PromptTooLong, RequestCanceled, RunnerDied
+from corral.runtime.errors import (
+    BadRequest,
+    InvalidOption,
+    NotSupported,
+    PromptTooLong,
+    RequestCanceled,
+    RunnerDied,
+    TemplateFailed,
+)
 from corral.runtime.settings import Settings
 from corral.runtime.snapshot import ModelState, RequestState
 from corral.runtime.verbs import (
@@ -34,7 +42,8 @@ from corral.runtime.verbs import (
     TokenizeRequest,
 )
 from corral.runtime.workbench import Workbench
-from corral.store.errors import BlobNotFound, InvalidName, ModelNotFound
+from corral.store.errors import BlobNotFound, InvalidName, ModelNotFound, SourceError
+from corral.store.registries import Registries
 from tests.conftest import STARTER_MODEL
 from tests.waiting import until, until_true
 
@@ -43,7 +52,8 @@ GREEDY = {"temperature": 0, "num_predict": 12}
 
 @pytest.fixture
 async def workbench(own_store: Path) -> AsyncIterator[Workbench]:
-    bench = Workbench(Settings(models=own_store), warm=False)
+    nobody = Registries("http://127.0.0.1:9")
+    bench = Workbench(Settings(models=own_store, registries=nobody), warm=False)
     await bench.start()
     yield bench
     await bench.close()
@@ -148,6 +158,38 @@ async def test_a_model_whose_template_knows_of_thoughts_thinks(workbench: Workbe
             await answer(workbench, replace(request, think=True))
 
 
+async def test_a_prompt_is_shown_without_being_computed(workbench: Workbench) -> None:
+    chat = ChatRequest(STARTER_MODEL, (Message("user", "hi"),), render_only=True)
+    text, last = await answer(workbench, chat)
+    assert (text, last.stats.output_tokens) == ("", 0)
+    assert last.rendered.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
+    template = "{{ if .Suffix }}{{ .Prompt }}_{{ .Suffix }}{{ end }}"
+    await run(workbench.create(CreateRequest("filler", base=STARTER_MODEL, template=template)))
+    assert (await workbench.show("filler")).capabilities == ("completion", "insert")
+    insert = GenerateRequest("filler", "a", suffix="b", render_only=True)
+    _, last = await answer(workbench, insert)
+    assert last.rendered == "a_b"
+    _, last = await answer(workbench, replace(insert, prompt="a_b", suffix="", raw=True))
+    assert last.rendered == "a_b"
+    full = "registry.ollama.ai/library/smollm2:135m does not support insert"
+    with pytest.raises(NotSupported, match=f"^{full}$"):
+        await answer(workbench, replace(insert, model=STARTER_MODEL))
+
+
+async def test_a_renderer_goes_before_templates(workbench: Workbench) -> None:
+    await run(workbench.create(CreateRequest("mine", base=STARTER_MODEL, template="{{ .Prompt }}", renderer="llama3")))
+    for chat, rendered in (
+        (ChatRequest("mine", (Message("user", "hi"),), render_only=True), "<|start_header_id|>user"),
+        (GenerateRequest("mine", "hi", render_only=True), "<|start_header_id|>user"),
+        (GenerateRequest("mine", "hi", template="{{ .Prompt }}!", render_only=True), "hi!"),
+    ):
+        _, last = await answer(workbench, chat)
+        assert last.rendered.startswith(rendered)
+    await run(workbench.create(CreateRequest("odd", base=STARTER_MODEL, renderer="nonsense")))
+    with pytest.raises(TemplateFailed, match='unknown renderer "nonsense"'):
+        await answer(workbench, GenerateRequest("odd", "hi"))
+
+
 async def test_load_and_unload_without_a_prompt(workbench: Workbench) -> None:
     _, last = await answer(workbench, ChatRequest(STARTER_MODEL, keep_alive_s=FOREVER))
     assert last.done_reason is DoneReason.LOAD
@@ -246,7 +288,7 @@ async def test_a_model_made_from_another_shares_its_weights(workbench: Workbench
         "{{ .System }}|{{ .Prompt }}|",
         "free",
     )
-    assert shown.parameters == (("temperature", "0.5"), ("stop", "x"), ("stop", "y"))
+    assert shown.parameters == (("stop", "x"), ("stop", "y"), ("temperature", "0.5"))
     assert [turn.content for turn in shown.messages] == ["ahoy", "arr"]
     plan = await workbench.plan_delete(["pirate"])
     assert plan.frees < 10_000
@@ -316,7 +358,7 @@ async def test_creating_refuses_what_cannot_be_made_and_leaves_nothing(workbench
     before = sorted(path.name for path in (own_store / "blobs").iterdir())
     with pytest.raises(BadRequest, match="neither 'from' or 'files'"):
         await run(workbench.create(CreateRequest("x")))
-    with pytest.raises(ModelNotFound):
+    with pytest.raises(SourceError, match="pull model manifest"):
         await run(workbench.create(CreateRequest("x", base="nope")))
     with pytest.raises(BadRequest, match="relative"):
         await run(workbench.create(CreateRequest("x", files={"/etc/passwd": "sha256:" + "0" * 64})))

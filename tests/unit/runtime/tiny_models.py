@@ -34,14 +34,15 @@ def write_tiny(
     split: int = 0,
     added: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Write a model of `kind`: "full", "sliding", "recurrent", "hybrid", "experts": a mixture of them, or "ranker".
+    """Write a model of `kind`: "full", "sliding", "recurrent", "hybrid", "experts": a mixture of them, "ranker",
+    or "grid": one whose positions have three parts, for images (M-RoPE).
 
     "experts" has one head of 32 values, which the blocks of a quantized cache divide; the others have two of 16. A
     higher `sharpness` makes a model surer of its words; `marks` are control tokens at the vocabulary's end. With
     `split` that many tensors go into each of several files. What is `added` goes on top of the tensors of these names.
     """
     arch = {"full": "llama", "sliding": "gemma3", "recurrent": "mamba", "hybrid": "jamba"}
-    arch |= {"experts": "llama", "ranker": "qwen3"}
+    arch |= {"experts": "llama", "ranker": "qwen3", "grid": "qwen2vl"}
     writer = gguf.GGUFWriter(path, arch[kind], split_max_tensors=split)
     writer.add_context_length(CTX)
     writer.add_embedding_length(WIDTH)
@@ -139,12 +140,17 @@ def _add_attention(writer: gguf.GGUFWriter, tensors: dict[str, Tensor], random: 
     writer.add_value_length(size)
     if kind == "sliding":
         writer.add_sliding_window(WINDOW)
+    if kind == "grid":
+        writer.add_rope_dimension_sections([2, 3, 3, 0])
     for layer in range(LAYERS):
         block = f"blk.{layer}"
         tensors[f"{block}.attn_norm.weight"] = _ones(WIDTH)
         tensors[f"{block}.ffn_norm.weight"] = _ones(WIDTH)
         for name in ("q", "k", "v", "output"):
             tensors[f"{block}.attn_{name}.weight"] = _matrix(random, WIDTH, WIDTH)
+        if kind == "grid":
+            for name in ("q", "k", "v"):
+                tensors[f"{block}.attn_{name}.bias"] = _matrix(random, 1, WIDTH)[0]
         if kind in {"sliding", "ranker"}:
             for name in ("attn_q_norm", "attn_k_norm"):
                 tensors[f"{block}.{name}.weight"] = _ones(size)

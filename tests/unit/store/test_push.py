@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from corral.store.errors import ModelNotFound, SourceError
 from corral.store.names import Digest, ModelName
 from corral.store.progress import Progress
 from corral.store.push import Pusher
-from corral.store.registries import Registries
+from corral.store.registries import Identity, Registries
+from corral.store.registry_auth import Login
 from corral.store.retry import Patience
+from corral.store.web import Refused, Web
 from tests.fakes.registry import FakeRegistry, digest_of
 from tests.unit.store.stocked import Stocked
 
@@ -94,3 +98,43 @@ async def test_who_may_not_push_is_told(pusher: Pusher, registry: FakeRegistry, 
     registry.token_refuses = lambda authorization: True
     with pytest.raises(SourceError, match="push access denied: who are you"):
         await push(pusher, name)
+
+
+@pytest.mark.parametrize("place", ["http://169.254.169.254/up", "file:///etc/passwd", "http://a:b@localhost/up"])
+async def test_a_registry_does_not_choose_where_in_here_a_model_goes(
+    store: Stocked, pusher: Pusher, place: str
+) -> None:
+    class Leading(FakeRegistry):
+        async def _upload(self, request: web.Request, parts: list[str]) -> web.StreamResponse:
+            return web.Response(status=202, headers={"Location": place})
+
+    async with Leading().served() as registry:
+        with pytest.raises(SourceError):
+            await push(pusher, stocked(store, registry))
+        assert {one.method for one in registry.seen} == {"HEAD", "POST"}
+
+
+async def test_a_place_to_send_to_elsewhere_learns_no_secret(store: Stocked, pusher: Pusher) -> None:
+    async with FakeRegistry().served("localhost") as other:
+
+        class Leading(FakeRegistry):
+            async def _upload(self, request: web.Request, parts: list[str]) -> web.StreamResponse:
+                other.uploads["0"] = bytearray()
+                return web.Response(status=202, headers={"Location": f"{other.base}/v2/a/b/blobs/uploads/0"})
+
+        async with Leading(tokens=["t1"]).served() as registry:
+            await push(pusher, stocked(store, registry))
+            assert {one.authorization for one in registry.seen} == {"", "Bearer t1"}
+        assert {one.authorization for one in other.seen} == {""}
+        assert other.blobs[digest_of(WEIGHTS)] == WEIGHTS
+
+
+async def test_a_registry_in_the_world_does_not_lead_us_to_services_in_here(tmp_path: Path) -> None:
+    asking = Web()
+    login = Login(asking, "http://1.1.1.1:5000", Identity(keys=tmp_path))
+    async with FakeRegistry(tokens=["t1"]).served() as inside:
+        refused = Refused(401, "", f'Bearer realm="{inside.base}/token"')
+        with pytest.raises(SourceError, match="not public"):
+            await login.answer(refused)
+        assert inside.seen == []
+    await asking.close()

@@ -71,7 +71,7 @@ def test_creating_from_a_file_uploads_it(served: Server, tmp_path: Path) -> None
     (tmp_path / "model.gguf").write_bytes(bytes(Gguf()))
     (tmp_path / "Modelfile").write_text("FROM ./model.gguf\nSYSTEM Be brief\n")
     assert served("create", "mine", "-f", str(tmp_path / "Modelfile")) == 0
-    assert list(served.fake.blobs.values()) == [bytes(Gguf())]
+    assert bytes(Gguf()) in served.fake.blobs.values()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,121 @@
+"""DeepSeek V3.1 and Cogito, which share DeepSeek's marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from corral.runtime.engine.protocol import Turn
+from corral.runtime.prompt.renderers.form import (
+    Tool,
+    arguments,
+    compact_json,
+    ends_results,
+    function_of,
+    leading_system,
+    parameters_of,
+    text_of,
+    to_json,
+)
+from corral.runtime.prompt.thinking import Think
+
+_BOS: Final = "<｜begin▁of▁sentence｜>"
+_EOS: Final = "<｜end▁of▁sentence｜>"
+_USER: Final = "<｜User｜>"
+_ASSISTANT: Final = "<｜Assistant｜>"
+_CALLS: Final = "<｜tool▁calls▁begin｜>"
+_CALLS_END: Final = "<｜tool▁calls▁end｜>"
+_CALL: Final = "<｜tool▁call▁begin｜>"
+_CALL_END: Final = "<｜tool▁call▁end｜>"
+_SEP: Final = "<｜tool▁sep｜>"
+_RESULT: Final = "<｜tool▁output▁begin｜>"
+_RESULT_END: Final = "<｜tool▁output▁end｜>"
+_RULES: Final = f"""
+IMPORTANT: ALWAYS adhere to this exact format for tool use:
+{_CALLS}{_CALL}tool_call_name{_SEP}tool_call_arguments{_CALL_END}{{{{additional_tool_calls}}}}{_CALLS_END}
+
+Where:
+
+- `tool_call_name` must be an exact match to one of the available tools
+- `tool_call_arguments` must be valid JSON that strictly follows the tool's Parameters Schema
+- For multiple tool calls, chain them directly without separators or spaces
+"""
+_COGITO: Final = (
+    "You are Cogito, an AI assistant created by Deep Cogito, which is an AI research lab based in San Francisco."
+)
+
+
+def deepseek31(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
+    """DeepSeek V3.1: it thinks only where it is told to."""
+    parts = [_BOS, "\n\n".join(turn.content for turn in turns if turn.role == "system")]
+    if tools:
+        parts.append("\n\n## Tools\nYou have access to the following tools:\n")
+        for tool in tools:
+            function = function_of(tool)
+            name, described = text_of(function.get("name")), text_of(function.get("description"))
+            parts.append(f"\n### {name}\nDescription: {described}\n\nParameters: {to_json(parameters_of(tool))}\n")
+        parts.append(_RULES)
+    asked = after_tool = False
+    for index, turn in enumerate(turns):
+        match turn.role:
+            case "user":
+                parts.append(f"{_USER}{turn.content}")
+                asked, after_tool = True, False
+            case "assistant":
+                last = index == len(turns) - 1
+                if asked:
+                    parts.append(_ASSISTANT)
+                    shown = bool(think) and bool(turn.thinking) and last and not turn.tool_calls
+                    parts.append(f"<think>{turn.thinking}</think>" if shown else "</think>")
+                content = turn.content
+                if not after_tool and content.startswith("<think>") and "</think>" in content:
+                    content = content.partition("</think>")[2]
+                calls = "".join(
+                    f"{_CALL}{call.name}{_SEP}{compact_json(arguments(call))}{_CALL_END}" for call in turn.tool_calls
+                )
+                parts.append(content + (f"{_CALLS}{calls}{_CALLS_END}" if calls else ""))
+                if last and not calls:
+                    return "".join(parts)
+                parts.append(_EOS)
+                asked = after_tool = False
+            case "tool":
+                parts.append(f"{_RESULT}{turn.content}{_RESULT_END}")
+                asked, after_tool = False, True
+    if asked:
+        parts.append(_ASSISTANT + ("<think>" if think else "</think>"))
+    return "".join(parts)
+
+
+def cogito(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
+    """Cogito: thinking is switched on by the first words of its system message."""
+    system, said = leading_system(turns)
+    told = f"Enable deep thinking subroutine.\n\n{_COGITO}" if think else _COGITO
+    if system:
+        told += f"\n\n{system}" + ("\n\n" if think else "")
+    if tools:
+        listed = "".join(f"```json\n{to_json(tool, indent=4)}\n```\n" for tool in tools)
+        told += f"\nYou have the following functions available:\n{listed}"
+    parts = [_BOS, told]
+    in_results = False
+    for index, turn in enumerate(said):
+        match turn.role:
+            case "user":
+                parts.append(f"{_USER}{turn.content}{_ASSISTANT}")
+            case "assistant" if turn.tool_calls:
+                calls = "\n".join(
+                    f"{_CALL}function{_SEP}{call.name}\n```json\n{compact_json(arguments(call))}\n```{_CALL_END}"
+                    for call in turn.tool_calls
+                )
+                parts.append(f"{turn.content}{_CALLS}{calls}{_CALLS_END}{_EOS}")
+            case "assistant" if index == len(said) - 1:
+                return "".join(parts) + turn.content
+            case "assistant":
+                parts.append(turn.content + _EOS)
+            case "tool":
+                parts.append("" if in_results else "<｜tool▁outputs▁begin｜>")
+                in_results = not ends_results(said, index)
+                parts.append(f"{_RESULT}{turn.content}{_RESULT_END}")
+                parts.append("\n" if in_results else "<｜tool▁outputs▁end｜>")
+    if not said or said[-1].role != "user":
+        parts.append(_ASSISTANT)
+    return "".join([*parts, "<think>\n" if think else ""])

@@ -1,0 +1,134 @@
+"""What a Jinja template does not understand is said otherwise."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from corral.runtime.engine.protocol import ToolCall, Turn
+from corral.runtime.errors import TemplateFailed
+from corral.runtime.prompt.jinja import RENDER_SECONDS
+from corral.runtime.prompt.render import ModelTemplate, renderer_for
+
+USER = Turn("user", "hi")
+CALL = ToolCall("look", '{"at": "<b>"}')
+CALLED = [USER, Turn("assistant", "", tool_calls=[CALL]), Turn("tool", "seen")]
+EACH = "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}"
+
+
+def render(source: str, *turns: Turn, think: bool | None = None, functions: str = "") -> str:
+    return renderer_for(None, ModelTemplate(source), think, functions=functions)(turns)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for m in messages %}{% if m.role == 'user' %}[user] {{ m.content }}{% endif %}{% endfor %}",
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + EACH,
+    ],
+)
+def test_a_system_that_is_not_known_speaks_through_the_user(source: str) -> None:
+    assert render(source, Turn("system", "be kind"), USER) == "[user] be kind\n\nhi"
+
+
+def test_a_system_that_is_known_stays() -> None:
+    assert render(EACH, Turn("system", "be kind"), USER) == "[system] be kind[user] hi"
+
+
+def test_turns_are_joined_where_they_must_alternate() -> None:
+    source = (
+        "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('Conversation roles must alternate') }}{% endif %}{% endfor %}" + EACH
+    )
+    assert render(source, USER, Turn("user", "there")) == "[user] hi\n\nthere"
+
+
+def test_parts_for_those_who_want_them() -> None:
+    source = "{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endfor %}"
+    assert render(source, USER) == "hi"
+
+
+CALLS = "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.name }}{{ ARGS }}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("how", "shown"),
+    [
+        ("c.function.arguments | tojson", '{"at": "<b>"}'),
+        ("c.function.arguments", '{"at": "<b>"}'),
+        ("c['function']['arguments'] + '!'", '{"at": "<b>"}!'),
+        ("c.function.arguments.items() | list", "[('at', '<b>')]"),
+    ],
+)
+def test_arguments_as_an_object_or_as_text(how: str, shown: str) -> None:
+    assert render(CALLS.replace("ARGS", how), *CALLED) == "look" + shown
+
+
+def test_calls_for_those_who_want_no_content_with_them() -> None:
+    source = "{% for m in messages %}{% if m.content is none %}{{ m.tool_calls | tojson }}{% endif %}{% endfor %}"
+    assert '"arguments": {"at": "<b>"}' in render(source, *CALLED)
+
+
+def test_calls_and_results_that_are_not_known_are_spelled_out() -> None:
+    source = (
+        "{% for m in messages %}{% if m.role == 'user' %}U{{ m.content }}"
+        "{% elif m.role == 'assistant' %}A{{ m.content }}{% endif %}{% endfor %}"
+    )
+    said = render(source, *CALLED)
+    call, _, result = said.removeprefix("UhiA").partition("U")
+    assert json.loads(call) == {"tool_calls": [{"name": "look", "arguments": {"at": "<b>"}, "id": "call00000"}]}
+    told = {"tool": "look", "content": "seen", "tool_call_id": "call00000"}
+    assert json.loads(result) == {"tool_response": told}
+
+
+IDS = "{% for m in messages %}{% for c in m.tool_calls %}<{{ c.id }}>{{ c.function | tojson }}{% endfor %}"
+IDS += "{% if m.role == 'tool' %}[{{ m.tool_call_id }} {{ m.name }}]{{ m.content }}{% endif %}{% endfor %}"
+
+
+def test_results_find_their_calls() -> None:
+    calls = [ToolCall("a", "{}"), ToolCall("b", "{}"), ToolCall("b", "{}")]
+    turns = [USER, Turn("assistant", "", tool_calls=calls)]
+    turns += [Turn("tool", "1", tool_name="b"), Turn("tool", "2"), Turn("tool", "3", tool_name="b")]
+    text = render(IDS, *turns)
+    assert "[call00001 b]1[call00000 a]2[call00002 b]3" in text
+
+
+def test_ids_of_the_length_mistral_wants() -> None:
+    call = ToolCall("a", "{}", "call_Ab12cd34")
+    turns = [USER, Turn("assistant", "", tool_calls=[call]), Turn("tool", "1", tool_call_id="call_Ab12cd34")]
+    text = render(IDS + "{# strings with length 9 #}", *turns)
+    assert "<lAb12cd34>" in text
+    assert "[lAb12cd34 a]1" in text
+
+
+def test_a_begun_answer_goes_behind_the_place_for_answers() -> None:
+    source = EACH + "{% if add_generation_prompt %}<a>{% endif %}"
+    assert render(source, USER, Turn("assistant", "I thi")) == "[user] hi<a>I thi"
+    assert render(source, USER, Turn("assistant", "")) == "[user] hi<a>"
+    thinks = EACH + "<a><think>\n{# </think> #}"
+    begun = Turn("assistant", "so", "why")
+    assert render(thinks, USER, begun) == "[user] hi<a><think>\nwhy\n</think>\n\nso"
+    assert render(thinks, USER, Turn("assistant", "", "why")) == "[user] hi<a><think>\nwhy"
+
+
+def test_templates_that_run_through_tools_without_asking_have_none() -> None:
+    assert render("{% for t in tools %}{{ t }}{% endfor %}" + EACH, USER) == "[user] hi"
+
+
+def test_a_template_that_takes_too_long_is_tried_once() -> None:
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    began = time.monotonic()
+    with pytest.raises(TemplateFailed, match="longer than"):
+        render(loops, Turn("system", "be kind"), *CALLED)
+    assert time.monotonic() - began < 2 * RENDER_SECONDS
+
+
+def test_what_training_marks_is_passed_through() -> None:
+    assert render("{% generation %}" + EACH + "{% endgeneration %}", USER) == "[user] hi"
+
+
+def test_tools_that_are_no_list_are_refused() -> None:
+    with pytest.raises(TemplateFailed, match="tools"):
+        render(EACH, USER, functions='{"a": 1}')

@@ -1,0 +1,225 @@
+"""The built-in ways to write a prompt, held against the forms that the families' makers publish."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from corral.runtime.engine.protocol import ToolCall, Turn
+from corral.runtime.errors import TemplateFailed
+from corral.runtime.prompt.families import RENDERER_TAGS, WITHOUT_TOOLS
+from corral.runtime.prompt.render import ModelTemplate, renderer_for, tags_of
+from corral.runtime.prompt.renderers import RENDERERS
+from corral.runtime.prompt.renderers.plain import FAMILIES, family_by_marks
+from corral.runtime.prompt.thinking import Think
+
+TEMPLATES = Path(__file__).parent / "templates"
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "look",
+        "description": "Look there.",
+        "parameters": {
+            "type": "object",
+            "properties": {"at": {"type": "string", "description": "A <place>"}, "for": {"type": ["integer", "null"]}},
+            "required": ["at"],
+        },
+    },
+}
+SYSTEM, USER, MORE = Turn("system", "Be kind."), Turn("user", "hi"), Turn("user", "bye")
+CALL = ToolCall("look", '{"at": "Zürich", "for": 2}', "c1")
+CALLED = [
+    USER,
+    Turn("assistant", "", "hm", tool_calls=[CALL]),
+    Turn("tool", "seen", tool_name="look", tool_call_id="c1"),
+]
+TALK = [SYSTEM, *CALLED, Turn("assistant", "I see."), MORE]
+
+
+def render(name: str, *turns: Turn, think: Think = None, tools: bool = False) -> str:
+    functions = json.dumps([TOOL]) if tools else ""
+    return renderer_for(None, ModelTemplate(None), think, functions=functions, renderer=name)(turns)
+
+
+@pytest.mark.parametrize(("name", "template"), [("qwen3.5", "Qwen3.5-4B"), ("glm-4.7", "GLM-4.7-Flash")])
+@pytest.mark.parametrize("think", [True, False])
+def test_as_the_makers_template_does(name: str, template: str, think: bool) -> None:
+    model = ModelTemplate((TEMPLATES / f"{template}.jinja").read_text())
+    theirs = renderer_for(None, model, think, functions=json.dumps([TOOL]))
+    for turns in ([USER], [SYSTEM, USER], CALLED, [SYSTEM, *CALLED]):
+        assert render(name, *turns, think=think, tools=True) == theirs(turns)
+
+
+@pytest.mark.parametrize("name", RENDERERS)
+def test_all_of_a_conversation_is_there(name: str) -> None:
+    for think in (None, True, False, "low"):
+        text = render(name, *TALK, think=think, tools=True)
+        assert all(text.count(said) == 1 for said in ("Be kind.", "I see.", "bye"))
+        assert text.index("Be kind.") < text.index("I see.") < text.index("bye")
+        if name not in WITHOUT_TOOLS:
+            assert text.count("Zürich") == text.count("seen") == 1
+            assert "A <place>" in text
+    assert render(name, USER)
+
+
+@pytest.mark.parametrize("name", [name for name in RENDERERS if not name.endswith("think")])
+def test_a_begun_answer_is_continued(name: str) -> None:
+    assert render(name, USER, Turn("assistant", "I thi")).endswith("I thi")
+
+
+@pytest.mark.parametrize("name", RENDERERS)
+def test_odd_conversations_break_nothing(name: str) -> None:
+    for turns in (
+        [],
+        [SYSTEM],
+        [Turn("tool", "x")],
+        [Turn("other", "x")],
+        [Turn("tool", "a"), Turn("tool", "b"), USER],
+    ):
+        render(name, *turns, think=True, tools=True)
+    broken = ToolCall("look", "no json")
+    odd = [{}, {"function": 3}, {"function": {"parameters": {"properties": {"a": 3, "b": {"type": 5}}, "required": 1}}}]
+    write = renderer_for(None, ModelTemplate(None), True, functions=json.dumps(odd), renderer=name)
+    write([USER, Turn("assistant", "x", tool_calls=[broken, broken]), USER])
+
+
+QWEN_CALL = (
+    "<tool_call>\n<function=look>\n<parameter=at>\nZürich\n</parameter>"
+    "\n<parameter=for>\n2\n</parameter>\n</function>\n</tool_call>"
+)
+DEEPSEEK_CALL = '<｜tool▁call▁begin｜>look<｜tool▁sep｜>{"at":"Zürich","for":2}<｜tool▁call▁end｜>'
+PARTS = [
+    ("qwen3-coder", '<parameter>\n<name>for</name>\n<type>["integer", "null"]</type>\n</parameter>'),
+    (
+        "qwen3-coder",
+        f"<|im_start|>assistant\n\n{QWEN_CALL}<|im_end|>\n<|im_start|>user"
+        f"\n<tool_response>\nseen\n</tool_response>\n<|im_end|>\n",
+    ),
+    (
+        "qwen3-vl-instruct",
+        '<tool_call>\n{"name": "look", "arguments": {"at": "Zürich", "for": 2}}\n</tool_call><|im_end|>',
+    ),
+    ("nemotron-3-nano", f"<think></think>\n{QWEN_CALL}\n<|im_end|>\n<|im_start|>user\n<tool_response>\nseen"),
+    (
+        "deepseek3.1",
+        f"<｜Assistant｜></think><｜tool▁calls▁begin｜>{DEEPSEEK_CALL}<｜tool▁calls▁end｜><｜end▁of▁sentence｜>",
+    ),
+    (
+        "deepseek3.1",
+        "<｜tool▁output▁begin｜>seen<｜tool▁output▁end｜>I see.<｜end▁of▁sentence｜><｜User｜>bye<｜Assistant｜>",
+    ),
+    ("cogito", '<｜tool▁sep｜>look\n```json\n{"at":"Zürich","for":2}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>'),
+    (
+        "olmo3",
+        '<function_calls>look(at="Zürich", for=2)</function_calls><|im_end|>\n<|im_start|>environment\nseen<|im_end|>',
+    ),
+    ("lfm2", '<|tool_call_start|>[look(at="Zürich",for=2)]<|tool_call_end|><|im_end|>\n'),
+    ("lfm2", "<|im_start|>tool\n<|tool_response_start|>seen<|tool_response_end|><|im_end|>\n"),
+    (
+        "glm-ocr",
+        "\n<tool_call>look<arg_key>at</arg_key><arg_value>Zürich</arg_value>"
+        "<arg_key>for</arg_key><arg_value>2</arg_value></tool_call>\n",
+    ),
+    (
+        "functiongemma",
+        "<start_function_call>call:look{at:<escape>Zürich<escape>,for:2}<end_function_call><start_function_response>",
+    ),
+    ("functiongemma", "response:look{<escape>seen<escape>}<end_function_response>I see.<end_of_turn>\n"),
+    ("functiongemma", "at:{description:<escape>A <place><escape>,type:<escape>STRING<escape>}"),
+    (
+        "gemma4",
+        '<|tool_call>call:look{at:<|"|>Zürich<|"|>,for:2}<tool_call|>'
+        '<|tool_response>response:look{value:<|"|>seen<|"|>}',
+    ),
+    ("gemma4", "for:{type:<|\"|>['INTEGER', 'NULL']<|\"|>}"),
+    (
+        "harmony",
+        "<|start|>assistant<|channel|>commentary to=functions.look "
+        '<|constrain|>json<|message|>{"at":"Zürich","for":2}<|call|>',
+    ),
+    ("harmony", "<|start|>functions.look to=assistant<|channel|>commentary<|message|>seen<|end|>"),
+    ("harmony", "// Look there.\ntype look = (_: {\n// A <place>\nat: string,\nfor?: number | null,\n}) => any;"),
+    ("harmony", f"Current date: {date.today().isoformat()}\n\nReasoning: medium\n\n# Valid channels"),
+    (
+        "cohere",
+        '<|START_ACTION|>[\n\n    {"tool_call_id": "0", "tool_name": "look",'
+        ' "parameters": {"at": "Zürich", "for": 2}}\n\n]<|END_ACTION|>',
+    ),
+    ("cohere", '"tool_call_id": "0",\n        "results": {\n\n            \n            "0": {"content": "seen"}\n'),
+]
+
+
+@pytest.mark.parametrize(("name", "part"), PARTS)
+def test_tools_calls_and_results_in_the_familys_form(name: str, part: str) -> None:
+    assert part in render(name, *TALK, tools=True)
+
+
+ENDS = [
+    ("qwen3-vl-thinking", None, "<|im_start|>assistant\n<think>\n"),
+    ("qwen3-vl-thinking", False, "<|im_start|>assistant\n"),
+    ("qwen3-vl-instruct", None, "<|im_start|>assistant\n"),
+    ("qwen3.5", False, "<|im_start|>assistant\n<think>\n\n</think>\n\n"),
+    ("deepseek3.1", None, "<｜User｜>hi<｜Assistant｜></think>"),
+    ("deepseek3.1", True, "<｜User｜>hi<｜Assistant｜><think>"),
+    ("cogito", True, "<｜User｜>hi<｜Assistant｜><think>\n"),
+    ("nemotron-3-nano", None, "<think>\n"),
+    ("nemotron-3-nano", False, "<think></think>"),
+    ("olmo3-think", None, "<|im_start|>assistant\n<think>"),
+    ("glm-ocr", False, "<|user|>\nhi/nothink<|assistant|>\n<think></think>\n"),
+    ("gemma4-large", False, "<|turn>model\n<|channel>thought\n<channel|>"),
+    ("gemma4-small", False, "<|turn>model\n"),
+    ("cohere", False, "<|START_THINKING|><|END_THINKING|>"),
+    ("cohere", None, "<|START_THINKING|>"),
+    ("harmony", "high", "<|start|>assistant"),
+]
+
+
+@pytest.mark.parametrize(("name", "think", "end"), ENDS)
+def test_where_the_answer_goes(name: str, think: Think, end: str) -> None:
+    assert render(name, USER, think=think).endswith(end)
+
+
+def test_messages_of_nemotron_switch_thinking() -> None:
+    assert render("nemotron-3-nano", Turn("user", "hi /no_think")).endswith(
+        "hi<|im_end|>\n<|im_start|>assistant\n<think></think>"
+    )
+    assert render("nemotron-3-nano", Turn("user", "hi /think"), think=False).endswith("<think>\n")
+
+
+def test_how_hard_to_think_is_said_to_gpt_oss() -> None:
+    for think, said in (("low", "low"), ("max", "high"), (True, "medium"), (None, "medium")):
+        assert f"Reasoning: {said}\n" in render("gpt-oss", USER, think=think)
+
+
+def test_thoughts_that_led_to_a_call_are_shown_again() -> None:
+    shown = {"qwen3.5": "hm", "qwen3-vl-thinking": "hm", "gemma4": "thought\nhm", "harmony": "analysis<|message|>hm"}
+    for name, part in shown.items():
+        assert part in render(name, *CALLED, think=True)
+        assert part not in render(name, *CALLED, Turn("assistant", "I see."), MORE, think=True)
+
+
+def test_unknown_names_are_told() -> None:
+    with pytest.raises(TemplateFailed, match=r'^unknown renderer "nonsense"$'):
+        render("nonsense", USER)
+
+
+def test_what_is_known_of_renderers_is_of_those_there_are() -> None:
+    assert set(RENDERER_TAGS) | set(WITHOUT_TOOLS) <= set(RENDERERS)
+    assert tags_of(None, ModelTemplate(None), "qwen3.5") == RENDERER_TAGS["qwen3.5"]
+    assert tags_of("{{ .Thinking }}", ModelTemplate(None), "qwen3-coder") is None
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_a_vocabulary_tells_its_family(family: object) -> None:
+    assert isinstance(family, type(FAMILIES[0]))
+    assert family_by_marks(lambda token: token in family.tokens) == family.name
+    model = ModelTemplate(None, family=family.name)
+    assert renderer_for(None, model)([USER]) == f"{family.user}hi{family.end}{family.assistant}"
+    assert renderer_for("{{ .Prompt }}", model)([USER]) == "hi"
+
+
+def test_a_vocabulary_without_marks_has_none() -> None:
+    assert family_by_marks(lambda token: token == "<|im_start|>") == ""
