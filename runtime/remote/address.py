@@ -68,6 +68,8 @@ def from_urls(text: str) -> Remote | None:
     for part in parts:
         scheme, _, rest = part.partition("://")
         host, _, path = rest.partition("/")
+        if not host:
+            raise BadRequest("bad remote")
         hosts.append(f"{scheme.lower()}://{host}")
         path = path.strip("/")
         path = "" if path == "v1" else path.removeprefix("v1/")

@@ -12,7 +12,8 @@ from unittest.mock import patch
 
 from corral.runtime.engine import protocol
 from corral.runtime.residents import Lease, Wanted
-from corral.runtime.runner import Runner, RunnerStream
+from corral.runtime.runner import Runner
+from corral.runtime.runner_stream import RunnerStream
 from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
 from corral.runtime.verbs import ChatRequest, GenerateRequest
