@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONNECT_S = 5.0
+READ_OUT_S = 0.5
 MAX_REPLY = 64 * 2**20
 MAX_LINE = 16 * 2**20
 MAX_ERROR = 64 * 2**10
@@ -136,7 +138,8 @@ class Transport:
         async with self._open("POST", path, _json(body)) as response:
             await _raise_for_status(response, "")
             rest = bytearray()
-            async for piece in response.aiter_bytes():
+            pieces = response.aiter_bytes()
+            async for piece in pieces:
                 rest += piece
                 if len(rest) > MAX_LINE:
                     raise RemoteFailed("the server sent a line without end", 502)
@@ -149,8 +152,17 @@ class Transport:
                     if data.startswith(b"data:"):
                         data = data[5:].strip()
                         if data == b"[DONE]":
+                            await _read_out(pieces)
                             return
                         yield data
+
+
+async def _read_out(pieces: AsyncIterator[bytes]) -> None:
+    """Take the end of a reply that has said all, so that its connection can be used again; endless ones are cut off."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(READ_OUT_S):
+            async for _ in pieces:
+                pass
 
 
 def _json(body: Mapping[str, object] | None) -> bytes | None:

@@ -6,8 +6,9 @@ not: its client would read another answer's end behind the first one's beginning
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -38,6 +39,7 @@ from corral.store.errors import StoreError
 
 Pooled = TypeVar("Pooled", Embeddings, Ranking)
 
+READ_OUT_S = 0.5
 IDLE_S = 120.0
 """How long an answer that has begun may stand still."""
 ROW_EVERY_S = 0.05
@@ -207,6 +209,8 @@ class RemoteAnswers:
                                 begun = True
                                 stub.begun += 1
                                 search.answered(host)
+                            if chunk.done_reason is not None:
+                                await _read_out(chunks)
                             yield chunk
                             if chunk.done_reason is not None:
                                 return
@@ -301,6 +305,13 @@ class RemoteAnswers:
         """A server as the table names it, with what is wrong with it."""
         host = self._hosts.get(url) if self._hosts is not None else None
         return url if host is None or host.healthy else f"{url} ({host.reason})"
+
+
+async def _read_out(chunks: AsyncGenerator[Chunk, None]) -> None:
+    """Take the end of a reply, so that its connection can be used again; who does not end is cut off."""
+    with suppress(RunError, StoreError, TimeoutError):
+        async with asyncio.timeout(READ_OUT_S):
+            await anext(chunks, None)
 
 
 def _options(model: ModelOnDisk, given: Mapping[str, object]) -> Mapping[str, object]:

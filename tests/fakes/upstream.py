@@ -42,6 +42,7 @@ class Upstream:
     location: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    connections: set[object] = field(default_factory=set)
     dropped: int = 0
     at_once: int = 0
     most_at_once: int = 0
@@ -86,6 +87,7 @@ class Upstream:
 
     async def _fails(self, request: web.Request) -> web.StreamResponse | None:
         self.headers = dict(request.headers)
+        self.connections.add(request.transport.get_extra_info("peername") if request.transport else None)
         if self.location:
             return web.Response(status=307, headers={"Location": self.location})
         if request.content_type != "application/json":

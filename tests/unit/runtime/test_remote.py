@@ -79,6 +79,14 @@ async def test_a_chat_is_answered_elsewhere(workbench: Workbench) -> None:
     assert server.headers["Authorization"] == "Bearer secret"
 
 
+async def test_connections_are_used_again(workbench: Workbench) -> None:
+    async with upstreams(1) as (server,):
+        await stub(workbench, server)
+        for _ in range(5):
+            await answer(workbench, question())
+    assert len(server.connections) <= 2  # one for requests, one for a check beside them
+
+
 async def test_what_the_model_says_of_itself_goes_along(workbench: Workbench) -> None:
     async with upstreams(1) as (server,):
         turns = (Message("user", "Hi"), Message("assistant", "Ho"))
