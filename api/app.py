@@ -7,12 +7,14 @@ from aiohttp.typedefs import Middleware
 
 from corral.api import middleware
 from corral.api.anthropic.routes import routes as anthropic_routes
-from corral.api.keys import ACTIVITY, METRICS, SETTINGS, WORKBENCH, Activity
+from corral.api.keys import ACTIVITY, METRICS, REQUEST_FILES, SETTINGS, WORKBENCH, Activity
 from corral.api.metrics import Metrics
 from corral.api.ollama.routes import routes as ollama_routes
 from corral.api.openai.routes import routes as openai_routes
 from corral.api.openapi import DOCUMENT
 from corral.api.origins import HostPolicy, OriginPolicy
+from corral.api.read_only import refuse_changes
+from corral.api.request_files import RequestFiles
 from corral.api.served import ServedClient
 from corral.api.service.routes import routes as service_routes
 from corral.api.version import PRODUCT
@@ -34,12 +36,16 @@ def build(settings: Settings, workbench: ServedClient) -> web.Application:
     ]
     if settings.api_keys:
         checks.append(middleware.check_key(settings.api_keys))
+    if settings.read_only:
+        checks.append(refuse_changes)
     app = web.Application(middlewares=checks)
     app[WORKBENCH] = workbench
     app[SETTINGS] = settings
     app[ACTIVITY] = Activity()
     app[METRICS] = Metrics(PRODUCT)
     app[DOCUMENT] = {}
+    if settings.log_requests:
+        app[REQUEST_FILES] = RequestFiles(settings.base_url)
     app.on_response_prepare.append(middleware.add_headers)
     app.add_routes(ollama_routes())
     app.add_routes(openai_routes())

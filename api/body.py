@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, mod
 from pydantic_core import ErrorDetails, from_json
 
 from corral.api.errors import RequestRefused
-from corral.api.keys import SETTINGS, WARNINGS
+from corral.api.keys import REQUEST_FILES, SETTINGS, WARNINGS
 
 MAX_BYTES = 64 * 2**20
 MAX_VALUES = 2_000_000
@@ -92,6 +92,9 @@ async def read_json(request: web.Request, model: type[M], *, missing: str = "mis
             for unknown fields where warnings are errors (`CORRAL_STRICT`).
     """
     text = await _read(request)
+    files = request.app.get(REQUEST_FILES)
+    if files is not None:
+        await asyncio.to_thread(files.add, request.method, request.path, text)
     if not text.strip():
         raise RequestRefused(missing)
     unknown = Unknown(model)

@@ -10,13 +10,16 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from corral.api import wire
 from corral.api.transport import Transport
-from corral.runtime.errors import ServerUnreachable
+from corral.runtime.errors import NotSupported, ServerUnreachable
+from corral.runtime.settings_change import SettingsChange
 from corral.runtime.snapshot import EMPTY, Snapshot
+from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
@@ -49,9 +52,15 @@ _AnyRequest = ChatRequest | GenerateRequest | EmbedRequest | RerankRequest | Tok
 class HttpClient:
     """Implements `verbs.Client`. `close` ends its connections."""
 
-    def __init__(self, base_url: str, api_key: str = "", headers: Mapping[str, str] | None = None) -> None:
-        """`headers` go with every request."""
-        self._server = Transport(base_url, api_key, headers)
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str = "",
+        trusted: Path | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`trusted` is a file of certificates by which the server is known; `headers` go with every request."""
+        self._server = Transport(base_url, api_key, trusted, headers)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -248,6 +257,35 @@ class HttpClient:
         """Remove a model and what only it uses."""
         await self._server.send("DELETE", "/api/delete", {"model": model}, model=model)
 
+    async def fits(self, model: str) -> Sequence[Fit]:
+        """Return nothing: a server does not tell what would fit it."""
+        return ()
+
+    async def plan_pull(self, model: str, *, insecure: bool = False) -> PullPlan:
+        """Raise NotSupported: a server tells only while it pulls."""
+        raise NotSupported("the server tells no sizes before it pulls")
+
+    async def unfinished_pulls(self) -> Sequence[UnfinishedPull]:
+        """Return nothing: a server does not tell which pulls were left; pulling again goes on with them."""
+        return ()
+
+    async def drop_unfinished(self, model: str) -> int:
+        """Raise NotSupported."""
+        raise NotSupported("what came of a pull can be dropped on the server's machine only")
+
+    async def verify(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        """Raise NotSupported."""
+        raise NotSupported("models can be verified on the server's machine only")
+        yield  # makes it a stream
+
+    async def plan_cleanup(self) -> Cleanup:
+        """Raise NotSupported."""
+        raise NotSupported("the server's folder can be cleaned up on its machine only")
+
+    async def clean_up(self) -> int:
+        """Raise NotSupported."""
+        raise NotSupported("the server's folder can be cleaned up on its machine only")
+
     async def has_blob(self, digest: str) -> bool:
         """Say whether the server's store holds these bytes."""
         path = f"/api/blobs/{Digest.parse(digest)}"
@@ -261,6 +299,11 @@ class HttpClient:
         """Stop a request of any client; False if there is none of that id, or the server knows no such route."""
         path = f"/api/requests/{quote(request_id, safe='')}"
         return await self._server.send("DELETE", path, expected=(200, 404, 405)) == 200
+
+    async def reload_settings(self) -> SettingsChange:
+        """Have the server read its settings again; see `api.served.ServedClient`."""
+        change = await self._server.call("POST", "/api/config/reload", wire.SettingsChangeWire)
+        return SettingsChange(change.changed, change.restart, change.warnings)
 
 
 def _message(message: Message) -> dict[str, object]:

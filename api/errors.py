@@ -6,7 +6,7 @@ command line may catch these types without paying for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from corral.runtime import errors as run
@@ -36,6 +36,13 @@ class CannotListen(ApiError):
     """The address cannot be listened on: not of this machine, or not allowed."""
 
 
+class SettingsRefused(ApiError):
+    """The file of settings has mistakes, and a server would not do what it says."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+
+
 class AnonymousRefused(ApiError):
     """A server that others can reach was to be started without a key."""
 
@@ -45,6 +52,10 @@ class AnonymousRefused(ApiError):
             "or CORRAL_ALLOW_ANONYMOUS=1 to let everybody in"
         )
         self.host = host
+
+
+class TlsFailed(ApiError):
+    """A certificate, or the key to it, cannot be used."""
 
 
 class InvalidOrigin(ApiError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from ssl import SSLContext
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -42,11 +43,17 @@ class HttpServer:
     """Serves a workbench on a socket that listens already. Owned by the service loop."""
 
     def __init__(
-        self, settings: Settings, listener: socket.socket, *, header_timeout_s: float = HEADER_TIMEOUT_S
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        *,
+        header_timeout_s: float = HEADER_TIMEOUT_S,
+        tls: SSLContext | None = None,
     ) -> None:
         self._settings = settings
         self._listener = listener
         self._header_timeout_s = header_timeout_s
+        self._tls = tls
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._activity = Activity()
@@ -69,7 +76,13 @@ class HttpServer:
         )
         await self._runner.setup()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connect, sock=self._listener, backlog=BACKLOG)
+        self._server = await loop.create_server(
+            self._connect,
+            sock=self._listener,
+            backlog=BACKLOG,
+            ssl=self._tls,
+            ssl_handshake_timeout=self._header_timeout_s if self._tls is not None else None,
+        )
 
     def _connect(self) -> asyncio.Protocol:
         """Make the protocol of a new connection, and look after it until its first request has come."""

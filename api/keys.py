@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from aiohttp import web
 
 from corral.api.metrics import Metrics
+from corral.api.request_files import RequestFiles
 from corral.api.served import ServedClient
 from corral.runtime.settings import Settings
 from corral.runtime.verbs import Caller
@@ -30,6 +31,7 @@ WORKBENCH: web.AppKey[ServedClient] = web.AppKey("workbench", ServedClient)
 SETTINGS = web.AppKey("settings", Settings)
 ACTIVITY = web.AppKey("activity", Activity)
 METRICS = web.AppKey("metrics", Metrics)
+REQUEST_FILES = web.AppKey("request_files", RequestFiles)
 CALLER = web.RequestKey("caller", Caller)
 NOTE = web.RequestKey("note", str)
 WARNINGS: web.RequestKey[tuple[str, ...]] = web.RequestKey("warnings", tuple)

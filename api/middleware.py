@@ -30,6 +30,7 @@ from corral.api.keys import (
     is_anthropic,
 )
 from corral.api.origins import HostPolicy, OriginPolicy
+from corral.api.priority import priority_of
 from corral.api.reply import json_reply
 from corral.api.stream import SHUTTING_DOWN, take_back_cancellation
 from corral.api.version import FORWARDED, SERVER
@@ -59,6 +60,7 @@ _PREFLIGHT = {
                 "Accept",
                 "X-Requested-With",
                 "X-Request-Id",
+                "X-Corral-Priority",
                 "OpenAI-Beta",
             ),
             *("X-Api-Key", "Anthropic-Version", "Anthropic-Beta", "Anthropic-Dangerous-Direct-Browser-Access"),
@@ -78,16 +80,18 @@ _PREFLIGHT = {
 async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id and a row in the table of requests; close the row and log a line however it ends."""
     requests = request.app[WORKBENCH].requests
+    priority, warnings = priority_of(request.headers)
     who = Caller(
         _request_id(request, requests),
         _client_text(request),
         request.method,
         request.path,
+        priority,
         forwarded=FORWARDED in request.headers,
     )
     request[CALLER] = who
     request[NOTE] = ""
-    request[WARNINGS] = ()
+    request[WARNINGS] = warnings
     activity = request.app[ACTIVITY]
     task = asyncio.current_task()
     assert task is not None

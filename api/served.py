@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from corral.runtime.requests import RequestLog
+from corral.runtime.settings_change import SettingsChange
 from corral.runtime.snapshot import Snapshot
 from corral.runtime.verbs import Client
 
@@ -23,6 +24,14 @@ class ServedClient(Client, Protocol):
 
     async def start(self, serving: str = "") -> None:
         """Begin work on the running loop; `serving` is the address that is listened on."""
+        ...
+
+    async def reload_settings(self) -> SettingsChange:
+        """Read the settings again and take over those that can change; says which.
+
+        Raises:
+            BadRequest: they have mistakes.
+        """
         ...
 
     async def close(self) -> None:

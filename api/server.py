@@ -11,9 +11,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from corral.api.errors import AnonymousRefused, join_address
+from corral.api.errors import AnonymousRefused, SettingsRefused, join_address
 from corral.api.listen import bind
 from corral.api.served import ServedClient
+from corral.api.tls import server_tls
 from corral.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,21 +70,27 @@ class Service:
         """What a client on this machine calls; "" where nothing listens."""
         host, _, port = self.address.rpartition(":")
         called = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
-        return f"http://{called}:{port}" if port else ""
+        scheme = "https" if self._settings.tls_cert else "http"
+        return f"{scheme}://{called}:{port}" if port else ""
 
     def start(self) -> None:
         """Start the thread and wait until it works; where it serves, until the socket listens.
 
         Raises:
             PortTaken, CannotListen: the address cannot be had.
+            SettingsRefused: the file of settings has mistakes.
             AnonymousRefused: others could reach the address and no key is set.
             InvalidOrigin: an entry of the allowed origins is none.
+            TlsFailed: the certificate or its key cannot be used.
         """
         settings = self._settings
-        listener = None
+        listener = tls = None
         if self._serving:
+            if settings.faults:
+                raise SettingsRefused(settings.faults)
             if not (settings.loopback or settings.api_keys or settings.allow_anonymous):
                 raise AnonymousRefused(settings.listen_host)
+            tls = server_tls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
             listener = bind(settings.listen_host, settings.listen_port)
             self.address = join_address(settings.listen_host, listener.getsockname()[1])
         ready: Future[None] = Future()
@@ -94,7 +101,7 @@ class Service:
                 if listener is not None:
                     from corral.api.http import HttpServer
 
-                    server = HttpServer(settings, listener)
+                    server = HttpServer(settings, listener, tls=tls)
                 await self._live(server, ready)
             except BaseException as error:
                 if ready.done():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from corral.runtime.errors import RemoteFailed, RequestCanceled, RunError, ServerUnreachable
-from corral.runtime.settings import is_loopback
+from corral.runtime.server_address import is_loopback
 from corral.store.errors import InvalidName, ModelNotFound, StoreError
 
 if TYPE_CHECKING:
@@ -30,7 +31,15 @@ _SHOWN_ERROR = 200
 class Transport:
     """Requests to one server. Belongs to the loop it is first used on."""
 
-    def __init__(self, base_url: str, api_key: str = "", headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str = "",
+        trusted: Path | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`trusted` is a file of certificates by which a server is known, beside those of the system."""
+        self._trusted = trusted
         self.base_url = base_url.rstrip("/")
         self._headers = {**(headers or {}), **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
         self._http: httpx.AsyncClient | None = None
@@ -39,6 +48,7 @@ class Transport:
         if self._http is None:
             import httpx  # 80 ms, for those who ask something only
 
+            from corral.api.tls import client_tls
             from corral.api.version import SERVER
 
             parts = urlsplit(self.base_url)
@@ -50,7 +60,7 @@ class Transport:
                 # How many may be asked at once is for the caller to say; a hidden queue would look like a slow server.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=30.0),
                 # Reading the certificates takes 30 ms; without TLS nobody needs them.
-                verify=parts.scheme == "https",
+                verify=parts.scheme == "https" and client_tls(self._trusted, parts.hostname or ""),
                 # A proxy of the environment is not meant for this machine.
                 trust_env=not is_loopback(parts.hostname or ""),
             )

@@ -380,6 +380,14 @@ class ProgressLine(msgspec.Struct, frozen=True):
         return Progress(self.status, self.digest, self.total, self.completed)
 
 
+class SettingsChangeWire(msgspec.Struct, frozen=True):
+    """The reply of `/api/config/reload`."""
+
+    changed: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 class VersionWire(msgspec.Struct, frozen=True):
     """The reply of `/api/version`."""
 

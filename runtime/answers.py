@@ -88,7 +88,7 @@ class Answers:
         caller = self._dispatch.caller(request.caller, "chat")
         async with AsyncExitStack() as row:
             row.enter_context(self._dispatch.row(caller, request.model))
-            model = await self._dispatch.library.open(request.model)
+            model = await self._dispatch.open(request.model)
             if model.remote is not None:
                 async with aclosing(self._remotes.chat(caller, model, request)) as chunks:
                     async for chunk in chunks:
@@ -104,7 +104,7 @@ class Answers:
         caller = self._dispatch.caller(request.caller, "generate")
         async with AsyncExitStack() as row:
             row.enter_context(self._dispatch.row(caller, request.model))
-            model = await self._dispatch.library.open(request.model)
+            model = await self._dispatch.open(request.model)
             if model.remote is not None:
                 async with aclosing(self._remotes.generate(caller, model, request)) as chunks:
                     async for chunk in chunks:
@@ -137,7 +137,9 @@ class Answers:
         prompt: protocol.RawPrompt | protocol.ChatPrompt | None,
         verb: str,
     ) -> _Job:
-        if "completion" not in model.capabilities:
+        # Unloading is asked for in this way of every model (spec a.7).
+        unloads = prompt is None and request.keep_alive_s == 0
+        if "completion" not in model.capabilities and not unloads:
             raise NotSupported(f'"{request.model}" does not support {verb}')
         _check_images(prompt, model)
         _think(request, model)
@@ -155,7 +157,7 @@ class Answers:
             options=options,
             given={**model.parameters, **request.options},
             prompt=prompt,
-            keep_alive_s=self._dispatch.keep_alive_s(request.keep_alive_s),
+            keep_alive_s=self._dispatch.keep_alive_s(request.keep_alive_s, model),
             prefix=generate.context if generate and not generate.raw else (),
             want_context=generate is not None and not generate.raw,
             truncate=request.truncate and not strict,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from corral.runtime.errors import BadRequest, NotSupported, RequestCanceled, Run
 from corral.runtime.forecast import Forecast, forecast, layers_that_fit, with_gpu
 from corral.runtime.library import Library, ModelOnDisk
 from corral.runtime.loads import load_message
+from corral.runtime.model_tables import ModelTable
 from corral.runtime.options import OPTIONS, parse_options, unknown_names
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Wanted
@@ -34,11 +35,12 @@ SMALLEST_CONTEXT = 4
 SMALLEST_CONTEXT_WITH_IMAGES = 2048
 """Of a model that reads images, each of which takes hundreds of tokens (spec a.9)."""
 _VOCABULARY = "token_embd.weight"
+_NO_TABLE = ModelTable()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Dispatch:
-    """What the verbs that need a runner work with. Owned by the service loop.
+    """What the verbs that need a runner work with. Owned by the service loop, which may change its `settings`.
 
     `new_id` makes ids for callers that bring none, `clock` is monotonic seconds, `free_memory` in bytes.
     """
@@ -60,9 +62,22 @@ class Dispatch:
         """Return the request's row, to be entered."""
         return Row(self.requests, caller, model)
 
-    def keep_alive_s(self, given: float | None) -> float:
+    async def open(self, name: str) -> ModelOnDisk:
+        """Read a model as the settings would have it; raises as `Library.open`."""
+        model = await self.library.open(name)
+        if table := self._table(model).options:
+            model = replace(model, parameters={**model.parameters, **table})
+        if not self.settings.go_template and model.header.chat_template:
+            model = replace(model, template=None)
+        return model
+
+    def _table(self, model: ModelOnDisk) -> ModelTable:
+        return self.settings.model_tables.get(model.shown.lower(), _NO_TABLE)
+
+    def keep_alive_s(self, given: float | None, model: ModelOnDisk) -> float:
         """Return how long the model stays once the request is done."""
-        return self.settings.keep_alive_s if given is None else given
+        of_model = self._table(model).stays_s
+        return next((one for one in (given, of_model) if one is not None), self.settings.keep_alive_s)
 
     def refuse(self, warnings: Sequence[str]) -> None:
         """Raise BadRequest where warnings are errors (`CORRAL_STRICT`) and there are some."""
@@ -73,7 +88,9 @@ class Dispatch:
         """Return how the model is to be loaded; `given` are the options as the model and the request name them."""
         if model.remote is not None:
             raise NotSupported(f'"{model.shown}" has its engine on another server, which cannot be asked this')
-        settings, header = self.settings, model.header
+        settings, header, table = self.settings, model.header, self._table(model)
+        if table.num_parallel:
+            settings = replace(settings, num_parallel=table.num_parallel)
         options = parse_options(settings.load_options, given)
         num_ctx = options.num_ctx or settings.context_length or self._default_context()
         if "vision" in model.capabilities:
@@ -97,11 +114,15 @@ class Dispatch:
             name for name, value in given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads
         )
         expected = self._forecast(model, load)
-        if load.placement.gpu_layers < 0 and expected.on_gpu < expected.layers and expected.on_gpu:
+        some = expected.on_gpu > 0 or (settings.gpu_overhead > 0 and bool(self._measured_gpus()))
+        if load.placement.gpu_layers < 0 and expected.on_gpu < expected.layers and some:
             # What does not fit the GPUs stays in main memory, layer by layer; llama.cpp would fail.
             placement = msgspec.structs.replace(load.placement, gpu_layers=expected.on_gpu)
             load = msgspec.structs.replace(load, placement=placement)
-        return Wanted(model.shown, model.runner_key, load, explicit, expected)
+        return Wanted(model.shown, model.runner_key, load, explicit, expected, table.pinned)
+
+    def _measured_gpus(self) -> list[GpuSample]:
+        return [gpu for gpu in self.gpus() if gpu.memory_total is not None and gpu.memory_used is not None]
 
     def _default_context(self) -> int:
         vram = sum(gpu.memory_total or 0 for gpu in self.gpus())
@@ -115,12 +136,13 @@ class Dispatch:
         if model.header.number("split.count") > 1:
             weights = max(weights, model.size - extra)
         expected = forecast(model.header.metadata, load, weights, vocabulary=vocabulary, extra=extra)
-        gpus = [gpu for gpu in self.gpus() if gpu.memory_total is not None and gpu.memory_used is not None]
+        gpus = self._measured_gpus()
         if not gpus or not load.placement.gpu_layers:
             return expected
         if load.placement.gpu_layers > 0:
             return with_gpu(expected, load.placement.gpu_layers)
-        free = [(gpu.memory_total or 0) - (gpu.memory_used or 0) for gpu in gpus]
+        kept = self.settings.gpu_overhead
+        free = [max(0, (gpu.memory_total or 0) - (gpu.memory_used or 0) - kept) for gpu in gpus]
         return with_gpu(expected, layers_that_fit(expected, free))
 
 

@@ -90,6 +90,10 @@ class Library:
         self._infills: dict[Digest, bool] = {}
         self._summaries: dict[tuple[str, ...], tuple[StoredModel, ModelSummary]] = {}
 
+    def call(self, aliases: Mapping[str, str]) -> None:
+        """Take other aliases from now on."""
+        self._models.call(aliases)
+
     async def open(self, text: str) -> ModelOnDisk:
         """Read a model by the name a request gives.
 
@@ -126,7 +130,7 @@ class Library:
         """
         stored, ours = await self.find(text)
         if stored.alias_of:
-            raise ModelElsewhere(f"'{text}' is an alias of {stored.alias_of}: take it out of CORRAL_ALIASES instead")
+            raise ModelElsewhere(f"'{text}' is an alias of {stored.alias_of}: take it out of the settings instead")
         if not ours:
             raise ModelElsewhere(
                 f"'{text}' lies in {stored.files.root}, which is only read here: delete it with what put it there"

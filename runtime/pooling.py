@@ -74,7 +74,7 @@ class Pooling:
         """Frame a request by its row, with its model read."""
         caller = self._dispatch.caller(request.caller, verb)
         with self._dispatch.row(caller, request.model):
-            yield caller, await self._dispatch.library.open(request.model)
+            yield caller, await self._dispatch.open(request.model)
 
     async def _answer(
         self,
@@ -90,7 +90,7 @@ class Pooling:
         _check(model, request, verb)
         dispatch.refuse(_passed_over(request))
         wanted = dispatch.wanted(model, {**model.parameters, **request.options})
-        keep_alive_s = dispatch.keep_alive_s(request.keep_alive_s)
+        keep_alive_s = dispatch.keep_alive_s(request.keep_alive_s, model)
         began = dispatch.clock()
         cancellation = Cancellation()
         dispatch.requests.begin(caller, model.shown, cancellation.cancel)

@@ -7,8 +7,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from corral.runtime.create import Creator
+from corral.runtime.upkeep import PullPlan
 from corral.runtime.verbs import CreateRequest, Progress
 from corral.store.blobs import BlobStore
+from corral.store.disk import free_bytes
 from corral.store.errors import SourceError
 from corral.store.plans import remove_unreferenced
 from corral.store.registries import Registries
@@ -62,6 +64,21 @@ class Puller:
         async with aclosing(steps):
             async for step in steps:
                 yield step
+
+    async def plan(self, model: str, *, insecure: bool = False) -> PullPlan:
+        """Say what `pull` would fetch; see `upkeep.Upkeep.plan_pull`."""
+        root = self._blobs.paths.root
+        if model.startswith(PREFIX):
+            raise SourceError("how large a package is shows once it is fetched")
+        if is_file_url(model):
+            if model.lower().startswith("http://") and not insecure:
+                raise SourceError("insecure protocol http")
+            size = await self._registry.url_source(insecure=insecure).size(model)
+            return PullPlan(model, "", size, size, 1, 0, size, free_bytes(root))
+        found = await self._registry.plan(model, insecure=insecure)
+        here = found.parts - found.missing
+        free = free_bytes(root)
+        return PullPlan(model, found.digest, found.size, found.needed, found.parts, here, found.weights, free)
 
     async def _pull_hub(self, model: str, spec: HubSpec, limit: RateLimit) -> AsyncGenerator[Progress, None]:
         """Fetch from Hugging Face: as from a registry, and what that does not give by the files' names."""

@@ -41,6 +41,8 @@ _PASSED_ON = (
     "VIRTUAL_ENV",
     "TZ",
     "PYTHONPATH",
+    "GPU_DEVICE_ORDINAL",
+    "JETSON_JETPACK",
 )
 _PASSED_ON_PREFIXES = (
     "LC_",

@@ -63,7 +63,7 @@ class Scheduler:
         self._take_runner = take_runner
         self._events = events
         self._clock = clock
-        self._max_loaded = max_loaded
+        self.max_loaded = max_loaded
         self._max_queue = max_queue
         self._load_timeout_s = load_timeout_s
         self._residents: dict[str, Resident] = {}
@@ -135,6 +135,12 @@ class Scheduler:
             self._stop(resident, "asked for")
         return True
 
+    def pin(self, names: frozenset[str]) -> None:
+        """Say which models in memory are never put out for others, by their names in lower case."""
+        for resident in self.residents:
+            resident.wanted = replace(resident.wanted, pinned=resident.wanted.name.lower() in names)
+        self._signal()
+
     async def close(self) -> None:
         """Stop every runner; requests on them fail."""
         self._closed = True
@@ -189,8 +195,8 @@ class Scheduler:
             ticket.reason = "others came first"
             return None
         self._crashes.check(wanted.digest, wanted.name, self._clock())
-        if len(self._residents) >= self._max_loaded:
-            self._make_room(ticket, f"{self._max_loaded} models are the limit")
+        if len(self._residents) >= self.max_loaded:
+            self._make_room(ticket, f"{self.max_loaded} models are the limit")
             return None
         lacks = self._lacking(wanted)
         if lacks > 0:

@@ -1,4 +1,4 @@
-"""Every setting, read once from the environment: `CORRAL_X` wins over `OLLAMA_X` (spec e).
+"""Every setting, read once: the environment before `config.toml`, `CORRAL_X` before `OLLAMA_X` (spec e).
 
 The rules of parsing are Ollama's, so that an environment that works there works here. A plain dataclass and not
 pydantic-settings: importing that takes 200 ms, more than `corral list` may take as a whole.
@@ -6,106 +6,45 @@ pydantic-settings: importing that takes 200 ms, more than `corral list` may take
 
 from __future__ import annotations
 
-import ipaddress
-import re
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
+from corral.runtime.config_file import find_config
 from corral.runtime.discovery import gguf_folders, hub_of, parse_aliases, paths_of
-from corral.runtime.durations import parse_setting
-from corral.runtime.errors import BadRequest, InvalidOption, InvalidParameter
+from corral.runtime.durations import FOREVER
+from corral.runtime.environment import Environment
+from corral.runtime.errors import InvalidOption, InvalidParameter
 from corral.runtime.load_options import kv_types
 from corral.runtime.memory import WHOLE_KV_TYPES
-from corral.runtime.options import OPTIONS, Kind, parse_options, parse_parameters
+from corral.runtime.model_tables import MOST_PARALLEL, ModelTable
+from corral.runtime.options import Kind, parse_options, parse_parameters
+from corral.runtime.server_address import DEFAULT_PORT, HIGHEST_PORT, Address, is_loopback, parse_host
+from corral.runtime.variables import LOAD_OPTIONS
 from corral.store.addresses import origin_of
 from corral.store.errors import SourceError
 from corral.store.folders import GgufFolder
 from corral.store.paths import default_root
 from corral.store.registries import Identity, Mirror, Registries
 
-DEFAULT_PORT = 11434
 LOG_FORMATS = ("logfmt", "json")
 DEFAULT_PROMPT_CACHE = 256 * 10**6
-LOAD_OPTIONS = tuple(
-    option
-    for option in OPTIONS.values()
-    if option.loads and option.name not in {"num_ctx", "flash_attention", "kv_cache_type"}
+LIVE = (
+    *("keep_alive_s", "context_length", "num_parallel", "flash_attention", "kv_cache_type", "sched_spread"),
+    *("load_options", "gpu_overhead", "go_template", "model_tables", "aliases"),
 )
-"""Options that can be set for all models; the three left out have Ollama's variables."""
-
-
-class Variable(NamedTuple):
-    """A setting as `--help` lists it, without its `CORRAL_`/`OLLAMA_` prefix."""
-
-    name: str
-    description: str
-
-
-VARIABLES = (
-    Variable("HOST", "Address of the server, to listen on or to talk to (default 127.0.0.1:11434)"),
-    Variable("MODELS", "Folder of the models (default ~/.ollama/models)"),
-    Variable("MODELS_EXTRA", "Further folders of models, which are only read; separated as in PATH (CORRAL_... only)"),
-    Variable("DISCOVER", "Show GGUF files of Hugging Face, LM Studio and llama.cpp; 0: don't (CORRAL_... only)"),
-    Variable("GGUF_FOLDERS", "Further folders of GGUF files to show, separated as in PATH (CORRAL_... only)"),
-    Variable("ALIASES", "Further names for models, as gpt-4=smollm2, ... (CORRAL_... only)"),
-    Variable("KEEP_ALIVE", "How long a model stays in memory (default 5m)"),
-    Variable("CONTEXT_LENGTH", "Context length unless a request or model says another (default 4096)"),
-    Variable("NUM_PARALLEL", "Requests one model serves at the same time (default 4)"),
-    Variable("MAX_LOADED_MODELS", "Models in memory at the same time (default 3)"),
-    Variable("MAX_QUEUE", "Requests that may wait (default 512)"),
-    Variable("LOAD_TIMEOUT", "How long a load may stand still before it is given up (default 5m)"),
-    Variable("ORIGINS", "Further origins allowed to call from a browser, comma separated"),
-    Variable("FLASH_ATTENTION", "Flash attention on, off or auto (default: as the model allows)"),
-    Variable("KV_CACHE_TYPE", "Type of the key-value cache: f16, q8_0, q4_0 and others, or keys,values (default f16)"),
-    Variable("SCHED_SPREAD", "Share every model among all GPUs, also one that fits on a single one"),
-    Variable("PROMPT_CACHE", "Disk space for prompts that unloaded models have read (default 256MB, 0: none)"),
-    Variable("REGISTRY", "Registry for names that say none (default https://registry.ollama.ai; CORRAL_... only)"),
-    Variable("MIRRORS", "Places to ask before a registry, as hf.co=http://10.0.0.5:5000, ... (CORRAL_... only)"),
-    Variable("LIMIT_RATE", "How fast models are fetched at most, per second, as in 10MB (CORRAL_... only)"),
-    Variable("REMOTES", "Servers that models may have their engine on, host or host:port, comma separated"),
-    Variable("REMOTE_KEYS", "Keys for such servers, as 10.0.0.5:8000=key, ... (CORRAL_REMOTE_KEYS only)"),
-    Variable("RPC_SERVERS", "llama.cpp's RPC workers to share every model with, host:port, ... (CORRAL_... only)"),
-    Variable("NOHISTORY", "Keep no history of prompts"),
-    Variable("NOPRUNE", "Keep blobs that no model uses when a model is replaced or removed"),
-    Variable("DEBUG", "More in the log: 1 debug, 2 trace; less: -1 warnings, -2 errors"),
-    Variable("LOG_FORMAT", "Form of the log's lines, logfmt or json (CORRAL_LOG_FORMAT only; default logfmt)"),
-    Variable("STRICT", "Refuse requests that would be answered with a warning (CORRAL_STRICT only)"),
-    Variable("API_KEY", "Keys, comma separated, of which every request must bring one (CORRAL_API_KEY only)"),
-    Variable("ALLOW_ANONYMOUS", "Listen on a non-loopback address without a key (CORRAL_ALLOW_ANONYMOUS only)"),
-    *(
-        Variable(option.name.upper(), f"{option.text[0].upper()}{option.text[1:]} (CORRAL_... only)")
-        for option in LOAD_OPTIONS
-    ),
-)
-
-_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<unit>[kmgt])(?P<binary>i)?)?b?")
-
-_OURS_ALONE = frozenset(
-    {
-        "API_KEY",
-        "ALLOW_ANONYMOUS",
-        "LOG_FORMAT",
-        "STRICT",
-        "REGISTRY",
-        "MIRRORS",
-        "LIMIT_RATE",
-        "REMOTE_KEYS",
-        "RPC_SERVERS",
-        "MODELS_EXTRA",
-        "DISCOVER",
-        "GGUF_FOLDERS",
-        "ALIASES",
-        *(option.name.upper() for option in LOAD_OPTIONS),
-    }
-)
-"""`OLLAMA_API_KEY` is the user's token for a cloud service; to demand it of our own clients would lock them out."""
+"""The fields that a running server takes over when it reads its settings again; a loaded model stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What holds for this process. Times in seconds; 0 in a count means automatic. `warnings` name bad values.
+
+    `faults` are the mistakes in the file `config`, with which no server starts; `reread` reads everything again.
+    `model_tables` hold for single models, by their names. `gpu_overhead` are bytes of each GPU that others get.
+    `cloud_source` is what clients are told of why there are no models elsewhere (spec a.19).
 
     `models_extra` and `gguf_folders` are read and never written; `aliases` are further names by model.
     `kv_cache_type` is one type, or two for keys and values. `load_options` hold unless a request or a model says
@@ -123,7 +62,7 @@ class Settings:
     num_parallel: int = 4
     context_length: int = 0
     max_queue: int = 512
-    max_loaded_models: int = 3
+    max_loaded_models: int = 0
     origins: tuple[str, ...] = ()
     flash_attention: bool | None = None
     kv_cache_type: str = "f16"
@@ -147,7 +86,20 @@ class Settings:
     models_extra: tuple[Path, ...] = ()
     gguf_folders: tuple[GgufFolder, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    model_tables: Mapping[str, ModelTable] = field(default_factory=dict)
+    gpu_overhead: int = 0
+    go_template: bool = True
+    editor: str = ""
+    log_requests: bool = False
+    cloud_source: str = "config"
+    read_only: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_ca: Path | None = None
+    config: Path | None = None
     warnings: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    reread: Callable[[], Settings] | None = field(default=None, compare=False, repr=False)
 
     @property
     def api_keys(self) -> tuple[str, ...]:
@@ -155,141 +107,28 @@ class Settings:
         return tuple(key.strip() for key in self.api_key.split(",") if key.strip())
 
     @property
+    def trusted(self) -> Path | None:
+        """The certificates by which a server is known, beside the system's: those named, else our own."""
+        return self.tls_ca or self.tls_cert
+
+    @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the address."""
         return is_loopback(self.listen_host)
 
 
-def is_loopback(host: str) -> bool:
-    """Say whether an address or host name means this machine alone."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-class _Environment:
-    """Looks variables up under both prefixes and collects what could not be read."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self.warnings: list[str] = []
-
-    def text(self, name: str) -> str:
-        prefixes = ("CORRAL_",) if name in _OURS_ALONE else ("CORRAL_", "OLLAMA_")
-        for prefix in prefixes:
-            value = self._environ.get(prefix + name, "").strip().strip("'\"")
-            if value:
-                return value
-        return ""
-
-    def flag(self, name: str) -> bool | None:
-        value = self.text(name)
-        if not value:
-            return None
-        return value not in {"0", "f", "F", "false", "FALSE", "False"}
-
-    def number(self, name: str, default: int) -> int:
-        value = self.text(name)
-        if not value:
-            return default
-        if value.isascii() and value.isdigit():
-            return int(value)
-        self.warnings.append(f"invalid {name} {value!r}, using {default}")
-        return default
-
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        """One of some words; the first by default."""
-        value = self.text(name).lower()
-        if value and value not in choices:
-            self.warnings.append(f"invalid {name} {value!r}, using {choices[0]}")
-        return value if value in choices else choices[0]
-
-    def size(self, name: str, default: int) -> int:
-        """Bytes: a number with or without a unit."""
-        value = self.text(name)
-        if not value:
-            return default
-        size = parse_size(value)
-        if size is None:
-            self.warnings.append(f"invalid {name} {value!r}, using {default // 10**6}MB")
-            return default
-        return size
-
-    def seconds(self, name: str, default: float) -> float:
-        value = self.text(name)
-        if not value:
-            return default
-        try:
-            return parse_setting(value)
-        except BadRequest as error:
-            self.warnings.append(f"invalid {name} {value!r} ({error}), using {default:g} seconds")
-            return default
-
-
-def parse_size(text: str) -> int | None:
-    """Read a count of bytes: a number with or without a unit (`10MB`, `1.5g`, `4MiB`); None for anything else."""
-    found = _SIZE.fullmatch(text.strip().lower())
-    if found is None:
-        return None
-    power = " kmgt".index(found["unit"] or " ")
-    return int(float(found["number"]) * (1024 if found["binary"] else 1000) ** power)
-
-
-class Address(NamedTuple):
-    """Where a server is: `url` is what a client calls."""
-
-    host: str
-    port: int
-    url: str
-
-
-def parse_host(text: str, warn: Callable[[str], None]) -> Address:
-    """Read `[scheme://]host[:port][/path]` as Ollama does; a bad port becomes the default, with a warning."""
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "http", text
-    default_port = {"http": 80, "https": 443}.get(scheme, DEFAULT_PORT) if separator else DEFAULT_PORT
-    rest, slash, path = rest.partition("/")
-    host, port = _split_port(rest, default_port, warn)
-    host = host or "127.0.0.1"
-    if not separator and host == "ollama.com":
-        scheme, port = "https", 443
-    called = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    shown = f"[{called}]" if ":" in called else called
-    return Address(host, port, f"{scheme}://{shown}:{port}" + (slash + path).rstrip("/"))
-
-
-def _split_port(text: str, default: int, warn: Callable[[str], None]) -> tuple[str, int]:
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":")
-    elif text.count(":") > 1:
-        host, port = text, ""
-    else:
-        host, _, port = text.partition(":")
-    if not port:
-        return host, default
-    if port.isascii() and port.isdigit() and int(port) <= 65535:
-        return host, int(port)
-    warn(f"invalid port {port!r}, using {default}")
-    return host, default
-
-
 def load(environ: Mapping[str, str], home: Path) -> Settings:
-    """Read the settings. Never fails: what cannot be read keeps its default and is named in `warnings`."""
-    env = _Environment(environ)
-    address = parse_host(env.text("HOST") or "127.0.0.1", env.warnings.append)
-    debug_text = env.text("DEBUG")
-    debug = int(debug_text) if debug_text.lstrip("-").isdigit() else int(bool(env.flag("DEBUG")))
+    """Read the settings. Never fails: what cannot be read keeps its default and is named in `warnings` or `faults`."""
+    file = find_config(environ, home)
+    env = Environment(environ, file)
+    tls_cert = _path(env, "TLS_CERT")
+    address = _address(env, tls=tls_cert is not None)
     flash, kv_cache_type = _attention(env)
-    models = env.text("MODELS")
     aliases, no_aliases = parse_aliases(env.text("ALIASES"))
-    env.warnings += [f"invalid ALIASES {part!r}, passing it over: it is written alias=model" for part in no_aliases]
-    return Settings(
-        models=Path(models).expanduser() if models else default_root({}, home),
+    for part in no_aliases:
+        env.bad("ALIASES", part, "passing it over: it is written alias=model")
+    settings = Settings(
+        models=_path(env, "MODELS") or default_root({}, home),
         models_extra=paths_of(env.text("MODELS_EXTRA"), home),
         gguf_folders=gguf_folders(environ, home, env.text("GGUF_FOLDERS"), discover=env.flag("DISCOVER") is not False),
         aliases=aliases,
@@ -297,11 +136,11 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
         listen_port=address.port,
         base_url=address.url,
         keep_alive_s=env.seconds("KEEP_ALIVE", 300.0),
-        load_timeout_s=env.seconds("LOAD_TIMEOUT", 300.0),
-        num_parallel=max(1, env.number("NUM_PARALLEL", 4)),
+        load_timeout_s=env.seconds("LOAD_TIMEOUT", 300.0) or FOREVER,
+        num_parallel=min(max(1, env.number("NUM_PARALLEL", 4)), MOST_PARALLEL),
         context_length=env.number("CONTEXT_LENGTH", 0),
         max_queue=max(1, env.number("MAX_QUEUE", 512)),
-        max_loaded_models=env.number("MAX_LOADED_MODELS", 3) or 3,
+        max_loaded_models=env.number("MAX_LOADED_MODELS", 0),
         origins=tuple(part.strip() for part in env.text("ORIGINS").split(",") if part.strip()),
         flash_attention=flash,
         kv_cache_type=kv_cache_type,
@@ -313,7 +152,7 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
         no_prune=bool(env.flag("NOPRUNE")),
         registries=_registries(env, environ, home),
         limit_rate=env.size("LIMIT_RATE", 0),
-        debug=debug,
+        debug=env.level("DEBUG"),
         api_key=env.text("API_KEY"),
         allow_anonymous=bool(env.flag("ALLOW_ANONYMOUS")),
         strict=bool(env.flag("STRICT")),
@@ -322,15 +161,29 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
         remotes_file=Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "corral" / "remotes",
         remote_keys=_remote_keys(env),
         rpc_servers=_parts(env.text("RPC_SERVERS")),
-        warnings=tuple(env.warnings),
+        model_tables=file.models,
+        gpu_overhead=env.size("GPU_OVERHEAD", 0),
+        go_template=env.flag("GO_TEMPLATE") is not False,
+        editor=env.text("EDITOR"),
+        log_requests=bool(env.flag("DEBUG_LOG_REQUESTS")),
+        cloud_source=_cloud_source(env, home),
+        read_only=bool(env.flag("READ_ONLY")),
+        tls_cert=tls_cert,
+        tls_key=_path(env, "TLS_KEY"),
+        tls_ca=_path(env, "TLS_CA"),
+        config=file.path,
+        reread=partial(load, environ, home),
     )
+    env.note_what_has_no_effect()
+    env.note_slips()
+    return replace(settings, warnings=tuple(env.warnings), faults=tuple(env.faults))
 
 
 def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _remote_keys(env: _Environment) -> tuple[tuple[str, str], ...]:
+def _remote_keys(env: Environment) -> tuple[tuple[str, str], ...]:
     """Read which key goes to which server. What cannot be read is not repeated: it may be a key."""
     keys = []
     for part in _parts(env.text("REMOTE_KEYS")):
@@ -342,7 +195,33 @@ def _remote_keys(env: _Environment) -> tuple[tuple[str, str], ...]:
     return tuple(keys)
 
 
-def _registries(env: _Environment, environ: Mapping[str, str], home: Path) -> Registries:
+def _path(env: Environment, name: str) -> Path | None:
+    text = env.text(name)
+    return Path(text).expanduser() if text else None
+
+
+def _address(env: Environment, *, tls: bool) -> Address:
+    """Read where the server is; the port of HOST comes before PORT."""
+    port = env.number("PORT", DEFAULT_PORT)
+    if port > HIGHEST_PORT:
+        env.bad("PORT", str(port), f"using {DEFAULT_PORT}")
+        port = DEFAULT_PORT
+    host = env.text("HOST") or "127.0.0.1"
+    return parse_host(host, lambda message: env.complain("HOST", message), port=port, tls=tls)
+
+
+def _cloud_source(env: Environment, home: Path) -> str:
+    """Say who turned models elsewhere off, in Ollama's words; there are none here, as if its file had said so."""
+    if not env.flag("NO_CLOUD"):
+        return "config"
+    try:
+        file = json.loads((home / ".ollama" / "server.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return "env"
+    return "both" if isinstance(file, dict) and file.get("disable_ollama_cloud") is True else "env"
+
+
+def _registries(env: Environment, environ: Mapping[str, str], home: Path) -> Registries:
     """Read which registries are asked; the credentials lie where Ollama and docker keep them."""
     default = _base_url(env, "REGISTRY", env.text("REGISTRY"))
     mirrors = []
@@ -352,24 +231,24 @@ def _registries(env: _Environment, environ: Mapping[str, str], home: Path) -> Re
         if url and text.strip():
             mirrors.append(Mirror(host.strip(), url))
         elif url:
-            env.warnings.append(f"invalid MIRRORS {part!r}, passing it over: it is written registry=address")
+            env.bad("MIRRORS", part, "passing it over: it is written registry=address")
     docker = Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
     return Registries(default, tuple(mirrors), Identity(home / ".ollama", docker), hub_of(environ, home))
 
 
-def _base_url(env: _Environment, name: str, text: str) -> str:
+def _base_url(env: Environment, name: str, text: str) -> str:
     """Read the address of a registry, https unless it says so; "" where there is none."""
     url = (text if "://" in text else f"https://{text}").rstrip("/")
     try:
         scheme, host, _ = origin_of(url)
     except SourceError:
         if text:
-            env.warnings.append(f"invalid {name} {text!r}, passing it over")
+            env.bad(name, text, "passing it over")
         return ""
     return url if scheme and host and url.count("/") == 2 else ""
 
 
-def _attention(env: _Environment) -> tuple[bool | None, str]:
+def _attention(env: Environment) -> tuple[bool | None, str]:
     """Read whether to use flash attention, and the type of the cache, which can keep the values so only with it."""
     text = env.text("FLASH_ATTENTION")
     flash = None if text.lower() == "auto" else False if text.lower() == "off" else env.flag("FLASH_ATTENTION")
@@ -377,15 +256,16 @@ def _attention(env: _Environment) -> tuple[bool | None, str]:
     try:
         types = kv_types(kv_cache_type)
     except ValueError:
-        env.warnings.append(f"invalid KV_CACHE_TYPE {kv_cache_type!r}, using f16")
+        env.bad("KV_CACHE_TYPE", kv_cache_type, "using f16")
         return flash, "f16"
     if flash is False and types.values not in WHOLE_KV_TYPES:
-        env.warnings.append(f"KV_CACHE_TYPE {kv_cache_type!r} needs FLASH_ATTENTION, which is off: using f16")
+        message = f"KV_CACHE_TYPE {kv_cache_type!r} needs FLASH_ATTENTION, which is off: using f16"
+        env.complain("KV_CACHE_TYPE", message)
         return flash, "f16"
     return flash, kv_cache_type
 
 
-def _load_options(env: _Environment) -> dict[str, object]:
+def _load_options(env: Environment) -> dict[str, object]:
     """Read the options that have a variable of their own; a list is separated by commas, as llama-server's `-ot`."""
     found: dict[str, object] = {}
     for option in LOAD_OPTIONS:
@@ -397,7 +277,7 @@ def _load_options(env: _Environment) -> dict[str, object]:
             values = parse_parameters([(option.name, part.strip()) for part in parts])
             parse_options(values)
         except (InvalidParameter, InvalidOption) as error:
-            env.warnings.append(f"invalid {option.name.upper()} {text!r}, passing it over: {error}")
+            env.bad(option.name.upper(), text, f"passing it over: {error}")
             continue
         found |= values
     return found

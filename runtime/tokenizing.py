@@ -56,14 +56,14 @@ class Tokenizing:
         caller = dispatch.caller(request.caller, verb)
         row = caller.request_id
         with dispatch.row(caller, request.model):
-            model = await dispatch.library.open(request.model)
+            model = await dispatch.open(request.model)
             wanted = dispatch.wanted(model, {**model.parameters, **request.options})
             began = dispatch.clock()
             cancellation = Cancellation()
             dispatch.requests.begin(caller, model.shown, cancellation.cancel)
             dispatch.requests.update(row, state=RequestState.WAITING)
             async with AsyncExitStack() as stack:
-                held = dispatch.scheduler.lease(wanted, dispatch.keep_alive_s(request.keep_alive_s))
+                held = dispatch.scheduler.lease(wanted, dispatch.keep_alive_s(request.keep_alive_s, model))
                 lease = await cancellation.guard(stack.enter_async_context(held))
                 found = await cancellation.guard(ask(lease.runner, model))
         return found, int((dispatch.clock() - began) * 1e9), lease.load_ns

@@ -15,6 +15,7 @@ from typing import Protocol
 from corral.runtime.conversation import Message, ToolCall, ToolChoice, Tools
 from corral.runtime.snapshot import Snapshot
 from corral.runtime.tokens import Detokenized, DetokenizeRequest, TokenizeRequest, Tokens
+from corral.runtime.upkeep import Upkeep
 from corral.store.progress import Progress
 
 __all__ = [
@@ -398,7 +399,7 @@ class DeletePlan:
     in_memory: tuple[str, ...] = ()
 
 
-class Client(Protocol):
+class Client(Upkeep, Protocol):
     """The verbs. Every one raises `StoreError` or `RunError`; a stream is stopped by closing its generator."""
 
     def latest(self) -> Snapshot:

@@ -16,12 +16,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from corral.runtime.answers import Answers
+from corral.runtime.caretaker import Caretaker
 from corral.runtime.dispatch import Dispatch
 from corral.runtime.errors import RequestCanceled, RunError
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges, HostProbe, SystemProbe, available_memory
 from corral.runtime.housekeeping import forget_sequences, tidy
 from corral.runtime.library import Library, details
+from corral.runtime.live_settings import MODELS_A_GPU, LiveSettings
 from corral.runtime.pooling import Pooling
 from corral.runtime.publish import Publisher
 from corral.runtime.remote.answers import RemoteAnswers
@@ -32,10 +34,12 @@ from corral.runtime.residents import Resident
 from corral.runtime.runner import Runner
 from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
+from corral.runtime.settings_change import SettingsChange
 from corral.runtime.snapshot import EMPTY, ModelState, Snapshot
 from corral.runtime.spares import Spares
 from corral.runtime.tokenizing import Tokenizing
 from corral.runtime.transfers import Transfers
+from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
 from corral.runtime.verbs import (
     FOREVER,
     Caller,
@@ -113,7 +117,7 @@ class Workbench:
             self._spares.take,
             self.events,
             clock,
-            max_loaded=settings.max_loaded_models,
+            max_loaded=settings.max_loaded_models or MODELS_A_GPU,
             max_queue=settings.max_queue,
             load_timeout_s=settings.load_timeout_s,
             free_memory=available_memory,
@@ -128,20 +132,14 @@ class Workbench:
             new_id=_new_id,
             gpus=lambda: self._gauges.latest.gpus if self._gauges.latest is not None else (),
         )
+        self._live = LiveSettings(dispatch, self.events)
         self._remotes = RemoteAnswers(dispatch, Hosts(connect, self.events, clock) if connect else None)
         self._answers = Answers(dispatch, remotes=self._remotes)
         self._pooling = Pooling(dispatch, self._remotes)
         self._tokenizing = Tokenizing(dispatch)
-        self._publisher = Publisher(
-            self._scheduler,
-            self._gauges,
-            self.requests,
-            self._transfers,
-            self.events,
-            clock,
-            wall_clock,
-            remotes=self._remotes.views,
-        )
+        self._caretaker = Caretaker(self._paths, self._catalog, dispatch)
+        told = (self._scheduler, self._gauges, self.requests, self._transfers, self.events, clock, wall_clock)
+        self._publisher = Publisher(*told, remotes=self._remotes.views)
         self._snapshot = EMPTY
         self._looked_at = clock()
         self._sampler: asyncio.Task[None] | None = None
@@ -167,9 +165,16 @@ class Workbench:
         self._sampler = asyncio.create_task(self._sample_for_ever())
         if self._warm:
             self._spares.warm()
+        if serving:
+            self._live.preload()
+
+    async def reload_settings(self) -> SettingsChange:
+        """See `api.served.ServedClient`."""
+        return await self._live.reload()
 
     async def close(self) -> None:
         """Stop every runner and reap it."""
+        await self._live.close()
         if self._sampler is not None:
             self._sampler.cancel()
             await asyncio.gather(self._sampler, return_exceptions=True)
@@ -188,6 +193,7 @@ class Workbench:
                 sampled = now
                 pids = tuple(one.runner.pid for one in self._scheduler.residents if one.runner is not None)
                 self._gauges.add(*await asyncio.to_thread(self._gauges.sample, pids))
+                self._live.meet(self._gauges.latest.gpus if self._gauges.latest is not None else ())
                 self._publisher.tick()
             if watched:
                 self._snapshot = self._publisher.snapshot()
@@ -293,9 +299,43 @@ class Workbench:
         """See `verbs.Client`."""
         caller = caller or Caller(_new_id(), "local", "", "pull")
         job = self._puller.pull(model, insecure=insecure, limit_rate=limit_rate)
+        job = self._caretaker.remembered(model, limit_rate, job)
         async with aclosing(self._job(caller, model, job, "pull")) as steps:
             async for step in steps:
                 yield step
+
+    # -- upkeep: see `upkeep.Upkeep` --------------------------------------------------------------------------------
+
+    async def plan_pull(self, model: str, *, insecure: bool = False) -> PullPlan:
+        """See `upkeep.Upkeep`."""
+        return await self._puller.plan(model, insecure=insecure)
+
+    async def fits(self, model: str) -> Sequence[Fit]:
+        """See `upkeep.Upkeep`."""
+        return await self._caretaker.fits(model)
+
+    async def unfinished_pulls(self) -> Sequence[UnfinishedPull]:
+        """See `upkeep.Upkeep`."""
+        return await self._caretaker.unfinished_pulls()
+
+    async def drop_unfinished(self, model: str) -> int:
+        """See `upkeep.Upkeep`."""
+        return await self._caretaker.drop_unfinished(model)
+
+    async def verify(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        """See `upkeep.Upkeep`."""
+        caller = caller or Caller(_new_id(), "local", "", "verify")
+        async with aclosing(self._job(caller, model, self._caretaker.verify(model), "verify")) as steps:
+            async for step in steps:
+                yield step
+
+    async def plan_cleanup(self) -> Cleanup:
+        """See `upkeep.Upkeep`."""
+        return await self._caretaker.plan_cleanup()
+
+    async def clean_up(self) -> int:
+        """See `upkeep.Upkeep`."""
+        return await self._caretaker.clean_up()
 
     # What brings models in and out is read when it is first asked for: a listing and the first frame don't need it.
 

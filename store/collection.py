@@ -29,7 +29,11 @@ class Collection:
         self._own = own
         self._others = tuple(others)
         self._loose = LooseModels(folders)
-        self._aliases = {ModelName.parse(alias).key: (alias, model) for alias, model in (aliases or {}).items()}
+        self.call(aliases or {})
+
+    def call(self, aliases: Mapping[str, str]) -> None:
+        """Take other aliases from now on: further names, and the models they mean."""
+        self._aliases = {ModelName.parse(alias).key: (alias, model) for alias, model in aliases.items()}
 
     def inventory(self) -> Inventory:
         """The own store, which is all that is planned for and changed."""
@@ -48,10 +52,11 @@ class Collection:
         for model in self._loose.scan():
             found.setdefault(model.name.key, model)
         models = sorted(found.values(), key=newest_first)
-        if not self._aliases:
+        aliases = self._aliases
+        if not aliases:
             return tuple(models)
         meant: dict[tuple[str, str, str, str], list[ModelName]] = {}
-        for key, (alias, text) in self._aliases.items():
+        for key, (alias, text) in aliases.items():
             if key not in found:
                 meant.setdefault(ModelName.parse(text).key, []).append(ModelName.parse(alias))
         return tuple(

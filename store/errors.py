@@ -56,6 +56,10 @@ class BrokenManifest(StoreError):
     """A manifest or config that cannot be read."""
 
 
+class DamagedModel(StoreError):
+    """Bytes of a model on the disk are not what their digest says, or not there."""
+
+
 class NotGguf(StoreError):
     """A file that is not GGUF, or whose header lies about its size."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from corral.store.names import Digest, ModelName
 
-PARTIAL_SUFFIX, JOURNAL_SUFFIX = ".partial", ".journal"
+PARTIAL_SUFFIX, JOURNAL_SUFFIX, PULL_SUFFIX = ".partial", ".journal", ".pull"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from corral.store.disk import NO_LINKS, TEMP_PREFIX, TEMP_SUFFIX, disk_errors, l
 from corral.store.errors import BrokenManifest, ModelNotFound
 from corral.store.manifests import Manifest, ManifestStore, decode_manifest, read_small
 from corral.store.names import Digest, ModelName
-from corral.store.paths import JOURNAL_SUFFIX, PARTIAL_SUFFIX, StorePaths
+from corral.store.paths import JOURNAL_SUFFIX, PARTIAL_SUFFIX, PULL_SUFFIX, StorePaths
 
 #: What is younger may belong to somebody who has not written his manifest yet (spec h.4).
 PRUNE_GRACE_S = 3600.0
@@ -205,7 +205,7 @@ def _is_at_work(path: Path) -> bool:
 
 
 def _grace_s(path: Path) -> float:
-    return PARTIAL_GRACE_S if path.suffix in {PARTIAL_SUFFIX, JOURNAL_SUFFIX} else PRUNE_GRACE_S
+    return PARTIAL_GRACE_S if path.suffix in {PARTIAL_SUFFIX, JOURNAL_SUFFIX, PULL_SUFFIX} else PRUNE_GRACE_S
 
 
 def _remove_unreferenced(paths: StorePaths, digests: Iterable[Digest]) -> int:

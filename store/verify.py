@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corral.store.blobs import CHUNK_BYTES
-from corral.store.catalog import StoredModel
+from corral.store.catalog import Files, StoredModel
 from corral.store.disk import TEMP_SUFFIX
 from corral.store.names import Digest
 from corral.store.paths import StorePaths
@@ -33,7 +33,7 @@ def blobs_of(models: Iterable[StoredModel]) -> dict[Digest, int]:
     return found
 
 
-def check_blob(paths: StorePaths, digest: Digest, size: int, on_bytes: Callable[[int], None]) -> Damage | None:
+def check_blob(paths: Files, digest: Digest, size: int, on_bytes: Callable[[int], None]) -> Damage | None:
     """Read a blob; None where it is as it should be. `on_bytes` is told how much is read. Blocks its thread."""
     sha = hashlib.sha256()
     done = 0

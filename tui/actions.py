@@ -21,6 +21,7 @@ class Where(StrEnum):
     CHAT = "chat"
     PROMPT = "prompt"
     MODELS = "models"
+    TRANSFERS = "transfers"
     RUNNING = "running"
     FILE = "file"
     SERVER = "server"
@@ -30,8 +31,9 @@ class Where(StrEnum):
 class Action:
     """Something a key does.
 
-    `keys` are Textual's names, comma-separated; `label` is the word in the footer ("" keeps it out), `description`
-    the line in help and palette; `action` is Textual's action string. `is_priority` keys act while typing too.
+    `keys` are Textual's names, comma-separated, "" for what is found by its name alone; `label` is the word in the
+    footer ("" keeps it out), `description` the line in help and palette; `action` is Textual's action string.
+    `is_priority` keys act while typing too.
     """
 
     id: str
@@ -44,7 +46,7 @@ class Action:
 
     def bindings(self) -> Iterator[Binding]:
         """One binding a key; the first key is the one that is shown and can be remapped."""
-        for number, key in enumerate(self.keys.split(",")):
+        for number, key in enumerate(self.keys.split(",") if self.keys else ()):
             yield Binding(
                 key,
                 self.action,
@@ -68,6 +70,8 @@ _DISPLAY = {
     "equals_sign": "=",
     "plus": "+",
     "exclamation_mark": "!",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "less_than_sign": "<",
     "greater_than_sign": ">",
     "ctrl+j": "^J",
@@ -75,6 +79,8 @@ _DISPLAY = {
     "f9": "F9",
     "ctrl+s": "^S",
     "ctrl+o": "^O",
+    "ctrl+r": "^R",
+    "f7": "F7",
 }
 
 _NAMES = {
@@ -145,20 +151,43 @@ _MODELS = (
     Action("model.unload", "u", "unload", "Take the model out of memory", Where.MODELS, "unload"),
     Action("pull", "p", "pull", "Fetch a model", Where.MODELS, "pull"),
     Action("delete", "d", "delete", "Delete the model, after a look at what it frees", Where.MODELS, "delete"),
-    Action("mark", "space", "", "Mark the model, to delete several at once", Where.MODELS, "mark"),
+    Action("models.undo", "U,shift+u", "", "Undo the last delete or unload", Where.MODELS, "undo"),
+    Action("model.pin", "P,shift+p", "", "Keep the model in memory for ever, or no longer", Where.MODELS, "pin"),
+    Action("mark", "space", "mark", "Mark the model, to do something with several at once", Where.MODELS, "mark"),
+    Action("mark.range", "V,shift+v", "", "Mark all from the last mark to here", Where.MODELS, "mark_range"),
     Action(
         "mark.invert", "asterisk", "", "Mark what is not marked and the other way round", Where.MODELS, "invert_marks"
     ),
     Action("model.copy", "c", "", "Give the model a second name", Where.MODELS, "copy"),
+    Action("rename", "R,shift+r", "", "Rename the model", Where.MODELS, "rename"),
+    Action("copy.name", "y", "", "Copy the model's name to the clipboard", Where.MODELS, "copy_name"),
+    Action("model.update", "", "", "Pull the models again, to have their newest version", Where.MODELS, "update"),
+    Action("model.outdated", "", "", "Ask the registries for newer versions", Where.MODELS, "outdated"),
+    Action("model.verify", "", "", "Read every byte of the models and check it", Where.MODELS, "verify"),
+    Action("model.push", "", "", "Send the model to its registry", Where.MODELS, "push"),
+    Action("model.import", "", "", "Make a model of a GGUF file on this machine", Where.MODELS, "import_file"),
+    Action("store.gc", "", "", "Remove files that no model needs", Where.MODELS, "clean_up"),
     Action("edit", "e", "edit", "Edit the model's Modelfile", Where.MODELS, "edit"),
     Action("models.find", "slash", "filter", "Filter: letters in order, !not, re:pattern", Where.MODELS, "find"),
     Action("sort", "s", "", "Sort by the next column", Where.MODELS, "sort"),
     Action("sort.reverse", "S,shift+s", "", "Turn the order round", Where.MODELS, "reverse"),
     Action("models.cancel", "x", "", "Cancel a transfer", Where.MODELS, "cancel"),
-    Action("info", "i", "", "Show or hide the details", Where.MODELS, "info"),
+    Action("info", "i", "info", "Show or hide the details", Where.MODELS, "info"),
+    Action("info.next", "right_square_bracket,right", "", "Show the next part of the details", Where.MODELS, "tab(1)"),
+    Action("info.previous", "left_square_bracket,left", "", "Show the part before", Where.MODELS, "tab(-1)"),
     Action("models.again", "r", "", "Read the list again", Where.MODELS, "again"),
     Action("models.fetch", "f", "", "Fetch the starter model", Where.MODELS, "fetch_starter"),
     Action("models.back", "escape", "", "Clear the filter, then the marks", Where.MODELS, "back"),
+)
+
+_TRANSFERS = (
+    Action("transfer.pause", "space", "pause", "Pause the pull, or go on with it", Where.TRANSFERS, "screen.pause"),
+    Action("transfer.resume", "r", "resume", "Go on with the pull that was left", Where.TRANSFERS, "screen.resume"),
+    Action("transfer.drop", "d", "drop", "Remove what came of the pull", Where.TRANSFERS, "screen.drop"),
+    Action(
+        "transfer.cancel", "x", "cancel", "Cancel the transfer; what came is kept", Where.TRANSFERS, "screen.cancel"
+    ),
+    Action("transfer.leave", "escape", "list", "Go back to the list", Where.TRANSFERS, "screen.leave_transfers"),
 )
 
 _RUNNING = (
@@ -175,6 +204,11 @@ _FILE = (
     Action("file.problem", "f8", "problem", "Go to the next problem", Where.FILE, "next_problem"),
     Action("file.save", "ctrl+s", "save", "Save the draft to a file", Where.FILE, "save"),
     Action("file.open", "ctrl+o", "open", "Open a Modelfile from a file", Where.FILE, "open_file"),
+    Action("file.try", "ctrl+r", "try", "Ask what the model would answer, without making it", Where.FILE, "try"),
+    Action("file.edit", "f7", "$EDITOR", "Write in your own editor", Where.FILE, "edit_external", True),
+    Action("file.pane", "b", "", "Show or hide diff, prompt, try and help", Where.FILE, "pane"),
+    Action("file.part.next", "right_square_bracket", "", "Show the next of them", Where.FILE, "tab(1)"),
+    Action("file.part.previous", "left_square_bracket", "", "Show the one before", Where.FILE, "tab(-1)"),
     Action("file.write", "i,enter", "", "Write in the editor", Where.FILE, "write"),
     Action("file.back", "escape", "leave", "Leave the editor, so that single keys act", Where.FILE, "back"),
 )
@@ -189,7 +223,7 @@ _SERVER = (
     Action("server.back", "escape", "", "Clear the filter", Where.SERVER, "back"),
 )
 
-ACTIONS: tuple[Action, ...] = (*_APP, *_CHAT, *_PROMPT, *_MODELS, *_RUNNING, *_FILE, *_SERVER)
+ACTIONS: tuple[Action, ...] = (*_APP, *_CHAT, *_PROMPT, *_MODELS, *_TRANSFERS, *_RUNNING, *_FILE, *_SERVER)
 """The registry, in the order of footer and help."""
 
 
@@ -206,6 +240,8 @@ def bindings_for(where: Where) -> list[Binding]:
 def shown_keys(action: Action) -> str:
     """Return the keys of an action as a person reads them (`y`, `^J Alt+⏎`)."""
     # `G,shift+g` is one key: terminals with and without the Kitty protocol name it differently.
+    if not action.keys:
+        return "—"
     keys = [key for key in action.keys.split(",") if not (key.startswith("shift+") and len(key) == len("shift+x"))]
     return " ".join(_shown_key(key) for key in keys)
 

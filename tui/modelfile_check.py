@@ -66,8 +66,8 @@ def _missing_base(modelfile: Modelfile, local: Collection[str] | None, folder: P
             yield Finding(Severity.ERROR, command.value_line, command.value_column, message)
             continue
         if not is_known:
-            message = f"{command.value} is not on this machine: pull it first"
-            yield Finding(Severity.ERROR, command.value_line, command.value_column, message)
+            message = f"{command.value} is not on this machine: creating pulls it first"
+            yield Finding(Severity.WARNING, command.value_line, command.value_column, message)
 
 
 def base_of(text: str) -> str:

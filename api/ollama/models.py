@@ -6,7 +6,7 @@ from aiohttp import web
 
 from corral.api.body import read_json
 from corral.api.errors import RequestRefused
-from corral.api.keys import caller, workbench
+from corral.api.keys import SETTINGS, caller, workbench
 from corral.api.ollama.checks import check_name
 from corral.api.ollama.replies import loaded_object, show_object, tag_object
 from corral.api.ollama.schemas import CopyBody, DeleteBody, ShowBody
@@ -27,7 +27,7 @@ async def version(request: web.Request) -> web.Response:
 
 async def status(request: web.Request) -> web.Response:
     """Say that there is no cloud here."""
-    return json_reply({"cloud": {"disabled": True, "source": "config"}})
+    return json_reply({"cloud": {"disabled": True, "source": request.app[SETTINGS].cloud_source}})
 
 
 async def tags(request: web.Request) -> web.Response:

@@ -19,6 +19,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/queue", queue, allow_head=False),
         web.delete("/api/requests/{id}", cancel),
         web.get("/api/openapi.json", openapi, allow_head=False),
+        web.post("/api/config/reload", reload_settings),
     ]
 
 
@@ -46,3 +47,9 @@ async def openapi(request: web.Request) -> web.Response:
     if not request.app[DOCUMENT]:
         request.app[DOCUMENT].update(describe_application(request.app))
     return json_reply(request.app[DOCUMENT])
+
+
+async def reload_settings(request: web.Request) -> web.Response:
+    """Read the settings again and take over those that can change while the server runs."""
+    change = await workbench(request).reload_settings()
+    return json_reply({"changed": change.changed, "restart": change.restart, "warnings": change.warnings})

@@ -145,7 +145,7 @@ class Loop:
             sequence.cached = shared if leader else held
             sequence.stops = self._slots.checkpoints(request, sequence.cached)
             self._running.append(sequence)
-            warnings = list(request.constraint.warnings) if request.constraint else []
+            warnings = [*request.warnings, *(request.constraint.warnings if request.constraint else ())]
             self._send(
                 Started(request.id, sequence.prompt_tokens, sequence.cached, request.dropped, request.cut, warnings)
             )

@@ -128,6 +128,7 @@ class Preparer:
                 family, offered, thinks=_thinks(submit), inside=inside, parallel=tools is None or tools.parallel
             ),
             media=media,
+            warnings=_not_shown(offered or {}, fitted.text),
         )
 
     def tokens_of(self, request_id: int, prompt: ChatPrompt) -> list[int] | Refused:
@@ -207,6 +208,13 @@ def _tools(submit: Submit) -> ToolUse | None:
     """Return the tools the model may call."""
     tools = submit.prompt.tools if isinstance(submit.prompt, ChatPrompt) else None
     return tools if tools is not None and tools.choice != "none" else None
+
+
+def _not_shown(offered: Offered, prompt: str) -> tuple[str, ...]:
+    """Warn where a prompt names none of the tools that the model may call: its template has no place for them."""
+    if not offered or any(name in prompt for name in offered):
+        return ()
+    return ("the model was not shown the tools: its template has no place for them",)
 
 
 def _room(num_predict: int, num_ctx: int) -> int:

@@ -32,7 +32,7 @@ class Request:
     `cut` tokens were taken from the prompt's middle; `shift` lets the answer go on when the window is full, with the
     first `keep` tokens kept. `most_guessed` is how many tokens are guessed ahead at most, negative for as many
     as pay; they come from a draft model or from `lookup`. `parser` splits the answer. `media` are the parts of images
-    among the tokens, in order; with any of them the window is not shifted.
+    among the tokens, in order; with any of them the window is not shifted. `warnings` say what is not as asked for.
     Whoever lets go of it closes its sampler.
     """
 
@@ -53,6 +53,7 @@ class Request:
     lookup: PromptLookup | None = None
     parser: AnswerParser | None = None
     media: tuple[Span, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def most_output(self) -> int:

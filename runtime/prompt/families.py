@@ -10,7 +10,8 @@ from corral.runtime.prompt.thinking import HARMONY, Tags
 _THINK: Final = Tags("<think>", "</think>")
 
 RENDERER_TAGS: Final[Mapping[str, Tags]] = {
-    **dict.fromkeys(("cogito", "deepseek3.1", "glm-4.7", "glm-ocr", "lfm2-thinking", "nemotron-3-nano"), _THINK),
+    **dict.fromkeys(("cogito", "deepseek3.1", "glm-4.7", "glm-ocr", "lfm2-thinking"), _THINK),
+    **dict.fromkeys(("nemotron-3-nano", "nemotron-3.5-nano", "poolside-v1", "qwen3.8"), _THINK),
     **dict.fromkeys(("olmo3-think", "olmo3-32b-think", "ornith", "qwen3-vl-thinking", "qwen3.5"), _THINK),
     **dict.fromkeys(("gemma4", "gemma4-small", "gemma4-large"), Tags("<|channel>thought", "<channel|>")),
     **dict.fromkeys(("gpt-oss", "harmony"), HARMONY),

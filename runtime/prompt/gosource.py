@@ -13,7 +13,12 @@ from typing import Final
 TEXT_FUNCTION: Final = "goText"
 """The function that actions are piped into, so that tools print themselves as JSON."""
 
-_END: Final = re.compile(r'"(?:\\.|[^"\\\n])*"|`[^`]*`|\}\}')
+LAST_FUNCTION: Final = "goLast"
+"""The function that says whether an index is a list's last, which the templates of Ollama's library ask by slicing."""
+
+_LITERAL: Final = r'"(?:\\.|[^"\\\n])*"|`[^`]*`'
+_LAST: Final = re.compile(rf"{_LITERAL}|\beq \(len \(slice (\$\.Messages \$\w+)\)\) 1(?=\s*(?:\)|$))")
+_END: Final = re.compile(rf"{_LITERAL}|\}}\}}")
 _WORD: Final = re.compile(r"[a-z]+\b")
 _DECLARES: Final = re.compile(r"\$\w*\s*(?:,\s*\$\w*\s*)?:?=[^=]")
 _PLAIN: Final = re.compile(r"\$?\.(?:Content|Role|System|Prompt|Response|Thinking|Suffix|ToolName)")
@@ -76,14 +81,21 @@ def mentions(source: str, name: str) -> bool:
 
 
 def printing(source: str) -> str:
-    """Pipe into `TEXT_FUNCTION` what a template prints."""
+    """Pipe into `TEXT_FUNCTION` what a template prints, and ask in one call what it asks of its messages in three."""
     parts, at = [], 0
     for one in actions(source):
-        if one.prints and not _PLAIN.fullmatch(one.text):
+        text = _LAST.sub(_shorter, one.text)
+        if one.prints and not _PLAIN.fullmatch(text):
+            text += f" | {TEXT_FUNCTION}"
+        if text != one.text:
             first, last = one.inner
-            parts += [source[at:first], f" {one.text} | {TEXT_FUNCTION} "]
+            parts += [source[at:first], f" {text} "]
             at = last
     return "".join([*parts, source[at:]])
+
+
+def _shorter(found: re.Match[str]) -> str:
+    return f"{LAST_FUNCTION} {found[1]}" if found[1] else found[0]
 
 
 def open_ended(source: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from corral.runtime.errors import BadRequest
-from corral.runtime.settings import parse_host
+from corral.runtime.server_address import parse_host
 from corral.store.addresses import origin_of
 from corral.store.errors import SourceError
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from corral.store.blobs import Blob, BlobStore
 from corral.store.disk import require_space
 from corral.store.errors import BlobNotFound, SourceError, StoreError
-from corral.store.manifests import Layer, Manifest, ManifestStore
+from corral.store.manifests import Layer, Manifest, ManifestStore, MediaType
 from corral.store.names import Digest, ModelName
 from corral.store.plans import prune_after_replace
 from corral.store.progress import Progress
@@ -26,6 +28,20 @@ from corral.store.web import Refused, Web
 _ASIDE = Patience(tries=1)
 _MOST_ROUNDS = 4
 _EMPTY = Digest("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What a registry's manifest says of a model: its digest in hex, bytes of all `parts` and of the weights among
+    them; `needed` bytes of `missing` parts are not here yet.
+    """
+
+    digest: str
+    size: int
+    needed: int
+    parts: int
+    missing: int
+    weights: int
 
 
 class NoManifest(SourceError):
@@ -106,6 +122,31 @@ class RegistrySource:
             yield Progress("removing unused layers")
             await asyncio.to_thread(prune_after_replace, self._blobs.paths, old)
         yield Progress("success")
+
+    async def plan(self, text: str, *, insecure: bool = False) -> Announced:
+        """Ask what a pull would fetch, and fetch nothing.
+
+        Raises:
+            InvalidName, SourceError: as `pull`.
+        """
+        name = ModelName.parse(text)
+        _, data = await self._find(self._web(insecure), name, scheme_of(text), insecure)
+        manifest = checked(data)
+        parts = {part.digest: part for part in (*manifest.layers, manifest.config)}
+        missing = [part for part in parts.values() if not self._is_there(part)]
+        return Announced(
+            digest=hashlib.sha256(data).hexdigest(),
+            size=sum(part.size for part in parts.values()),
+            needed=await asyncio.to_thread(self._needed, missing),
+            parts=len(parts),
+            missing=len(missing),
+            weights=sum(part.size for part in manifest.layers if part.media_type == MediaType.MODEL),
+        )
+
+    def _is_there(self, part: Layer) -> bool:
+        with contextlib.suppress(OSError):
+            return self._blobs.paths.blob(part.digest).stat().st_size == part.size
+        return False
 
     async def _find(self, web: Web, name: ModelName, scheme: str, insecure: bool) -> tuple[Repository, bytes]:
         """The first place that has the manifest, and the manifest.

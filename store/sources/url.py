@@ -92,6 +92,10 @@ class UrlSource:
                 else:
                     yield Progress(status, str(key), file.size, step)
 
+    async def size(self, url: str) -> int:
+        """Ask how many bytes a file has; raises as `fetch`."""
+        return (await self._look(_plain(url))).size
+
     async def _look(self, url: str) -> _File:
         """Ask how large the file is.
 

@@ -146,6 +146,7 @@ def test_embed(client: ollama.Client, live_server: LiveServer, tmp_path: Path) -
         assert client.embed("tiny-bert", "fox " * 999).prompt_eval_count == 128
         with pytest.raises(ollama.ResponseError, match='"tiny-bert" does not support generate'):
             client.generate("tiny-bert", "hi")
+        assert client.generate("tiny-bert", keep_alive=0).done_reason == "unload"
         with pytest.raises(ollama.ResponseError, match='model "nope" not found, try pulling it first'):
             client.embed("nope", "x")
     finally:

@@ -96,6 +96,7 @@ def test_anthropic(url: str, streamed: bool) -> None:
     choice: Any = {"type": "any", "disable_parallel_tool_use": True}
     messages: list[Any] = [{"role": "user", "content": ASK}]
     with anthropic.Anthropic(base_url=url, api_key="none") as client:
+        first: anthropic.types.Message
         if streamed:
             with client.messages.stream(
                 model=MODEL, max_tokens=120, messages=messages, tools=[tool], tool_choice=choice

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from corral.runtime.errors import NotSupported
 from corral.runtime.snapshot import EMPTY, Snapshot
+from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
@@ -34,13 +35,14 @@ from corral.runtime.verbs import (
     Ranking,
     RerankRequest,
     Stats,
+    TensorInfo,
     TokenizeRequest,
     Tokens,
     ToolCall,
     ToolChoice,
     Tools,
 )
-from corral.store.errors import DigestMismatch, ModelNotFound
+from corral.store.errors import DamagedModel, DigestMismatch, ModelNotFound, SourceError
 from corral.store.names import Digest, ModelName
 
 WHEN = datetime(2026, 6, 2, 12, 30, tzinfo=UTC)
@@ -96,6 +98,10 @@ class FakeClient:
     drafted: int = 0
     done_reason: DoneReason = DoneReason.STOP
     stop: str = ""
+    plans: dict[str, PullPlan] = field(default_factory=dict)
+    unfinished: list[UnfinishedPull] = field(default_factory=list)
+    limits: list[int] = field(default_factory=list)
+    damaged: set[str] = field(default_factory=set)
 
     def can_think(self, name: str) -> None:
         """Make a model on disk one that thinks."""
@@ -146,6 +152,10 @@ class FakeClient:
             license="Apache License\nVersion 2.0",
             messages=(Message("user", "hi"),) if "history" in found.name else (),
             model_info={"general.architecture": "llama", "llama.context_length": 8192},
+            tensors=(
+                TensorInfo("blk.0.attn_q.weight", "Q4_1", (576, 576)),
+                TensorInfo("token_embd.weight", "Q8_0", (576, 49152)),
+            ),
             capabilities=found.capabilities,
         )
 
@@ -268,6 +278,7 @@ class FakeClient:
         self.asked.append(("pull", model))
         if self.fail_with is not None:
             raise self.fail_with
+        self.limits.append(limit_rate)
         name = self.starter if model.startswith("pypi:") else ModelName.parse(model).short
         digest = str(Digest(hashlib.sha256(name.encode()).hexdigest()))
         yield Progress("pulling manifest")
@@ -315,6 +326,38 @@ class FakeClient:
         name = self._find(model).name
         self.asked.append(("delete", name))
         del self.models[name]
+
+    async def fits(self, model: str) -> Sequence[Fit]:
+        self._find(model)
+        return (Fit(8192, 220_000_000, 31, 0, True), Fit(32768, 9_100_000_000, 31, 0, False))
+
+    async def plan_pull(self, model: str, *, insecure: bool = False) -> PullPlan:
+        if model not in self.plans:
+            raise SourceError("file does not exist")
+        return self.plans[model]
+
+    async def unfinished_pulls(self) -> Sequence[UnfinishedPull]:
+        return tuple(self.unfinished)
+
+    async def drop_unfinished(self, model: str) -> int:
+        self.asked.append(("drop", model))
+        gone = [one for one in self.unfinished if one.model == model]
+        self.unfinished = [one for one in self.unfinished if one.model != model]
+        return sum(one.completed for one in gone)
+
+    async def verify(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        self.asked.append(("verify", model))
+        name = self._find(model).name
+        yield Progress("verifying", "verify", 100, 100)
+        if name in self.damaged:
+            raise DamagedModel(f"{name}: blob sha256:00 is damaged")
+
+    async def plan_cleanup(self) -> Cleanup:
+        return Cleanup(3, 20_900_000_000)
+
+    async def clean_up(self) -> int:
+        self.asked.append("clean_up")
+        return 20_900_000_000
 
     async def has_blob(self, digest: str) -> bool:
         return str(Digest.parse(digest)) in self.blobs

@@ -14,6 +14,7 @@ import httpx
 
 from corral.api.server import Service
 from corral.runtime.requests import RequestLog
+from corral.runtime.settings_change import SettingsChange
 from corral.runtime.snapshot import Snapshot
 from tests.fakes.client import FakeClient, summary
 
@@ -27,6 +28,7 @@ class ServedFake(FakeClient):
     requests: RequestLog = field(default_factory=lambda: RequestLog(time.monotonic, time.time))
     serving: str = ""
     ended: bool = False
+    change: SettingsChange = field(default_factory=SettingsChange)
 
     @classmethod
     def with_models(cls, *names: str) -> ServedFake:
@@ -44,6 +46,9 @@ class ServedFake(FakeClient):
     async def cancel(self, request_id: str) -> bool:
         await super().cancel(request_id)
         return self.requests.cancel(request_id)
+
+    async def reload_settings(self) -> SettingsChange:
+        return self.change
 
     async def close(self) -> None:
         self.ended = True

@@ -35,7 +35,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     """Read the Modelfile, send what it names, and make the model."""
     from corral.runtime.recipe import create_from_modelfile, request_from_modelfile
-    from corral.runtime.settings import is_loopback
+    from corral.runtime.server_address import is_loopback
     from corral.store.modelfile import parse
 
     path = Path(flags.file or "Modelfile").expanduser()

@@ -46,12 +46,15 @@ def _environment(command: Command) -> str:
     """The block of spec d.5: the name padded to 27, then what it does."""
     if not command.variables:
         return ""
-    from corral.runtime.settings import VARIABLES
+    from corral.runtime.variables import VARIABLES, described
 
     rows = (
-        f"      {'CORRAL_' + variable.name:<27}{variable.description}\n"
+        f"      {'CORRAL_' + variable.name:<27}{described(variable)}\n"
         for variable in VARIABLES
         if variable.name in command.variables
     )
-    note = "      Each is read as OLLAMA_... too; CORRAL_... wins.\n"
+    note = (
+        "      Each is read as OLLAMA_... too unless it says otherwise; CORRAL_... wins.\n"
+        "      What no variable says may be said in a file; see corral config --help.\n"
+    )
     return "Environment Variables:\n" + "".join(rows) + note

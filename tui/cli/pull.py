@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from corral.runtime.settings import parse_size
+from corral.runtime.environment import parse_size
 from corral.tui.cli.errors import UsageError
 from corral.tui.cli.progress import follow
 from corral.tui.cli.session import Cli

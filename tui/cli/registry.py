@@ -13,7 +13,17 @@ from corral.tui.cli.errors import UsageError
 if TYPE_CHECKING:
     from corral.tui.cli.session import Cli
 
-_SERVER = ("HOST", "MODELS", "KEEP_ALIVE", "CONTEXT_LENGTH", "NUM_PARALLEL", "MAX_LOADED_MODELS", "MAX_QUEUE")
+_SERVER = (
+    "HOST",
+    "PORT",
+    "CONFIG",
+    "MODELS",
+    "KEEP_ALIVE",
+    "CONTEXT_LENGTH",
+    "NUM_PARALLEL",
+    "MAX_LOADED_MODELS",
+    "MAX_QUEUE",
+)
 _ELSEWHERE = ("MODELS_EXTRA", "DISCOVER", "GGUF_FOLDERS", "ALIASES")
 _SERVER_TOO = (
     *_ELSEWHERE,
@@ -21,6 +31,8 @@ _SERVER_TOO = (
     "ORIGINS",
     "FLASH_ATTENTION",
     "KV_CACHE_TYPE",
+    "GPU_OVERHEAD",
+    "GO_TEMPLATE",
     "NOPRUNE",
     "REGISTRY",
     "MIRRORS",
@@ -28,11 +40,17 @@ _SERVER_TOO = (
     "PROMPT_CACHE",
     "DEBUG",
     "LOG_FORMAT",
+    "DEBUG_LOG_REQUESTS",
     "STRICT",
+    "READ_ONLY",
+    "NO_CLOUD",
     "API_KEY",
     "REMOTES",
     "REMOTE_KEYS",
     "RPC_SERVERS",
+    "TLS_CERT",
+    "TLS_KEY",
+    "TLS_CA",
 )
 _LOADING = (
     *("SCHED_SPREAD", "NUM_BATCH", "NUM_UBATCH", "NUM_THREAD", "NUM_THREAD_BATCH", "USE_MMAP", "USE_MLOCK"),
@@ -79,8 +97,19 @@ COMMANDS = (
     ),
     Command("create", "create", "create MODEL", "Create a model from a Modelfile", 1, 1),
     Command("show", "show", "show MODEL", "Show information for a model", 1, 1),
-    Command("run", "run", "run MODEL [PROMPT...]", "Run a model", 1, -1, ("HOST", "MODELS", "KEEP_ALIVE", "NOHISTORY")),
-    Command("stop", "stop", "stop MODEL", "Stop a running model", 1, 1),
+    Command(
+        "run",
+        "run",
+        "run MODEL [PROMPT...]",
+        "Run a model",
+        1,
+        -1,
+        ("HOST", "MODELS", "KEEP_ALIVE", "NOHISTORY", "EDITOR"),
+    ),
+    Command(
+        "load", "load", "load MODEL [MODEL...]", "Bring models into a server's memory", 1, -1, ("HOST", "KEEP_ALIVE")
+    ),
+    Command("stop", "stop", "stop MODEL", "Stop a running model, or all", 0, 1),
     Command("pull", "pull", "pull MODEL", "Fetch a model from a registry or a package", 1, 1, _FETCHING),
     Command("push", "push", "push MODEL", "Send a model to a registry", 1, 1, ("HOST", "MODELS", "REGISTRY")),
     Command("list", "list_models", "list [PREFIX]", "List models", 0, 1, ("HOST", "MODELS", *_ELSEWHERE), ("ls",)),
@@ -90,6 +119,15 @@ COMMANDS = (
     Command("verify", "verify", "verify [MODEL...]", "Check models on disk for damage", 0, -1),
     Command("export", "export", "export MODEL FILE", "Write a model to one file", 2, 2, ("MODELS",)),
     Command("import", "import_model", "import FILE [MODEL]", "Read a model from such a file", 1, 2, ("MODELS",)),
+    Command(
+        "config",
+        "config",
+        "config [path | check [FILE] | reload]",
+        "Show the settings",
+        0,
+        2,
+        ("CONFIG", "HOST", "MODELS"),
+    ),
     Command("help", "help", "help [COMMAND]", "Help about a command", 0, 1, ()),
 )
 

@@ -105,8 +105,7 @@ def converse(
     talk.hides_thinking = flags.hidethinking
     talk.think = think_of(flags.think, details)
     echo(talk.load(details.name), wrap=talk.wrap)
-    editor = cli.environ.get("CORRAL_EDITOR") or cli.environ.get("OLLAMA_EDITOR", "")
-    lines = LineInput(cli.home / ".ollama" / "history", history=not cli.settings.no_history, editor=editor)
+    lines = LineInput(cli.home / ".ollama" / "history", history=not cli.settings.no_history, editor=cli.settings.editor)
     with keys_held(sys.__stdin__.fileno() if sys.__stdin__ is not None else -1):
         _listen(talk, lines)
     return 0

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from corral.runtime.errors import ServerUnreachable
-from corral.runtime.settings import Settings, is_loopback, load
+from corral.runtime.server_address import is_loopback
+from corral.runtime.settings import Settings, load
 from corral.tui.cli.interrupts import held_back
 from corral.tui.cli.probe import answers
 
@@ -158,7 +159,7 @@ def open_session(settings: Settings) -> Session:
     if answers(settings.base_url, _CONNECT_S[here]):
         with held_back():
             from corral.api.client import HttpClient
-        return RemoteSession(HttpClient(settings.base_url, next(iter(settings.api_keys), "")))
+        return RemoteSession(HttpClient(settings.base_url, next(iter(settings.api_keys), ""), settings.trusted))
     if not here:
         raise ServerUnreachable("could not connect to corral server, run 'corral serve' to start it")
     with held_back():

@@ -10,7 +10,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from corral.runtime.settings import Settings, parse_host
+from corral.runtime.server_address import parse_host
+from corral.runtime.settings import Settings
 from corral.tui.cli.errors import CommandError
 from corral.tui.cli.interrupts import held_back
 from corral.tui.cli.session import Cli, keep_log_quiet

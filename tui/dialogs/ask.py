@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from corral.tui.text import clean, clean_line
@@ -29,7 +30,14 @@ class AskDialog(ModalScreen[str | None]):
     """
 
     def __init__(
-        self, title: str, lines: Sequence[str], *, value: str = "", placeholder: str = "", check: Check | None = None
+        self,
+        title: str,
+        lines: Sequence[str],
+        *,
+        value: str = "",
+        placeholder: str = "",
+        check: Check | None = None,
+        suggester: Suggester | None = None,
     ) -> None:
         super().__init__()
         self._title = clean_line(title)
@@ -37,6 +45,7 @@ class AskDialog(ModalScreen[str | None]):
         self._value = clean_line(value)
         self._placeholder = placeholder
         self._check = check
+        self._suggester = suggester
 
     def compose(self) -> ComposeResult:
         """Draw the box."""
@@ -44,7 +53,7 @@ class AskDialog(ModalScreen[str | None]):
             box.border_title = Content(self._title)
             box.border_subtitle = "Enter go on · Esc cancel"
             yield Static(self._lines, classes="dialog-text", markup=False)
-            yield Input(self._value, placeholder=self._placeholder, compact=True)
+            yield Input(self._value, placeholder=self._placeholder, compact=True, suggester=self._suggester)
             yield Static("", classes="ask-problem", markup=False)
 
     def on_mount(self) -> None:

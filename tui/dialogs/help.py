@@ -22,6 +22,7 @@ _TITLES = {
     Where.CHAT: "Chat",
     Where.PROMPT: "In the prompt",
     Where.MODELS: "Models",
+    Where.TRANSFERS: "In the list of transfers",
     Where.RUNNING: "Running",
     Where.FILE: "Modelfile",
     Where.SERVER: "Server",

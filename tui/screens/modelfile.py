@@ -10,6 +10,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
+from textual.containers import Horizontal
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
@@ -19,23 +20,26 @@ from corral.runtime.snapshot import Snapshot
 from corral.runtime.verbs import Progress
 from corral.store.errors import ModelfileError
 from corral.store.lint import Finding, Severity
-from corral.store.modelfile import decode, parse
+from corral.store.modelfile import parse
 from corral.tui.actions import Where
 from corral.tui.chats import new_caller
-from corral.tui.dialogs.ask import AskDialog, check_model_name
 from corral.tui.dialogs.confirm import ConfirmDialog
+from corral.tui.dialogs.create import CreateDialog, NewModel
+from corral.tui.draft import draft_path, keep_draft, read_draft
 from corral.tui.link import StreamHandle
 from corral.tui.modelfile_check import base_of, check, parameter_line, skeleton
-from corral.tui.screens.calling import CallingScreen
+from corral.tui.modelfile_completion import directive_line
+from corral.tui.screens.modelfile_files import FileVerbs
+from corral.tui.screens.modelfile_preview import model_of
 from corral.tui.text import clean_line
 from corral.tui.widgets.keyed_table import Column, KeyedTable, Row
 from corral.tui.widgets.modelfile_editor import ModelfileEditor
+from corral.tui.widgets.modelfile_preview import ModelfilePreview
 from corral.tui.widgets.panel import Panel
 
 __all__ = ["ModelfileScreen"]
 
 _LINT_AFTER_S = 0.15
-_LONGEST_FILE = 1 << 20
 _STARTER = "smollm2:135m"
 _COLUMNS = (Column("sign", "", 1), Column("place", "", 6), Column("kind", "", 7), Column("message", "", 0))
 
@@ -52,64 +56,48 @@ def finding_row(finding: Finding) -> Row:
     }
 
 
-def read_modelfile(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        ModelfileError: it is none that can be read, or far too long for a Modelfile.
-    """
-    try:
-        if not path.is_file():
-            raise ModelfileError(f"{path} is not a file")
-        if path.stat().st_size > _LONGEST_FILE:
-            raise ModelfileError(f"{path} is longer than a Modelfile can be")
-        return decode(path.read_bytes())
-    except OSError as error:
-        raise ModelfileError(f"{path}: {error.strerror}") from None
-
-
-class ModelfileScreen(CallingScreen):
+class ModelfileScreen(FileVerbs):
     """The editor above, the problems below. What is typed is never thrown away without asking."""
 
     WHERE: ClassVar[Where] = Where.FILE
     AUTO_FOCUS = "ModelfileEditor"
     DEFAULT_CSS = """
-    #editor-panel { height: 1fr; }
+    #file-top { height: 1fr; layout: horizontal; }
+    #editor-panel { width: 2fr; }
+    #preview-panel { width: 44; display: none; }
+    ModelfileScreen.-preview #preview-panel { display: block; }
     #editor-note { height: 1; color: $text-muted; }
     #problems-panel { height: 8; }
     ModelfileScreen.-medium #problems-panel, ModelfileScreen.-short #problems-panel { height: 5; }
+    ModelfileScreen.-preview.-normal #file-top, ModelfileScreen.-preview.-narrow #file-top { layout: vertical; }
+    ModelfileScreen.-preview.-normal #editor-panel, ModelfileScreen.-preview.-narrow #editor-panel { width: 1fr; }
+    ModelfileScreen.-preview.-normal #preview-panel, ModelfileScreen.-preview.-narrow #preview-panel {
+        width: 1fr; height: 9;
+    }
+    ModelfileScreen.-preview.-medium #problems-panel, ModelfileScreen.-preview.-short #problems-panel { display: none; }
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._name = ""
-        self._path: Path | None = None
-        self._saved = ""
         self._findings: tuple[Finding, ...] = ()
-        self._local: tuple[str, ...] | None = None
         self._lint_timer: Timer | None = None
         self._creation: StreamHandle[Progress] | None = None
         self._creating = ""
         self._status = ""
+        self._preview_wanted: bool | None = None
+        self._draft: Path | None = None
         self._pending: tuple[str, str, Path | None] | None = None
 
     def compose_body(self) -> ComposeResult:
-        """Editor, a line about what the cursor is on, problems."""
-        with Panel("Modelfile", widget_id="editor-panel"):
-            yield ModelfileEditor()
-            yield Static("", id="editor-note", markup=False)
+        """Editor with a line about what the cursor is on, the pane beside it, problems."""
+        with Horizontal(id="file-top"):
+            with Panel("Modelfile", widget_id="editor-panel"):
+                yield ModelfileEditor()
+                yield Static("", id="editor-note", markup=False)
+            with Panel("Preview", widget_id="preview-panel"):
+                yield ModelfilePreview()
         with Panel("Problems", widget_id="problems-panel"):
             yield KeyedTable(widget_id="problems")
-
-    @property
-    def editor(self) -> ModelfileEditor:
-        """The editor."""
-        return self.query_one(ModelfileEditor)
-
-    @property
-    def is_dirty(self) -> bool:
-        """Whether the text differs from what was opened, saved or created."""
-        return self.editor.text != self._saved
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -119,14 +107,19 @@ class ModelfileScreen(CallingScreen):
     @property
     def folder(self) -> Path:
         """Where relative paths begin."""
-        return self._path.parent if self._path is not None else Path.cwd()
+        return self.path.parent if self.path is not None else Path.cwd()
 
     def on_mount(self) -> None:
         """Begin with a text that explains itself, or with the one that was asked for before."""
         problems = self.query_one("#problems", KeyedTable)
         problems.show_header = False
         problems.set_columns(_COLUMNS)
-        self._put(*(self._pending or ("", skeleton(_STARTER), None)))
+        self._draft = draft_path(self.workbench.environ)
+        draft = read_draft(self._draft)
+        self.put(*(self._pending or ("", skeleton(_STARTER), None)))
+        if draft and self._pending is None:
+            self.editor.load_text(draft)
+            self.tell("what you typed the last time is back; ^O opens something else")
         self.editor.focus()
         self._learn_models()
 
@@ -134,15 +127,26 @@ class ModelfileScreen(CallingScreen):
         """Ask again which models there are."""
         self._learn_models()
 
+    def on_resize(self) -> None:
+        """Show the pane where there is room for it, unless somebody said otherwise."""
+        if self._preview_wanted is None:
+            self.set_class(self.app.size.width >= 120, "-preview")
+
+    def action_pane(self) -> None:
+        """Show or hide the pane beside the editor."""
+        self._preview_wanted = not self.has_class("-preview")
+        self.set_class(self._preview_wanted, "-preview")
+
     @work(exclusive=True, group="models", exit_on_error=False)
     async def _learn_models(self) -> None:
         models = await self.try_verb(lambda client: client.list_models())
         if models is None:
             return
-        is_untouched = self._local is None and not self.is_dirty and not self._name and self._path is None
-        self._local = tuple(model.name for model in models)
-        if is_untouched and self._local and _STARTER not in self._local:
-            self._put("", skeleton(self._local[0]), None)
+        is_untouched = self.local is None and not self.is_dirty and not self.model_name and self.path is None
+        self.local = tuple(model.name for model in models)
+        self.editor.models = self.local
+        if is_untouched and self.local and _STARTER not in self.local:
+            self.put("", skeleton(self.local[0]), None)
         self._lint()
 
     def open_text(self, name: str, text: str) -> None:
@@ -154,21 +158,14 @@ class ModelfileScreen(CallingScreen):
 
     @work(exclusive=True, group="ask", exit_on_error=False)
     async def _replace(self, name: str, text: str, path: Path | None) -> None:
-        if await self._may_lose_text():
-            self._put(name, text, path)
+        if await self.may_lose_text():
+            self.put(name, text, path)
 
-    async def _may_lose_text(self) -> bool:
-        if not self.is_dirty:
-            return True
-        lines = ["What you typed is neither saved nor created."]
-        dialog = ConfirmDialog("Throw this draft away?", lines, "Throw away", "No, keep it")
-        is_sure = await self.app.push_screen_wait(dialog)
-        return is_sure
-
-    def _put(self, name: str, text: str, path: Path | None) -> None:
-        self._name, self._path = name, path
+    def put(self, name: str, text: str, path: Path | None) -> None:
+        """Edit this text."""
+        self.model_name, self.path = name, path
         self.editor.load_text(text)
-        self._saved = self.editor.text
+        self.saved = self.editor.text
         self._status = ""
         self._lint()
         self._draw_frame()
@@ -183,13 +180,16 @@ class ModelfileScreen(CallingScreen):
     @on(TextArea.SelectionChanged)
     def _moved(self) -> None:
         self._draw_note()
+        self.draw_help()
 
     @work(exclusive=True, group="lint", exit_on_error=False)
     async def _lint(self) -> None:
         text = self.editor.text
-        findings = await asyncio.to_thread(check, text, local=self._local, folder=self.folder)
+        findings = await asyncio.to_thread(check, text, local=self.local, folder=self.folder)
         if text == self.editor.text:
             self._show_findings(findings)
+            self.draw_diff()
+            await asyncio.to_thread(keep_draft, self._draft, text if self.is_dirty else "")
 
     def _show_findings(self, findings: Sequence[Finding]) -> None:
         self._findings = tuple(findings)
@@ -198,8 +198,13 @@ class ModelfileScreen(CallingScreen):
         self.query_one("#problems", KeyedTable).sync(rows)
         self._draw_frame()
 
+    def settled(self) -> None:
+        """Take note that nothing typed would be lost now."""
+        self._lint()
+        self._draw_frame()
+
     def _draw_frame(self) -> None:
-        title = self._name or (self._path.name if self._path is not None else "new")
+        title = model_of(self.path, self.model_name)
         sign = "● modified" if self.is_dirty else "○ unchanged"
         errors = sum(finding.severity is Severity.ERROR for finding in self._findings)
         warnings = len(self._findings) - errors
@@ -214,8 +219,10 @@ class ModelfileScreen(CallingScreen):
         row, column = self.editor.cursor_location
         words = self.editor.document.get_line(row).split()
         is_parameter = len(words) > 1 and words[0].lower() == "parameter"
-        known = parameter_line(words[1]) if is_parameter else ""
-        self.write("#editor-note", clean_line(f"{row + 1}:{column + 1}  {self._status or known}"))
+        known = parameter_line(words[1]) if is_parameter else directive_line(words[0]) if words else ""
+        choice = self.editor.offered.line
+        accept = "Tab takes it · " if self.editor.suggestion else ""
+        self.write("#editor-note", clean_line(f"{row + 1}:{column + 1}  {accept}{self._status or choice or known}"))
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Tell how a creation goes."""
@@ -236,55 +243,54 @@ class ModelfileScreen(CallingScreen):
         if error is not None:
             self.tell_error(str(error))
             return
-        self._name = self._creating
-        self._saved = self.editor.text
+        self.model_name = self._creating
+        self.saved = self.editor.text
         self.tell(f"created {self._creating}; 2 shows it, Enter there chats with it")
-        self._draw_frame()
+        self.settled()
         self._learn_models()
 
     @work(exclusive=True, group="ask", exit_on_error=False)
     async def action_create(self) -> None:
         """Ask for a name and make the model, unless the text has errors."""
         text = self.editor.text
-        self._show_findings(await asyncio.to_thread(check, text, local=self._local, folder=self.folder))
+        self._show_findings(await asyncio.to_thread(check, text, local=self.local, folder=self.folder))
         if any(finding.severity is Severity.ERROR for finding in self._findings):
             self.tell_error("there are errors: F8 goes to the next one")
             return
         if self._creation is not None:
             self.tell_error(f"{self._creating} is still being made")
             return
-        dialog = AskDialog(
-            "Create a model", ["What shall it be called?"], value=self._suggested_name(text), check=check_model_name
-        )
-        name = await self.app.push_screen_wait(dialog)
-        if name and await self._may_replace(name):
-            self._start(name, text)
+        wanted = await self.app.push_screen_wait(CreateDialog(self._suggested_name(text)))
+        if wanted is not None and await self._may_replace(wanted.name):
+            self._start(wanted, text)
 
     def _suggested_name(self, text: str) -> str:
-        if self._name:
-            return self._name
+        if self.model_name:
+            return self.model_name
         base = Path(base_of(text)).name.removesuffix(".gguf")
         return f"my-{base.split(':')[0]}" if base else "my-model"
 
     async def _may_replace(self, name: str) -> bool:
         full = name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
-        if full not in (self._local or ()):
+        if full not in (self.local or ()):
             return True
         dialog = ConfirmDialog("Replace this model?", [f"  {full} exists already."], "Replace", "No, keep it")
         is_sure = await self.app.push_screen_wait(dialog)
         return is_sure
 
-    def _start(self, name: str, text: str) -> None:
+    def _start(self, wanted: NewModel, text: str) -> None:
         try:
             modelfile = parse(text)
         except ModelfileError as error:
             self.tell_error(str(error))
             return
         folder, caller = self.folder, new_caller("/api/create")
+        self._creating = name = wanted.name
         remotes = load(self.workbench.environ, Path.home()).remotes_file
-        self._creating = name
         self._creation = self.link.stream(
-            lambda client: create_from_modelfile(client, name, modelfile, folder, caller=caller, remotes=remotes)
+            lambda client: create_from_modelfile(
+                client, name, modelfile, folder, caller=caller, quantize=wanted.quantize, remotes=remotes
+            )
         )
         self._status = f"creating {name}"
         self._draw_note()
@@ -299,44 +305,6 @@ class ModelfileScreen(CallingScreen):
         following = next((one for one in self._findings if (one.line, one.column) > here), self._findings[0])
         self.editor.go_to(following.line, following.column)
 
-    @work(exclusive=True, group="ask", exit_on_error=False)
-    async def action_save(self) -> None:
-        """Ask where to, and save the draft."""
-        value = str(self._path) if self._path is not None else "Modelfile"
-        answer = await self.app.push_screen_wait(AskDialog("Save the draft", ["The file to write."], value=value))
-        if not answer:
-            return
-        path = Path(answer).expanduser().absolute()
-        is_strange = path.exists() and path != self._path
-        dialog = ConfirmDialog("Overwrite this file?", [f"  {path}"], "Overwrite", "No, keep it")
-        if is_strange and not await self.app.push_screen_wait(dialog):
-            return
-        text = self.editor.text
-        try:
-            await asyncio.to_thread(path.write_text, text, encoding="utf-8")
-        except OSError as error:
-            self.tell_error(f"{path}: {error.strerror}")
-            return
-        self._path, self._saved = path, text
-        self.tell(f"saved {path}")
-        self._draw_frame()
-
-    @work(exclusive=True, group="ask", exit_on_error=False)
-    async def action_open_file(self) -> None:
-        """Ask which file, and edit it."""
-        answer = await self.app.push_screen_wait(
-            AskDialog("Open a Modelfile", ["The file to read."], value="Modelfile")
-        )
-        if not answer or not await self._may_lose_text():
-            return
-        path = Path(answer).expanduser().absolute()
-        try:
-            text = await asyncio.to_thread(read_modelfile, path)
-        except ModelfileError as error:
-            self.tell_error(str(error))
-            return
-        self._put("", text, path)
-
     def action_write(self) -> None:
         """Type in the editor; on a problem, where it is."""
         problems = self.query_one("#problems", KeyedTable)
@@ -347,5 +315,7 @@ class ModelfileScreen(CallingScreen):
             self.editor.focus()
 
     def action_back(self) -> None:
-        """Leave the editor for the problems, where single keys act."""
+        """Stop what is tried, else leave the editor for the problems, where single keys act."""
+        if self.stop_trial():
+            return
         self.query_one("#problems", KeyedTable).focus()

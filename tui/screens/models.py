@@ -12,17 +12,13 @@ from textual.containers import Horizontal
 from textual.widgets import Static
 
 from corral.runtime.errors import RunError
-from corral.runtime.snapshot import EMPTY, ModelState, Snapshot
-from corral.runtime.verbs import GenerateRequest, ModelSummary
+from corral.runtime.snapshot import Snapshot
+from corral.runtime.upkeep import Fit
+from corral.runtime.verbs import FOREVER, ModelSummary
 from corral.store.errors import StoreError
 from corral.tui.actions import Where
-from corral.tui.chats import new_caller
-from corral.tui.dialogs.ask import AskDialog, check_model_name
-from corral.tui.dialogs.confirm import ConfirmDialog
-from corral.tui.dialogs.delete import delete_dialog
-from corral.tui.dialogs.pull import pull_dialog
 from corral.tui.figures import size
-from corral.tui.screens.calling import CallingScreen, exhaust
+from corral.tui.screens.model_verbs import ModelVerbs
 from corral.tui.screens.modelfile import ModelfileScreen
 from corral.tui.text import clean_line
 from corral.tui.widgets import model_table
@@ -30,7 +26,7 @@ from corral.tui.widgets.filter_bar import FilterBar
 from corral.tui.widgets.glyphs import terminal_glyphs
 from corral.tui.widgets.keyed_table import KeyedTable
 from corral.tui.widgets.model_info import ModelInfo
-from corral.tui.widgets.model_table import Listing
+from corral.tui.widgets.model_table import Listing, Sight, SortBy
 from corral.tui.widgets.panel import Panel
 from corral.tui.widgets.transfers import Transfers
 
@@ -39,7 +35,7 @@ __all__ = ["ModelsScreen"]
 _STORE_EVENTS = frozenset({"pull", "create", "delete", "copy"})
 
 
-class ModelsScreen(CallingScreen):
+class ModelsScreen(ModelVerbs):
     """The models on disk. The listing is read again whenever the service says that the store changed."""
 
     WHERE: ClassVar[Where] = Where.MODELS
@@ -56,16 +52,19 @@ class ModelsScreen(CallingScreen):
     #transfers-panel.-some { display: block; }
     #transfers-panel Transfers { height: auto; max-height: 6; }
     ModelsScreen.-info #info-panel { display: block; }
+    ModelsScreen.-table #info-panel { width: 2fr; }
     ModelsScreen.-info.-normal #models-top, ModelsScreen.-info.-narrow #models-top { layout: vertical; }
+    ModelsScreen.-info.-normal #models-panel, ModelsScreen.-info.-narrow #models-panel { width: 1fr; }
     ModelsScreen.-info.-normal #info-panel, ModelsScreen.-info.-narrow #info-panel { width: 1fr; height: 10; }
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._models: tuple[ModelSummary, ...] = ()
+        self._fits: dict[str, tuple[Fit, ...]] = {}
         self._listing = Listing()
         self._marked: set[str] = set()
-        self._snapshot: Snapshot = EMPTY
+        self._last_marked = ""
         self._store_sign: object = None
         self._is_read = False
         self._info_wanted: bool | None = None
@@ -74,7 +73,7 @@ class ModelsScreen(CallingScreen):
         """List and details side by side, transfers below."""
         with Horizontal(id="models-top"):
             with Panel("Models", widget_id="models-panel"):
-                yield FilterBar()
+                yield FilterBar(id="models-filter")
                 yield KeyedTable(widget_id="models-table")
                 yield Static("", id="models-empty", markup=False)
                 yield Static("", id="models-foot", markup=False)
@@ -93,6 +92,28 @@ class ModelsScreen(CallingScreen):
         """The model under the cursor."""
         key = self.table.highlighted_key
         return next((model for model in self._models if model.name == key), None)
+
+    @property
+    def models(self) -> tuple[ModelSummary, ...]:
+        """The models on disk."""
+        return self._models
+
+    @property
+    def every_name(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(model.name for model in self._models)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The marked models, else the one under the cursor."""
+        model = self.highlighted
+        return tuple(sorted(self._marked)) or ((model.name,) if model is not None else ())
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """The models that stay in memory for ever."""
+        stays = [model for model in self.snapshot.models if model.expires_in_s == FOREVER]
+        return frozenset(name for model in stays for name in (model.name, *model.aliases))
 
     def on_mount(self) -> None:
         """Read the store."""
@@ -114,14 +135,28 @@ class ModelsScreen(CallingScreen):
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Draw what is in memory and what is being fetched."""
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         newest = next((event.wall_s for event in snapshot.events if event.kind in _STORE_EVENTS), 0.0)
         sign = (frozenset(transfer.id for transfer in snapshot.transfers), newest)
         if sign != self._store_sign:
             self._store_sign = sign
             self._read()
-        self._draw_transfers()
+            self.read_unfinished()
+            self._is_asking = True
+        self.draw_transfers()
         self._draw()
+
+    def reread(self) -> None:
+        """Read the listing again."""
+        self._read()
+
+    def redraw(self) -> None:
+        """Draw the list again."""
+        self._draw()
+
+    def focus_list(self) -> None:
+        """Give the keys to the list."""
+        self.table.focus()
 
     @work(exclusive=True, group="listing", exit_on_error=False)
     async def _read(self) -> None:
@@ -129,22 +164,40 @@ class ModelsScreen(CallingScreen):
         if models is not None:
             self._is_read = True
             self._models = tuple(models)
-            self._marked &= {model.name for model in models}
+            names = {model.name for model in models}
+            self._marked &= names
+            self.newer &= names
             self._draw()
+            self._weigh()
 
-    def _states(self) -> dict[str, ModelState]:
-        return {name: model.state for model in self._snapshot.models for name in (model.name, *model.aliases)}
+    @work(exclusive=True, group="weigh", exit_on_error=False)
+    async def _weigh(self) -> None:
+        """Ask of every model at which contexts it fits the memory."""
+        for model in self._models:
+            if model.digest not in self._fits:
+                try:
+                    fits = await self.link.call(lambda client, name=model.name: client.fits(name))  # type: ignore[misc]
+                except (StoreError, RunError):
+                    continue  # a damaged model; its details say what is wrong
+                self._fits[model.digest] = tuple(fits)
+        self._draw()
+        self._show_info()
+
+    def _sight(self) -> Sight:
+        states = {name: model.state for model in self.snapshot.models for name in (model.name, *model.aliases)}
+        fits = {model.name: self._fits.get(model.digest, ()) for model in self._models}
+        return Sight(states, self.pinned, self._marked, self.newer, self.going, fits)
 
     def _draw(self) -> None:
         if not self.is_mounted:
             return
         listing = self._listing
         table = self.table
-        now = datetime.fromtimestamp(self._snapshot.wall_s, UTC) if self._snapshot.wall_s else datetime.now(UTC)
+        now = datetime.fromtimestamp(self.snapshot.wall_s, UTC) if self.snapshot.wall_s else datetime.now(UTC)
         table.set_columns(
             model_table.columns(table.size.width), sorted_by=listing.sort_by, is_descending=listing.is_descending
         )
-        rows = model_table.rows(self._models, listing, states=self._states(), marked=self._marked, now=now)
+        rows = model_table.rows(self._models, listing, self._sight(), now)
         table.sync(rows)
         self._draw_frame(len(rows))
 
@@ -164,26 +217,19 @@ class ModelsScreen(CallingScreen):
     def _empty_text(self) -> str:
         if self._models:
             return "Nothing matches the filter.\n\nEsc clears it"
-        if self._snapshot.transfers:
+        if self.snapshot.transfers:
             return "The first model is on its way."
         return f"No models yet.\n\nf fetches the starter model ({self.workbench.starter})\np pulls another one"
 
     def _foot_text(self) -> str:
-        host = self._snapshot.host
+        host = self.snapshot.host
         disk = f"disk {size(host.disk_free)} free" if host is not None else ""
+        if going := self.going:
+            return f"✗ {len(going)} will be deleted in {max(going.values()):.0f} s · U keeps them   {disk}"
         if self._marked:
             marked = sum(model.size for model in self._models if model.name in self._marked)
-            return f"✓ {len(self._marked)} marked · {size(marked)} · d deletes them   {disk}"
+            return f"✓ {len(self._marked)} marked · {size(marked)} · d u l P act on them   {disk}"
         return f"{disk}   {model_table.CAPABILITY_LEGEND}" if self.table.size.width >= 70 and self._models else disk
-
-    def _draw_transfers(self) -> None:
-        transfers = self._snapshot.transfers
-        panel = self.query_one("#transfers-panel", Panel)
-        panel.set_class(bool(transfers), "-some")
-        if not transfers and self.query_one(Transfers).has_focus:
-            self.table.focus()
-        panel.entitle(f"Transfers {len(transfers)}", "x cancels")
-        self.query_one(Transfers).show(transfers)
 
     @on(KeyedTable.Highlighted, "#models-table")
     def _highlighted(self) -> None:
@@ -196,11 +242,17 @@ class ModelsScreen(CallingScreen):
         if model is None or not self.has_class("-info"):
             info.say("")
             return
-        self.query_one("#info-panel", Panel).entitle(model.name)
+        self.query_one("#info-panel", Panel).entitle(model.name, "[ ] parts · Tab, then / s in tables")
         try:
-            info.show(model, await self.link.call(lambda client: client.show(model.name)))
+            details = await self.link.call(lambda client: client.show(model.name))
+            info.show(model, details, self._fits.get(model.digest, ()))
         except (StoreError, RunError) as error:
             info.say(str(error))
+
+    @on(ModelInfo.Turned)
+    def _turned(self, event: ModelInfo.Turned) -> None:
+        self.set_class(event.is_table, "-table")
+        self.call_after_refresh(self._draw)
 
     @on(KeyedTable.Opened, "#models-table")
     async def _opened(self) -> None:
@@ -225,73 +277,10 @@ class ModelsScreen(CallingScreen):
             return
         await self.workbench.open_chat(model.name)
 
-    @work(group="load", exit_on_error=False)
-    async def action_load(self) -> None:
-        """Load the model under the cursor."""
-        if (model := self.highlighted) is not None:
-            request = GenerateRequest(model.name, caller=new_caller("/api/generate"))
-            self.tell(f"loading {model.name}")
-            await self.try_verb(lambda client: exhaust(client.generate(request)))
-
-    @work(group="load", exit_on_error=False)
-    async def action_unload(self) -> None:
-        """Take the model under the cursor out of memory."""
-        if (model := self.highlighted) is not None:
-            await self.try_verb(lambda client: client.unload(model.name))
-
-    @work(group="ask", exclusive=True, exit_on_error=False)
-    async def action_pull(self) -> None:
-        """Ask what to fetch, and fetch it."""
-        answer = await self.app.push_screen_wait(pull_dialog(self.workbench.starter))
-        if answer:
-            self._pull(answer)
-
-    @work(group="pull", exit_on_error=False)
-    async def _pull(self, what: str) -> None:
-        if await self.try_verb(lambda client: exhaust(client.pull(what, caller=new_caller("/api/pull")))):
-            self.tell(f"pulled {what}")
-        self._read()
-
     async def action_fetch_starter(self) -> None:
         """Fetch the starter model, as long as there is no other."""
-        if self._is_read and not self._models and not self._snapshot.transfers:
-            self._pull(self.workbench.starter)
-
-    @work(group="ask", exclusive=True, exit_on_error=False)
-    async def action_delete(self) -> None:
-        """Show what deleting the marked models, or the one under the cursor, frees; delete on a yes."""
-        model = self.highlighted
-        names = sorted(self._marked) or ([model.name] if model is not None else [])
-        plan = await self.try_verb(lambda client: client.plan_delete(names)) if names else None
-        if plan is None or not await self.app.push_screen_wait(delete_dialog(plan)):
-            return
-        for name in plan.models:
-            await self.try_verb(lambda client, name=name: client.delete(name))  # type: ignore[misc]
-        self._read()
-
-    @work(group="ask", exclusive=True, exit_on_error=False)
-    async def action_copy(self) -> None:
-        """Ask for a second name of the model under the cursor."""
-        if (model := self.highlighted) is None:
-            return
-        dialog = AskDialog("Copy", [f"A second name for {model.name}; no bytes are copied."], check=check_model_name)
-        if answer := await self.app.push_screen_wait(dialog):
-            await self.try_verb(lambda client: client.copy(model.name, answer))
-            self._read()
-
-    @work(group="ask", exclusive=True, exit_on_error=False)
-    async def action_cancel(self) -> None:
-        """Ask whether to stop a transfer: the one under the cursor, else the only one."""
-        strip = self.query_one(Transfers)
-        transfers = {one.id: one for one in self._snapshot.transfers}
-        key = strip.highlighted_key if strip.has_focus or len(transfers) == 1 else None
-        if key is None or key not in transfers:
-            if transfers:
-                strip.focus()
-            return
-        dialog = ConfirmDialog("Cancel this transfer?", [f"  {transfers[key].model}"], "Cancel it", "No, go on")
-        if await self.app.push_screen_wait(dialog):
-            await self.try_verb(lambda client: client.cancel(key))
+        if self._is_read and not self._models and not self.snapshot.transfers:
+            self.pull(self.workbench.starter)
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_edit(self) -> None:
@@ -308,7 +297,18 @@ class ModelsScreen(CallingScreen):
         """Mark or unmark the model under the cursor and go on to the next."""
         if (key := self.table.highlighted_key) is not None:
             self._marked ^= {key}
+            self._last_marked = key
             self.table.action_cursor_down()
+            self._draw()
+
+    def action_mark_range(self) -> None:
+        """Mark everything from where was marked last to the cursor."""
+        shown, here = self.table.keys_shown, self.table.highlighted_key
+        if here is not None:
+            start = shown.index(self._last_marked) if self._last_marked in shown else 0
+            end = shown.index(here)
+            self._marked |= set(shown[min(start, end) : max(start, end) + 1])
+            self._last_marked = here
             self._draw()
 
     def action_invert_marks(self) -> None:
@@ -327,13 +327,22 @@ class ModelsScreen(CallingScreen):
         self._listing = replace(self._listing, is_descending=not self._listing.is_descending)
         self._draw()
 
+    @on(KeyedTable.HeaderChosen, "#models-table")
+    def _header_chosen(self, event: KeyedTable.HeaderChosen) -> None:
+        if event.column in set(SortBy):
+            chosen = SortBy(event.column)
+            is_same = chosen is self._listing.sort_by
+            is_descending = not self._listing.is_descending if is_same else chosen.starts_descending
+            self._listing = replace(self._listing, sort_by=chosen, is_descending=is_descending)
+            self._draw()
+
     def action_find(self) -> None:
         """Type a filter."""
-        self.query_one(FilterBar).open()
+        self.query_one("#models-filter", FilterBar).open()
 
     def action_back(self) -> None:
         """Clear the filter, else the marks."""
-        bar = self.query_one(FilterBar)
+        bar = self.query_one("#models-filter", FilterBar)
         if bar.has_class("-open"):
             bar.close()
             self.table.focus()
@@ -347,6 +356,12 @@ class ModelsScreen(CallingScreen):
         self._place_info()
         self.call_after_refresh(self._draw)
         self._show_info()
+
+    def action_tab(self, step: int) -> None:
+        """Show another part of the details, which come up if they are hidden."""
+        if not self.has_class("-info"):
+            self.action_info()
+        self.query_one(ModelInfo).turn(step)
 
     def action_again(self) -> None:
         """Read the list again."""

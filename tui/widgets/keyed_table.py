@@ -84,6 +84,19 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
             """The table it happened in."""
             return self.table
 
+    class HeaderChosen(Message):
+        """A click on the header of a column, given by its key."""
+
+        def __init__(self, table: KeyedTable, column: str) -> None:
+            super().__init__()
+            self.table = table
+            self.column = column
+
+        @property
+        def control(self) -> KeyedTable:
+            """The table it happened in."""
+            return self.table
+
     def __init__(self, *, widget_id: str | None = None) -> None:
         super().__init__(id=widget_id, cursor_type="row", zebra_stripes=False, cell_padding=0)
         self._layout: tuple[Column, ...] = ()
@@ -217,6 +230,12 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
         event.stop()
         if event.row_key.value is not None:
             self.post_message(self.Opened(self, event.row_key.value))
+
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        """Turn the column into its key."""
+        event.stop()
+        if event.column_key.value is not None:
+            self.post_message(self.HeaderChosen(self, event.column_key.value))
 
     def _announce(self) -> None:
         key = self.highlighted_key

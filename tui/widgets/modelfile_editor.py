@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
+from textual.binding import Binding, BindingType
 from textual.widgets import TextArea
 
 from corral.store.lint import Finding, Severity
 from corral.tui.control_chars import CONTROL_SIGNS
+from corral.tui.modelfile_completion import Offers, offers
 from corral.tui.text import clean_line
 from corral.tui.widgets.modelfile_syntax import Kind, Stretch, stretches
 
@@ -21,6 +23,7 @@ _SIGNS = {Severity.ERROR: "✗", Severity.WARNING: "!"}
 class ModelfileEditor(TextArea):
     """The editor. Findings are drawn behind their lines and are no part of the text."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "accept", "Take what is offered", show=False)]
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"modelfile--{kind.value}" for kind in Kind} | {
         "modelfile--error",
         "modelfile--warning",
@@ -45,6 +48,8 @@ class ModelfileEditor(TextArea):
         self._parsed_lines: list[str] = []
         self._stretches: list[list[Stretch]] = []
         self._findings: dict[int, Finding] = {}
+        self.models: tuple[str, ...] = ()
+        self.offered = Offers()
 
     def mark(self, findings: Sequence[Finding]) -> None:
         """Draw the first finding of each line behind it."""
@@ -53,6 +58,21 @@ class ModelfileEditor(TextArea):
             self._findings = first
             self.notify_style_update()
             self.refresh()
+
+    def update_suggestion(self) -> None:
+        """Offer behind the cursor what can stand there, at the end of a line that is no part of a string."""
+        row, column = self.cursor_location
+        line = self.document.get_line(row)
+        is_inside = any(stretch.kind is Kind.STRING for stretch in self._line_stretches(row)[:1])
+        self.offered = Offers() if is_inside or column < len(line) else offers(line, self.models)
+        self.suggestion = self.offered.ghost
+
+    def action_accept(self) -> None:
+        """Take what is offered; without an offer, go on to the next pane."""
+        if self.suggestion:
+            self.insert(self.suggestion)
+        else:
+            self.screen.focus_next()
 
     def go_to(self, line: int, column: int) -> None:
         """Put the cursor there, both counted from 1, and type on."""

@@ -1,42 +1,66 @@
-"""Pulls and creates under way: how far, how fast, how long still."""
+"""Pulls and creates under way, and those that were left: how far, how fast, how long still."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import ClassVar
 
 from rich.text import Text
+from textual.binding import BindingType
 
 from corral.runtime.snapshot import TransferView
-from corral.tui.figures import NONE, clock, size
+from corral.runtime.upkeep import UnfinishedPull
+from corral.tui.actions import Where, bindings_for
+from corral.tui.figures import NONE, age, clock, size
 from corral.tui.text import clean_line
 from corral.tui.widgets.glyphs import Glyphs, bar
 from corral.tui.widgets.keyed_table import Column, KeyedTable, Row
 
 _WIDE = 100
+_LEFT = "left:"
+"""Begins the keys of pulls that were left; ids of transfers are hexadecimal."""
 
 
-def transfer_row(transfer: TransferView, *, bar_cells: int, glyphs: Glyphs) -> Row:
-    """The cells of one transfer; a size nobody knows yet is no bar at all."""
-    is_known = transfer.total > 0
-    fraction = min(transfer.completed / transfer.total, 1.0) if is_known else 0.0
-    eta = (
-        (transfer.total - transfer.completed) / transfer.bytes_per_s if is_known and transfer.bytes_per_s > 0 else None
-    )
-    cells = {
-        "name": f"↓ {clean_line(transfer.model)}",
+def _cells(name: str, completed: int, total: int, *, bar_cells: int, glyphs: Glyphs) -> dict[str, str]:
+    """What both kinds of row say; a size nobody knows yet is no bar at all."""
+    is_known = total > 0
+    fraction = min(completed / total, 1.0) if is_known else 0.0
+    return {
+        "name": clean_line(name),
         "bar": bar(fraction, bar_cells, glyphs) if is_known else "",
         "percent": f"{fraction * 100:.0f}%" if is_known else "",
-        "bytes": f"{size(transfer.completed)}/{size(transfer.total)}" if is_known else "",
-        "rate": f"{size(transfer.bytes_per_s)}B/s".replace("BB", "B") if transfer.bytes_per_s > 0 else NONE,
-        "eta": clock(eta),
-        "status": clean_line(transfer.status),
+        "bytes": f"{size(completed)}/{size(total)}" if is_known else "",
     }
+
+
+def _row(cells: dict[str, str]) -> Row:
     return {key: Text(cell, style="accent" if key == "bar" else "") for key, cell in cells.items()}
 
 
-class Transfers(KeyedTable):
-    """A row a transfer, keyed by its id."""
+def transfer_row(transfer: TransferView, *, bar_cells: int, glyphs: Glyphs) -> Row:
+    """The cells of one transfer."""
+    rate = transfer.bytes_per_s
+    eta = (transfer.total - transfer.completed) / rate if transfer.total > 0 and rate > 0 else None
+    cells = _cells(f"↓ {transfer.model}", transfer.completed, transfer.total, bar_cells=bar_cells, glyphs=glyphs) | {
+        "rate": f"{size(rate)}B/s".replace("BB", "B") if rate > 0 else NONE,
+        "eta": clock(eta),
+        "status": clean_line(transfer.status),
+    }
+    return _row(cells)
 
+
+def unfinished_row(pull: UnfinishedPull, *, bar_cells: int, glyphs: Glyphs, now: datetime) -> Row:
+    """The cells of a pull that was left."""
+    since = age(datetime.fromtimestamp(pull.since_s, UTC), now)
+    cells = _cells(f"◔ {pull.model}", pull.completed, pull.total, bar_cells=bar_cells, glyphs=glyphs)
+    return _row(cells | {"rate": "partial", "eta": since, "status": f"r resumes it, d drops it · {since} old"})
+
+
+class Transfers(KeyedTable):
+    """A row a transfer, keyed by its id, and a row a pull that was left."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for(Where.TRANSFERS)]
     DEFAULT_CSS = "Transfers { height: 1fr; }"
 
     def __init__(self, *, glyphs: Glyphs = Glyphs.BRAILLE, widget_id: str | None = None) -> None:
@@ -44,8 +68,20 @@ class Transfers(KeyedTable):
         self.show_header = False
         self._glyphs = glyphs
 
-    def show(self, transfers: Sequence[TransferView]) -> None:
-        """Show these transfers."""
+    @property
+    def transfer_id(self) -> str | None:
+        """The transfer under the cursor."""
+        key = self.highlighted_key
+        return None if key is None or key.startswith(_LEFT) else key
+
+    @property
+    def unfinished_model(self) -> str | None:
+        """What the pull under the cursor that was left had been asked for."""
+        key = self.highlighted_key
+        return key.removeprefix(_LEFT) if key is not None and key.startswith(_LEFT) else None
+
+    def show(self, transfers: Sequence[TransferView], unfinished: Sequence[UnfinishedPull], now: datetime) -> None:
+        """Show these."""
         is_wide = self.size.width >= _WIDE
         bar_cells = 30 if is_wide else 14
         columns = [
@@ -57,6 +93,11 @@ class Transfers(KeyedTable):
             Column("eta", "", 5, is_right=True),
         ]
         if is_wide:
-            columns.append(Column("status", "", 24))
+            columns.append(Column("status", "", 36 if unfinished else 24))
         self.set_columns(columns)
-        self.sync([(one.id, transfer_row(one, bar_cells=bar_cells, glyphs=self._glyphs)) for one in transfers])
+        rows = [(one.id, transfer_row(one, bar_cells=bar_cells, glyphs=self._glyphs)) for one in transfers]
+        rows += [
+            (_LEFT + one.model, unfinished_row(one, bar_cells=bar_cells, glyphs=self._glyphs, now=now))
+            for one in unfinished
+        ]
+        self.sync(rows)

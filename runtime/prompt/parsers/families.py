@@ -151,6 +151,7 @@ PARSERS: Final[Mapping[str, Family]] = {
     "qwen3-vl-thinking": Family(_THINK, HERMES),
     "qwen3-coder": Family(None, QWEN_CODER),
     "qwen3.5": Family(_THINK, QWEN_CODER),
+    "qwen3.8": Family(_THINK, QWEN_CODER),
     "ornith": Family(_THINK, QWEN_CODER),
     "nemotron-3-nano": Family(_THINK, QWEN_CODER),
     "nemotron-3.5-nano": Family(_THINK, QWEN_CODER),

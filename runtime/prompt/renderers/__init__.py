@@ -14,8 +14,9 @@ from corral.runtime.prompt.renderers.gemma import functiongemma
 from corral.runtime.prompt.renderers.gemma4 import gemma4
 from corral.runtime.prompt.renderers.glm import glm47, glm_ocr
 from corral.runtime.prompt.renderers.harmony import harmony
+from corral.runtime.prompt.renderers.laguna import laguna
 from corral.runtime.prompt.renderers.lfm import lfm2
-from corral.runtime.prompt.renderers.nemotron import nemotron
+from corral.runtime.prompt.renderers.nemotron import nemotron3, nemotron35
 from corral.runtime.prompt.renderers.olmo import (
     OLMO3_32B_THINK,
     OLMO3_SYSTEM,
@@ -25,7 +26,7 @@ from corral.runtime.prompt.renderers.olmo import (
     olmo3_think,
 )
 from corral.runtime.prompt.renderers.plain import FAMILIES, plain
-from corral.runtime.prompt.renderers.qwen import qwen3_coder, qwen3_vl, qwen35
+from corral.runtime.prompt.renderers.qwen import qwen3_coder, qwen3_vl, qwen35, qwen38
 
 RENDERERS: Final[Mapping[str, Renderer]] = {
     "cogito": cogito,
@@ -41,16 +42,19 @@ RENDERERS: Final[Mapping[str, Renderer]] = {
     "harmony": harmony,
     "lfm2": partial(lfm2, thinks=False),
     "lfm2-thinking": partial(lfm2, thinks=True),
-    "nemotron-3-nano": nemotron,
+    "nemotron-3-nano": nemotron3,
+    "nemotron-3.5-nano": nemotron35,
     "olmo3": partial(olmo3, system=OLMO3_SYSTEM),
     "olmo3.1": partial(olmo3, system=OLMO31_SYSTEM),
     "olmo3-think": partial(olmo3_think, system=OLMO31_THINK),
     "olmo3-32b-think": partial(olmo3_think, system=OLMO3_32B_THINK),
     "ornith": partial(qwen35, shows_all=True),
+    "poolside-v1": laguna,
     "qwen3-coder": qwen3_coder,
     "qwen3-vl-instruct": partial(qwen3_vl, thinks=False),
     "qwen3-vl-thinking": partial(qwen3_vl, thinks=True),
     "qwen3.5": qwen35,
+    "qwen3.8": qwen38,
     **{family.name: partial(plain, family) for family in FAMILIES},
 }
 

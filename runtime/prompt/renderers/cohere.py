@@ -24,7 +24,11 @@ _END: Final = "<|END_OF_TURN_TOKEN|>"
 
 
 def cohere(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
-    """Write a conversation; calls are numbered through it, and it thinks where nothing is said of it."""
+    """Write a conversation; calls are numbered through it, and it thinks where nothing is said of it.
+
+    Lines are as the makers' template breaks them the way Hugging Face renders it (`trim_blocks`, `lstrip_blocks`);
+    Ollama has the empty lines of that template's source in between.
+    """
     system, said = leading_system(turns)
     told = (f"{system}\n\n\n\n" if system else "") + _tools(tools)
     parts = [f"<BOS_TOKEN>{_TURN}<|SYSTEM_TOKEN|>{_text(told)}{_END}"]
@@ -46,19 +50,16 @@ def cohere(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
                     numbers.setdefault(call.id, str(count))
                     given = to_json(arguments(call))
                     calls.append(
-                        f'\n\n    {{"tool_call_id": "{count}", "tool_name": "{call.name}", "parameters": {given}}}'
+                        f'\n    {{"tool_call_id": "{count}", "tool_name": "{call.name}", "parameters": {given}}}'
                     )
                     count += 1
-                parts.append(
-                    f"\n            \n                {thoughts}<|START_ACTION|>[{','.join(calls)}\n\n]<|END_ACTION|>"
-                )
-                parts.append(_END)
+                parts.append(f"{thoughts}<|START_ACTION|>[{','.join(calls)}\n]<|END_ACTION|>{_END}")
             case "tool":
                 number = numbers.get(turn.tool_call_id, str(answered)) if turn.tool_call_id else str(answered)
                 answered += 1
                 parts.append(f"{_TURN}<|SYSTEM_TOKEN|><|START_TOOL_RESULT|>[" if begins_results(said, index) else ",")
                 parts.append(_result(number, turn))
-                parts.append(f"\n\n]<|END_TOOL_RESULT|>{_END}" if ends_results(said, index) else "")
+                parts.append(f"\n]<|END_TOOL_RESULT|>{_END}" if ends_results(said, index) else "")
             case role:
                 mark = "<|USER_TOKEN|>" if role == "user" else "<|SYSTEM_TOKEN|>"
                 parts.append(f"{_TURN}{mark}{_text(turn.content)}{_END}")
@@ -71,8 +72,8 @@ def _text(content: str) -> str:
 
 
 def _tools(tools: Sequence[Tool]) -> str:
-    entries = ",\n\n".join(f"\n    {_tool(tool)}" for tool in tools)
-    return f"# Available Tools\n```json\n[\n{entries}\n\n\n]\n```"
+    entries = ",".join(f"\n    {_tool(tool)}" for tool in tools) or "\n"
+    return f"# Available Tools\n```json\n[{entries}\n]\n```"
 
 
 def _tool(tool: Tool) -> str:
@@ -90,6 +91,6 @@ def _result(number: str, turn: Turn) -> str:
     content = to_json({"content": turn.content})
     return (
         f'\n    {{\n        "tool_call_id": "{number}",\n'
-        f'        "results": {{\n\n            \n            "0": {content}\n\n'
+        f'        "results": {{\n            "0": {content}\n'
         '        },\n        "is_error": null\n    }'
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from corral.runtime.engine.protocol import Turn
 from corral.runtime.prompt.renderers.form import (
     Tool,
     arguments,
+    begins_results,
     compact_json,
     ends_results,
     function_of,
+    is_begun,
     leading_system,
     parameters_of,
     text_of,
@@ -40,6 +43,7 @@ Where:
 - `tool_call_arguments` must be valid JSON that strictly follows the tool's Parameters Schema
 - For multiple tool calls, chain them directly without separators or spaces
 """
+_THOUGHTS: Final = re.compile(r"\A<think>.*?</think>", re.DOTALL)
 _COGITO: Final = (
     "You are Cogito, an AI assistant created by Deep Cogito, which is an AI research lab based in San Francisco."
 )
@@ -47,41 +51,26 @@ _COGITO: Final = (
 
 def deepseek31(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
     """DeepSeek V3.1: it thinks only where it is told to."""
-    parts = [_BOS, "\n\n".join(turn.content for turn in turns if turn.role == "system")]
-    if tools:
-        parts.append("\n\n## Tools\nYou have access to the following tools:\n")
-        for tool in tools:
-            function = function_of(tool)
-            name, described = text_of(function.get("name")), text_of(function.get("description"))
-            parts.append(f"\n### {name}\nDescription: {described}\n\nParameters: {to_json(parameters_of(tool))}\n")
-        parts.append(_RULES)
-    asked = after_tool = False
-    for index, turn in enumerate(turns):
+    parts = [_BOS, "\n\n".join(turn.content for turn in turns if turn.role == "system"), _listed(tools)]
+    said = [turn for turn in turns if turn.role in ("user", "assistant", "tool")]
+    for index, turn in enumerate(said):
+        before = said[index - 1].role if index else ""
         match turn.role:
             case "user":
                 parts.append(f"{_USER}{turn.content}")
-                asked, after_tool = True, False
-            case "assistant":
-                last = index == len(turns) - 1
-                if asked:
-                    parts.append(_ASSISTANT)
-                    shown = bool(think) and bool(turn.thinking) and last and not turn.tool_calls
-                    parts.append(f"<think>{turn.thinking}</think>" if shown else "</think>")
-                content = turn.content
-                if not after_tool and content.startswith("<think>") and "</think>" in content:
-                    content = content.partition("</think>")[2]
-                calls = "".join(
-                    f"{_CALL}{call.name}{_SEP}{compact_json(arguments(call))}{_CALL_END}" for call in turn.tool_calls
-                )
-                parts.append(content + (f"{_CALLS}{calls}{_CALLS_END}" if calls else ""))
-                if last and not calls:
-                    return "".join(parts)
-                parts.append(_EOS)
-                asked = after_tool = False
             case "tool":
                 parts.append(f"{_RESULT}{turn.content}{_RESULT_END}")
-                asked, after_tool = False, True
-    if asked:
+            case _:
+                begun = is_begun(turns, len(turns) - 1) and index == len(said) - 1
+                if before == "user":
+                    shown = think and turn.thinking and begun
+                    parts.append(f"{_ASSISTANT}<think>{turn.thinking}</think>" if shown else f"{_ASSISTANT}</think>")
+                parts.append(turn.content if before == "tool" else _THOUGHTS.sub("", turn.content))
+                if begun:
+                    return "".join(parts)
+                parts.append(_calls(f"{call.name}{_SEP}{compact_json(arguments(call))}" for call in turn.tool_calls))
+                parts.append(_EOS)
+    if said and said[-1].role == "user":
         parts.append(_ASSISTANT + ("<think>" if think else "</think>"))
     return "".join(parts)
 
@@ -96,26 +85,43 @@ def cogito(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
         listed = "".join(f"```json\n{to_json(tool, indent=4)}\n```\n" for tool in tools)
         told += f"\nYou have the following functions available:\n{listed}"
     parts = [_BOS, told]
-    in_results = False
     for index, turn in enumerate(said):
         match turn.role:
             case "user":
                 parts.append(f"{_USER}{turn.content}{_ASSISTANT}")
             case "assistant" if turn.tool_calls:
-                calls = "\n".join(
-                    f"{_CALL}function{_SEP}{call.name}\n```json\n{compact_json(arguments(call))}\n```{_CALL_END}"
-                    for call in turn.tool_calls
+                calls = _calls(
+                    (
+                        f"function{_SEP}{call.name}\n```json\n{compact_json(arguments(call))}\n```"
+                        for call in turn.tool_calls
+                    ),
+                    between="\n",
                 )
-                parts.append(f"{turn.content}{_CALLS}{calls}{_CALLS_END}{_EOS}")
+                parts.append(f"{turn.content}{calls}{_EOS}")
             case "assistant" if index == len(said) - 1:
                 return "".join(parts) + turn.content
             case "assistant":
                 parts.append(turn.content + _EOS)
             case "tool":
-                parts.append("" if in_results else "<｜tool▁outputs▁begin｜>")
-                in_results = not ends_results(said, index)
+                parts.append("<｜tool▁outputs▁begin｜>" if begins_results(said, index) else "\n")
                 parts.append(f"{_RESULT}{turn.content}{_RESULT_END}")
-                parts.append("\n" if in_results else "<｜tool▁outputs▁end｜>")
+                parts.append("<｜tool▁outputs▁end｜>" if ends_results(said, index) else "")
     if not said or said[-1].role != "user":
         parts.append(_ASSISTANT)
     return "".join([*parts, "<think>\n" if think else ""])
+
+
+def _listed(tools: Sequence[Tool]) -> str:
+    """Describe tools, and how to call them, as DeepSeek reads it."""
+    entries = []
+    for tool in tools:
+        function = function_of(tool)
+        name, described = text_of(function.get("name")), text_of(function.get("description"))
+        entries.append(f"\n### {name}\nDescription: {described}\n\nParameters: {to_json(parameters_of(tool))}\n")
+    return f"\n\n## Tools\nYou have access to the following tools:\n{''.join(entries)}{_RULES}" if tools else ""
+
+
+def _calls(calls: Iterable[str], *, between: str = "") -> str:
+    """Put marks around calls, none around nothing."""
+    inner = between.join(f"{_CALL}{call}{_CALL_END}" for call in calls)
+    return f"{_CALLS}{inner}{_CALLS_END}" if inner else ""

@@ -10,6 +10,7 @@ from corral.runtime.prompt.renderers.form import (
     Tool,
     arguments,
     function_of,
+    is_begun,
     leading_system,
     listing,
     parameters_of,
@@ -23,7 +24,7 @@ _QUOTE: Final = "<escape>"
 
 
 def functiongemma(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
-    """Write a conversation; the results of calls stand in the model's turn."""
+    """Write a conversation; calls, their results and what follows on them stand in one turn of the model."""
     system, said = leading_system(turns, "developer")
     system = system.strip()
     parts = []
@@ -31,30 +32,25 @@ def functiongemma(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) ->
         rule = _CALLING if tools and system != _CALLING else ""
         told = "\n".join(filter(None, [system, rule])) if rule else system + ("\n" if tools else "")
         parts.append(f"<start_of_turn>developer\n{told}{''.join(map(_declaration, tools))}<end_of_turn>\n")
-    before = ""
     for index, turn in enumerate(said):
+        goes_on = index > 0 and said[index - 1].role == "tool" and turn.role in ("assistant", "user")
+        content = turn.content.strip()
         match turn.role:
-            case "assistant":
-                parts.append("" if before == "result" else "<start_of_turn>model\n")
-                parts.append(turn.content.strip() + "".join(map(_call, turn.tool_calls)))
-                before = ""
-                if turn.tool_calls and index + 1 < len(said) and said[index + 1].role == "tool":
-                    parts.append("<start_function_response>")
-                    before = "call"
-                elif index == len(said) - 1 and not turn.tool_calls:
-                    return "".join(parts)
-                else:
-                    parts.append("<end_of_turn>\n")
             case "tool":
-                parts.append("" if before == "call" else "<start_function_response>")
                 name = turn.tool_name or _name_of(said, index)
-                parts.append(f"response:{name}{{{notation(turn.content, _QUOTE)}}}<end_function_response>")
-                before = "result"
+                result = notation(turn.content, _QUOTE)
+                parts.append(f"<start_function_response>response:{name}{{{result}}}<end_function_response>")
+            case "assistant":
+                parts.append(("" if goes_on else "<start_of_turn>model\n") + content)
+                parts += map(_call, turn.tool_calls)
+                if is_begun(said, index):
+                    return "".join(parts)
+                answered = turn.tool_calls and index + 1 < len(said) and said[index + 1].role == "tool"
+                parts.append("" if answered else "<end_of_turn>\n")
             case role:
-                parts.append("" if before == "result" and role == "user" else f"<start_of_turn>{role}\n")
-                parts.append(f"{turn.content.strip()}<end_of_turn>\n")
-                before = ""
-    return "".join([*parts, "" if before == "result" else "<start_of_turn>model\n"])
+                parts.append(("" if goes_on else f"<start_of_turn>{role}\n") + f"{content}<end_of_turn>\n")
+    goes_on = bool(said) and said[-1].role == "tool"
+    return "".join([*parts, "" if goes_on else "<start_of_turn>model\n"])
 
 
 def notation(value: object, quote: str, *, quote_keys: bool = False) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Final
 
 from corral.runtime.engine.protocol import ToolCall, Turn
@@ -36,35 +37,44 @@ def gemma4(turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, closes
         told = ("<|think|>\n" if think else "") + system.strip() + "".join(map(_declaration, tools))
         parts.append(f"<|turn>system\n{told}<turn|>\n")
     asked = last_user(said)
-    spoken = [index for index, turn in enumerate(said) if turn.role != "tool"]
-    open_calls = after_results = False
-    for place, index in enumerate(spoken):
-        turn = said[index]
-        before = said[spoken[place - 1]].role if place else ""
-        after = said[spoken[place + 1]].role if place + 1 < len(spoken) else ""
-        is_model = turn.role == "assistant"
-        if not (is_model and before == "assistant"):
-            parts.append(f"<|turn>{'model' if is_model else turn.role}\n")
-        if is_model and turn.thinking and index > asked:
-            parts.append(f"<|channel>thought\n{turn.thinking}\n<channel|>")
-        parts += map(_call, turn.tool_calls)
-        results = list(_results(said, index)) if turn.tool_calls else []
-        parts += results
-        content = _THOUGHTS.sub("", turn.content).strip() if "<|channel>" in turn.content else turn.content
-        parts.append(content if is_model else turn.content.strip())
-        open_calls, after_results = bool(turn.tool_calls) and not results, bool(results)
-        if is_model and not after and not turn.tool_calls:
+    steps = [_Step(said, index, asked) for index, turn in enumerate(said) if turn.role != "tool"]
+    for is_model, group in groupby(steps, lambda step: step.turn.role == "assistant"):
+        if not is_model:
+            parts += [f"<|turn>{step.turn.role}\n{step.turn.content.strip()}<turn|>\n" for step in group]
+            continue
+        of_model = list(group)
+        parts.append("<|turn>model\n")
+        parts += [step.written for step in of_model]
+        last = of_model[-1]
+        if last is steps[-1] and not last.turn.tool_calls:
             return "".join(parts)
-        goes_on = is_model and after == "assistant" and (not turn.tool_calls or after_results)
-        if open_calls:
-            parts.append("<|tool_response>")
-        elif not goes_on and not (after_results and not content.strip() and not after):
+        if not (last.waits or (last is steps[-1] and last.results and not last.content.strip())):
             parts.append("<turn|>\n")
-    if after_results:
+    if steps and steps[-1].results:
         parts.append("<|channel>thought\n" if think else "")
-    elif not open_calls:
+    elif not (steps and steps[-1].waits):
         parts.append("<|turn>model\n" + ("<|channel>thought\n<channel|>" if closes and not think else ""))
     return "".join(parts)
+
+
+class _Step:
+    """A message with the results of its calls. The model's, one after another, are one turn of it."""
+
+    def __init__(self, turns: Sequence[Turn], index: int, asked: int) -> None:
+        self.turn = turns[index]
+        self.results = "".join(_results(turns, index)) if self.turn.tool_calls else ""
+        self.waits = bool(self.turn.tool_calls) and not self.results
+        said = self.turn.content
+        self.content = _THOUGHTS.sub("", said).strip() if "<|channel>" in said else said
+        self._shows_thoughts = index > asked
+
+    @property
+    def written(self) -> str:
+        """What it adds to a turn of the model."""
+        thoughts = self.turn.thinking if self._shows_thoughts else ""
+        before = f"<|channel>thought\n{thoughts}\n<channel|>" if thoughts else ""
+        calls = "".join(map(_call, self.turn.tool_calls))
+        return f"{before}{calls}{self.results}{self.content}" + ("<|tool_response>" if self.waits else "")
 
 
 def _results(turns: Sequence[Turn], index: int) -> Iterator[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from corral.runtime.engine.protocol import ToolCall, Turn
-from corral.runtime.prompt.renderers.form import Tool, arguments, begins_results, to_json, value_text
+from corral.runtime.engine.protocol import Turn
+from corral.runtime.prompt.renderers.form import Tool, begins_results, to_json
+from corral.runtime.prompt.renderers.tags import keyed_call
 from corral.runtime.prompt.thinking import Think
 
 _CALLS: Final = (
@@ -25,7 +26,7 @@ def glm47(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
                 parts.append(f"<|{role}|>{turn.content}")
             case "assistant":
                 thoughts = f"<think>{turn.thinking}</think>" if turn.thinking else "</think>"
-                parts.append(f"<|assistant|>{thoughts}{turn.content}{''.join(map(_call, turn.tool_calls))}")
+                parts.append(f"<|assistant|>{thoughts}{turn.content}{''.join(map(keyed_call, turn.tool_calls))}")
                 if index == len(turns) - 1 and not turn.tool_calls:
                     return "".join(parts)
             case "tool":
@@ -49,7 +50,7 @@ def glm_ocr(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
             case "assistant":
                 parts.append(f"<|assistant|>\n<think>{turn.thinking.strip()}</think>")
                 parts.append(f"\n{turn.content.strip()}" if turn.content else "")
-                parts += [f"\n{_call(call)}" for call in turn.tool_calls]
+                parts += [f"\n{keyed_call(call)}" for call in turn.tool_calls]
                 if index == len(turns) - 1 and not turn.tool_calls:
                     return "".join(parts)
                 parts.append("\n")
@@ -68,11 +69,3 @@ def _tools(tools: Sequence[Tool]) -> str:
         "You are provided with function signatures within <tools></tools> XML tags:\n"
         f"<tools>\n{listed}</tools>\n\n{_CALLS}"
     )
-
-
-def _call(call: ToolCall) -> str:
-    given = "".join(
-        f"<arg_key>{name}</arg_key><arg_value>{value_text(value)}</arg_value>"
-        for name, value in arguments(call).items()
-    )
-    return f"<tool_call>{call.name}{given}</tool_call>"

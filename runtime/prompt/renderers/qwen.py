@@ -1,11 +1,11 @@
-"""Qwen3-Coder, Qwen3-VL and Qwen3.5, which share ChatML and differ in how tools and thoughts are written."""
+"""Qwen3-Coder, Qwen3-VL, Qwen3.5 and Qwen3.8, which share ChatML and differ in how tools and thoughts are written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from corral.runtime.engine.protocol import ToolCall, Turn
+from corral.runtime.engine.protocol import Turn
 from corral.runtime.prompt.renderers.form import (
     CLOSE,
     OPEN,
@@ -14,44 +14,13 @@ from corral.runtime.prompt.renderers.form import (
     begins_results,
     chatml,
     ends_results,
-    function_of,
     is_begun,
     leading_system,
-    parameters_of,
-    properties_of,
-    text_of,
     to_json,
     value_text,
 )
+from corral.runtime.prompt.renderers.tags import CALL_RULES, Listing, tagged_call
 from corral.runtime.prompt.thinking import Think
-
-CALL_RULES: Final = """
-
-If you choose to call a function ONLY reply in the following format with NO suffix:
-
-<tool_call>
-<function=example_function_name>
-<parameter=example_parameter_1>
-value_1
-</parameter>
-<parameter=example_parameter_2>
-This is the value for the second parameter
-that can span
-multiple lines
-</parameter>
-</function>
-</tool_call>
-
-<IMPORTANT>
-Reminder:
-- Function calls MUST follow the specified format: an inner <function=...></function> block must be nested within \
-<tool_call></tool_call> XML tags
-- Required parameters MUST be specified
-- You may provide optional reasoning for your function call in natural language BEFORE the function call, but NOT after
-- If there is no function call available, answer the question like normal with your current knowledge and do not tell \
-the user about function calls
-</IMPORTANT>"""
-"""What Qwen and Nemotron are told of calls that look like tags."""
 
 _CODER_SYSTEM: Final = "You are Qwen, a helpful AI assistant that can interact with a computer to solve tasks."
 _JSON_TOOLS: Final = """# Tools
@@ -67,6 +36,16 @@ For each function call, return a json object with function name and arguments wi
 <tool_call>
 {"name": <function-name>, "arguments": <args-json-object>}
 </tool_call>"""
+_LISTING: Final = Listing(lambda key, value: value_text(value))
+_MOST_EFFORT: Final = (
+    "Reasoning effort is set to xhigh. Please think carefully through the task, validate key assumptions, consider "
+    "plausible alternatives, and prioritize correctness, consistency, and clarity in the final answer."
+)
+_EFFORTS: Final = {
+    "low": "Reasoning effort is set to low. Keep your thinking brief and focused, moving directly to the conclusion "
+    "without unnecessary elaboration.",
+    "medium": "",
+}
 _NO_THOUGHTS: Final = "<think>\n\n</think>\n\n"
 
 
@@ -76,13 +55,14 @@ def qwen3_coder(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> s
     said = [turn for turn in turns if turn.role != "system"]
     parts = []
     if system or tools:
-        listed = f"\n\n# Tools\n\nYou have access to the following functions:\n\n{_tagged(tools)}{CALL_RULES}"
+        listed = f"\n\n# Tools\n\nYou have access to the following functions:\n\n{_LISTING.tools(tools)}{CALL_RULES}"
         parts.append(chatml("system", (system or _CODER_SYSTEM) + (listed if tools else "")))
     for index, turn in enumerate(said):
         match turn.role:
             case "assistant" if turn.tool_calls:
-                calls = "".join(f"\n{_coder_call(call)}" for call in turn.tool_calls)
-                parts.append(chatml("assistant", (f"{turn.content}\n" if turn.content else "") + calls))
+                said_first = f"{content}\n\n" if (content := turn.content.strip()) else ""
+                calls = "\n".join(tagged_call(call, value_text) for call in turn.tool_calls)
+                parts.append(chatml("assistant", said_first + calls))
             case "assistant" if is_begun(said, index):
                 return "".join(parts) + f"{OPEN}assistant\n{turn.content}"
             case "tool":
@@ -131,7 +111,15 @@ def qwen3_vl(turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, thin
     return "".join([*parts, f"{OPEN}assistant\n", "<think>\n" if thinks else ""])
 
 
-def qwen35(turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, shows_all: bool = False) -> str:
+def qwen38(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
+    """Qwen3.8: as Qwen3.5 with all thoughts kept, and told first how hard to think."""
+    effort = "" if think is False else _EFFORTS.get(str(think), _MOST_EFFORT)
+    return qwen35(turns, tools, think, shows_all=True, effort=effort)
+
+
+def qwen35(
+    turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, shows_all: bool = False, effort: str = ""
+) -> str:
     """Qwen3.5: it thinks where nothing is said of it; with `shows_all` old answers keep their thoughts."""
     thinks = think is None or bool(think)
     system, _ = leading_system(turns)
@@ -140,9 +128,9 @@ def qwen35(turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, shows_
     if tools:
         listed = "".join(f"\n{to_json(tool)}" for tool in tools)
         told = f"# Tools\n\nYou have access to the following functions:\n\n<tools>{listed}\n</tools>{CALL_RULES}"
-        parts.append(chatml("system", told + (f"\n\n{system}" if system else "")))
-    elif turns and turns[0].role == "system":
-        parts.append(chatml("system", system))
+        parts.append(chatml("system", "\n\n".join(filter(None, [effort, told, system]))))
+    elif effort or (turns and turns[0].role == "system"):
+        parts.append(chatml("system", "\n\n".join(filter(None, [effort, system]))))
     asked = _last_question(turns)
     for index, turn in enumerate(turns):
         match turn.role:
@@ -151,7 +139,7 @@ def qwen35(turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, shows_
                 body = f"<think>\n{thoughts}\n</think>\n\n{content}" if index > asked or shows_all else content
                 for number, call in enumerate(turn.tool_calls):
                     body += "\n" if number else "\n\n" if content.strip() else ""
-                    body += _call(call)
+                    body += tagged_call(call, value_text)
                 if is_begun(turns, index):
                     return "".join(parts) + f"{OPEN}assistant\n{body}"
                 parts.append(chatml("assistant", body))
@@ -162,47 +150,6 @@ def qwen35(turns: Sequence[Turn], tools: Sequence[Tool], think: Think, *, shows_
             case role:
                 parts.append(chatml(role, turn.content.strip()))
     return "".join([*parts, f"{OPEN}assistant\n", "<think>\n" if thinks else _NO_THOUGHTS])
-
-
-def tagged_parameter(name: str, value: object) -> str:
-    """Return one argument of a call that looks like tags."""
-    return f"<parameter={name}>\n{value_text(value)}\n</parameter>\n"
-
-
-def _tagged(tools: Sequence[Tool]) -> str:
-    """List tools as Qwen3-Coder reads them."""
-    parts = ["<tools>"]
-    for tool in tools:
-        function = function_of(tool)
-        parts.append(f"\n<function>\n<name>{text_of(function.get('name'))}</name>")
-        if description := text_of(function.get("description")):
-            parts.append(f"\n<description>{description}</description>")
-        parts.append("\n<parameters>")
-        for name, schema in properties_of(tool):
-            parts.append(f"\n<parameter>\n<name>{name}</name>")
-            if kind := schema.get("type"):
-                parts.append(f"\n<type>{value_text(kind)}</type>")
-            if described := text_of(schema.get("description")):
-                parts.append(f"\n<description>{described}</description>")
-            parts.append(_more(schema, "type", "description") + "\n</parameter>")
-        parts.append(_more(parameters_of(tool), "type", "properties") + "\n</parameters>\n</function>")
-    return "".join([*parts, "\n</tools>"])
-
-
-def _more(schema: Mapping[str, object], *known: str) -> str:
-    """Return what a schema says besides, each key as a tag."""
-    rest = ((key, value) for key, value in schema.items() if key not in known and value is not None)
-    return "".join(f"\n<{key}>{value_text(value)}</{key}>" for key, value in rest)
-
-
-def _coder_call(call: ToolCall) -> str:
-    given = "".join(f"\n{tagged_parameter(name, value)}".rstrip("\n") for name, value in arguments(call).items())
-    return f"<tool_call>\n<function={call.name}>{given}\n</function>\n</tool_call>"
-
-
-def _call(call: ToolCall) -> str:
-    given = "".join(tagged_parameter(name, value) for name, value in arguments(call).items())
-    return f"<tool_call>\n<function={call.name}>\n{given}</function>\n</tool_call>"
 
 
 def _result(turns: Sequence[Turn], index: int) -> str:

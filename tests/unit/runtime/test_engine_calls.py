@@ -120,6 +120,21 @@ def test_without_a_choice_an_answer_is_free(runner: RunnerProcess) -> None:
     assert not offered.calls
 
 
+@pytest.mark.parametrize(
+    ("choice", "place", "warned"),
+    [("auto", "", True), ("required", "", True), ("none", "", False), ("auto", "{{ .Tools }}", False)],
+)
+def test_a_template_without_a_place_for_tools_is_told_of(
+    runner: RunnerProcess, choice: str, place: str, warned: bool
+) -> None:
+    template = f"{place}{{{{ range .Messages }}}}{{{{ .Content }}}}{{{{ end }}}}"
+    answer = runner.ask(25, HI, tools=use(choice, ""), parser="qwen3", go_template=template, num_predict=2)
+    assert answer.started is not None
+    assert [warning for warning in answer.started.warnings if "was not shown the tools" in warning] == (
+        ["the model was not shown the tools: its template has no place for them"] if warned else []
+    )
+
+
 def test_a_model_that_nobody_knows_how_it_calls_is_refused(runner: RunnerProcess) -> None:
     answer = runner.ask(30, HI, tools=use())
     assert answer.refused is not None

@@ -49,3 +49,14 @@ def test_one_message_that_is_too_long_is_left_to_the_caller() -> None:
     fitted = fit([Turn("user", "x" * 50)], render, tokenize, 10)
     assert len(fitted.tokens) == 53
     assert fitted.dropped == 0
+
+
+def test_what_fits_is_rendered_once() -> None:
+    rendered: list[int] = []
+
+    def counted(turns: Sequence[Turn]) -> str:
+        rendered.append(len(turns))
+        return render(turns)
+
+    fit([Turn("user", "1"), Turn("assistant", "2"), Turn("user", "3")], counted, tokenize, 12)
+    assert rendered == [3]

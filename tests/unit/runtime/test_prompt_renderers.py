@@ -95,7 +95,7 @@ PARTS = [
     ("qwen3-coder", '<parameter>\n<name>for</name>\n<type>["integer", "null"]</type>\n</parameter>'),
     (
         "qwen3-coder",
-        f"<|im_start|>assistant\n\n{QWEN_CALL}<|im_end|>\n<|im_start|>user"
+        f"<|im_start|>assistant\n{QWEN_CALL}<|im_end|>\n<|im_start|>user"
         f"\n<tool_response>\nseen\n</tool_response>\n<|im_end|>\n",
     ),
     (
@@ -145,10 +145,10 @@ PARTS = [
     ("harmony", f"Current date: {date.today().isoformat()}\n\nReasoning: medium\n\n# Valid channels"),
     (
         "cohere",
-        '<|START_ACTION|>[\n\n    {"tool_call_id": "0", "tool_name": "look",'
-        ' "parameters": {"at": "Zürich", "for": 2}}\n\n]<|END_ACTION|>',
+        '<|START_ACTION|>[\n    {"tool_call_id": "0", "tool_name": "look",'
+        ' "parameters": {"at": "Zürich", "for": 2}}\n]<|END_ACTION|>',
     ),
-    ("cohere", '"tool_call_id": "0",\n        "results": {\n\n            \n            "0": {"content": "seen"}\n'),
+    ("cohere", '"tool_call_id": "0",\n        "results": {\n            "0": {"content": "seen"}\n'),
 ]
 
 
@@ -223,3 +223,59 @@ def test_a_vocabulary_tells_its_family(family: object) -> None:
 
 def test_a_vocabulary_without_marks_has_none() -> None:
     assert family_by_marks(lambda token: token == "<|im_start|>") == ""
+
+
+def test_poolsides_form() -> None:
+    given = "<arg_key>at</arg_key><arg_value>Zürich</arg_value><arg_key>for</arg_key><arg_value>2</arg_value>"
+    listed = f"available_tools>\n{json.dumps(TOOL, ensure_ascii=False)}\n</available_tools></system>\n"
+    text = render("poolside-v1", *TALK, tools=True)
+    assert text.startswith("〈|EOS|〉<system>Be kind.\n\n### Tools\n\nYou may call functions")
+    assert text.partition(listed)[2] == (
+        f"<user>hi</user>\n<assistant><think>hm</think><tool_call>look{given}</tool_call></assistant>\n"
+        "<tool_response>seen</tool_response>\n<assistant><think></think>I see.</assistant>\n"
+        "<user>bye</user>\n<assistant><think>"
+    )
+    assert "made by Poolside" in render("poolside-v1", USER)
+    nobody = render("poolside-v1", Turn("system", ""), USER, Turn("assistant", "Yo"), think=False)
+    assert nobody == "〈|EOS|〉<user>hi</user>\n<assistant></think>Yo"
+
+
+def test_the_newer_nemotron_knows_no_switches() -> None:
+    said = [
+        Turn("user", " /no_think"),
+        Turn("assistant", "Yes.", "hm"),
+        MORE,
+        Turn("assistant", "No.", "hm", tool_calls=[CALL]),
+    ]
+    text = render("nemotron-3.5-nano", *said, think="medium")
+    assert text == (
+        "<|im_start|>system\n<|im_end|>\n<|im_start|>user\n /no_think<|im_end|>\n"
+        "<|im_start|>assistant\n<think></think>Yes.<|im_end|>\n"
+        "<|im_start|>user\nbye\n\n{reasoning effort: efficient}<|im_end|>\n"
+        f"<|im_start|>assistant\n<think>\nhm</think>No.\n{QWEN_CALL}\n<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    )
+    assert render("nemotron-3.5-nano", USER, think=False).endswith(
+        "user\nhi<|im_end|>\n<|im_start|>assistant\n<think></think>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("think", "told", "opens"),
+    [
+        (None, "Reasoning effort is set to xhigh.", "<think>\n"),
+        ("max", "Reasoning effort is set to xhigh.", "<think>\n"),
+        ("low", "Reasoning effort is set to low.", "<think>\n"),
+        ("medium", "", "<think>\n"),
+        (False, "", "<think>\n\n</think>\n\n"),
+    ],
+)
+def test_the_newer_qwen_is_told_how_hard_to_think(think: Think, told: str, opens: str) -> None:
+    for tools in (False, True):
+        text = render("qwen3.8", SYSTEM, USER, Turn("assistant", "Yo.", "hm"), MORE, think=think, tools=tools)
+        after = "<|im_start|>system\n" + (told or ("# Tools" if tools else "Be kind."))
+        assert text.startswith(after)
+        assert text.count("Reasoning effort") == bool(told)
+        assert "Be kind.<|im_end|>" in text
+        assert "<think>\nhm\n</think>\n\nYo.<|im_end|>" in text
+        assert text.endswith(f"bye<|im_end|>\n<|im_start|>assistant\n{opens}")
+    assert ("system" in render("qwen3.8", USER, think=think)) == bool(told)

@@ -10,6 +10,7 @@ from corral.runtime import settings
 from corral.runtime.durations import FOREVER, parse_keep_alive
 from corral.runtime.errors import BadRequest
 from corral.runtime.settings import Settings
+from corral.runtime.variables import VARIABLES
 from corral.store.folders import GgufFolder
 from corral.store.registries import Hub, Identity, Mirror, Registries
 
@@ -174,10 +175,10 @@ def test_bad_load_options_are_passed_over_and_named() -> None:
 
 
 def test_every_load_option_is_listed() -> None:
-    listed = {variable.name for variable in settings.VARIABLES}
+    listed = {variable.name for variable in VARIABLES}
     assert {"NUM_UBATCH", "NUM_CPU_MOE", "USE_MLOCK", "SCHED_SPREAD"} <= listed
     assert "NUM_CTX" not in listed
-    assert len(listed) == len(settings.VARIABLES)
+    assert len(listed) == len(VARIABLES)
 
 
 def test_registries_and_how_fast_to_fetch() -> None:
@@ -196,6 +197,89 @@ def test_registries_and_how_fast_to_fetch() -> None:
         "invalid MIRRORS 'nonsense'",
         "invalid MIRRORS 'ftp://b'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("environ", "port"),
+    [
+        ({"OLLAMA_PORT": "9"}, 9),
+        ({"OLLAMA_PORT": "9", "OLLAMA_HOST": "0.0.0.0"}, 9),
+        ({"OLLAMA_PORT": "9", "OLLAMA_HOST": "a:7"}, 7),
+        ({"OLLAMA_PORT": "9", "CORRAL_PORT": "8"}, 8),
+        ({"OLLAMA_PORT": "9", "OLLAMA_HOST": "http://a"}, 80),
+        ({"OLLAMA_PORT": "99999"}, 11434),
+        ({"OLLAMA_PORT": "-1"}, 11434),
+    ],
+)
+def test_the_port_alone(environ: dict[str, str], port: int) -> None:
+    found = load(**environ)
+    assert found.listen_port == port
+    assert len(found.warnings) == (environ["OLLAMA_PORT"] in {"99999", "-1"})
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [("1", 1), ("true", 1), ("2", 2), ("-1", -1), ("0", 0), ("false", 0), ("yes", 1), ("--1", 1), ("", 0)],
+)
+def test_how_much_is_logged(text: str, level: int) -> None:
+    assert load(OLLAMA_DEBUG=text).debug == level
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", FOREVER), ("-5m", FOREVER), ("90", 90.0), ("", 300.0)])
+def test_how_long_a_load_may_stand_still(text: str, seconds: float) -> None:
+    assert load(OLLAMA_LOAD_TIMEOUT=text).load_timeout_s == seconds
+
+
+@pytest.mark.parametrize("text", ["1_000", "+5", "-5", "0x10", "5.0", "²", "18446744073709551616"])
+def test_what_is_no_unsigned_decimal_keeps_the_default(text: str) -> None:
+    found = load(OLLAMA_MAX_QUEUE=text)
+    assert found.max_queue == 512
+    assert found.warnings == (f"invalid MAX_QUEUE {text!r}, using 512",)
+
+
+def test_every_variable_of_ollamas_that_does_something_here() -> None:
+    found = load(
+        OLLAMA_GPU_OVERHEAD="1073741824",
+        OLLAMA_GO_TEMPLATE="0",
+        OLLAMA_EDITOR=" 'vim -n' ",
+        OLLAMA_DEBUG_LOG_REQUESTS="1",
+        OLLAMA_NUM_PARALLEL="100000",
+        OLLAMA_MAX_LOADED_MODELS="0",
+    )
+    assert (found.gpu_overhead, found.go_template, found.editor, found.log_requests) == (2**30, False, "vim -n", True)
+    assert (found.num_parallel, found.max_loaded_models, found.warnings) == (256, 0, ())
+
+
+def test_old_names_are_taken_with_one_note() -> None:
+    found = load(OLLAMA_TMPDIR="/x", OLLAMA_NEW_ENGINE="1", OLLAMA_VULKAN="1", OLLAMA_API_KEY="x")
+    assert found.warnings == ("no effect here: OLLAMA_NEW_ENGINE, OLLAMA_TMPDIR, OLLAMA_VULKAN",)
+
+
+def test_a_slip_in_a_name_is_told() -> None:
+    found = load(CORRAL_KEEPALIVE="5m", CORRAL_BENCH_JSON="x")
+    assert found.warnings == ("CORRAL_KEEPALIVE is no setting; CORRAL_KEEP_ALIVE is",)
+
+
+def test_who_turned_models_elsewhere_off(tmp_path: Path) -> None:
+    def source(**environ: str) -> str:
+        return settings.load(environ, tmp_path).cloud_source
+
+    assert (source(), source(OLLAMA_NO_CLOUD="1"), source(OLLAMA_NO_CLOUD="0")) == ("config", "env", "config")
+    (tmp_path / ".ollama").mkdir()
+    file = tmp_path / ".ollama" / "server.json"
+    for text, told in (
+        ('{"disable_ollama_cloud": true}', "both"),
+        ('{"disable_ollama_cloud": 1}', "env"),
+        ("[", "env"),
+    ):
+        file.write_text(text)
+        assert source(OLLAMA_NO_CLOUD="1") == told
+
+
+def test_https_by_a_certificate() -> None:
+    found = load(CORRAL_TLS_CERT="/c.pem", CORRAL_HOST="0.0.0.0:9")
+    assert (found.base_url, found.trusted) == ("https://127.0.0.1:9", Path("/c.pem"))
+    assert load(CORRAL_TLS_CERT="/c.pem", CORRAL_TLS_CA="/ca.pem").trusted == Path("/ca.pem")
 
 
 def test_where_other_tools_keep_their_models() -> None:

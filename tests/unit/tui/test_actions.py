@@ -15,8 +15,8 @@ def test_every_id_is_unique() -> None:
 
 @pytest.mark.parametrize("where", Where)
 def test_no_key_means_two_things_in_one_place(where: Where) -> None:
-    places = {where} if where is Where.PROMPT else {where, Where.APP}
-    keys = Counter(key for action in ACTIONS if action.where in places for key in action.keys.split(","))
+    places = {where} if where in (Where.PROMPT, Where.TRANSFERS) else {where, Where.APP}
+    keys = Counter(key for action in ACTIONS if action.where in places for key in action.keys.split(",") if key)
     assert [key for key, times in keys.items() if times > 1] == []
 
 

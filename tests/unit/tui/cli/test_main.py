@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.runtime.settings import VARIABLES
+from corral.runtime.variables import VARIABLES
 from corral.tui.cli import main
 from corral.tui.cli.registry import COMMANDS, load
 from tests.unit.tui.cli.driving import Driver

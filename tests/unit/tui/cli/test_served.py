@@ -12,6 +12,7 @@ import pytest
 
 from corral.api.server import Service
 from corral.runtime.settings import Settings, load
+from corral.runtime.settings_change import SettingsChange
 from corral.tui.cli import main
 from tests.fakes.client import FakeClient
 from tests.fakes.served import ServedFake
@@ -65,6 +66,14 @@ def test_fetching_copying_and_removing(served: Server, capsys: pytest.CaptureFix
     assert served("cp", "smollm2:135m", "mine") == 0
     assert served("rm", "mine") == 0
     assert capsys.readouterr().out == "copied 'smollm2:135m' to 'mine'\ndeleted 'mine'\n"
+
+
+def test_a_server_reads_its_settings_again(served: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    served.fake.change = SettingsChange(("keep_alive_s", "model_tables"), ("origins",), ("careful",))
+    assert served("config", "reload") == 0
+    out, err = capsys.readouterr()
+    assert out == "changed: keep_alive_s, model_tables\nwaiting for a restart: origins\n"
+    assert err == "careful\n"
 
 
 def test_creating_from_a_file_uploads_it(served: Server, tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""Looking after the models of this process's store: implements `upkeep.Upkeep`, and remembers pulls that are left."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from corral.runtime.dispatch import Dispatch
+from corral.runtime.forecast import Forecast
+from corral.runtime.snapshot import GpuSample
+from corral.runtime.upkeep import Cleanup, Fit, UnfinishedPull
+from corral.store import plans
+from corral.store.catalog import Catalog, Files
+from corral.store.errors import DamagedModel
+from corral.store.names import Digest
+from corral.store.paths import StorePaths
+from corral.store.progress import Progress
+from corral.store.sources.source import Job
+from corral.store.unfinished import Note, UnfinishedPulls
+from corral.store.verify import Damage, blobs_of, check_blob
+
+CONTEXTS = (8192, 32768, 131072)
+"""What a model is tried at, as far as it was made for that much."""
+
+
+class Caretaker:
+    """Owned by the service loop; what reads or writes many bytes happens in threads."""
+
+    def __init__(self, paths: StorePaths, catalog: Catalog, dispatch: Dispatch) -> None:
+        self._catalog = catalog
+        self._dispatch = dispatch
+        self._unfinished = UnfinishedPulls(paths)
+        self._under_way: Counter[str] = Counter()
+
+    async def fits(self, model: str) -> Sequence[Fit]:
+        """See `upkeep.Upkeep`. Reads headers only; nothing is loaded."""
+        found = await self._dispatch.library.open(model)
+        if "completion" not in found.capabilities:
+            return ()
+        alone = replace(
+            self._dispatch,
+            settings=replace(self._dispatch.settings, num_parallel=1),
+            free_memory=self._memory,
+            gpus=self._gpus,
+        )
+        longest = found.header.context_length or CONTEXTS[0]
+        contexts = sorted({min(num_ctx, longest) for num_ctx in CONTEXTS})
+        free = self._memory()
+        return tuple(
+            _fit(num_ctx, alone.wanted(found, {**found.parameters, "num_ctx": num_ctx}).forecast, free)
+            for num_ctx in contexts
+        )
+
+    def _memory(self) -> int:
+        """Main memory that would be free with none of our models in it."""
+        return self._dispatch.free_memory() + sum(total - vram for total, vram in self._held())
+
+    def _gpus(self) -> Sequence[GpuSample]:
+        ours = sum(vram for _, vram in self._held())
+        without = []
+        for gpu in self._dispatch.gpus():
+            used = gpu.memory_used or 0
+            freed = min(ours, used)
+            ours -= freed
+            without.append(gpu if gpu.memory_used is None else replace(gpu, memory_used=used - freed))
+        return without
+
+    def _held(self) -> list[tuple[int, int]]:
+        """Bytes each of our models takes, and how many of them on GPUs."""
+        loaded = [one.runner.loaded for one in self._dispatch.scheduler.residents if one.runner is not None]
+        return [
+            (one.weights_bytes + one.kv_bytes + one.compute_bytes, one.vram_bytes) for one in loaded if one is not None
+        ]
+
+    async def unfinished_pulls(self) -> Sequence[UnfinishedPull]:
+        """See `upkeep.Upkeep`; what is under way now is not left."""
+        found = await asyncio.to_thread(self._unfinished.list)
+        return tuple(
+            UnfinishedPull(one.note.model, one.completed, one.total, one.note.since_s, one.note.limit_rate)
+            for one in found
+            if not self._under_way[one.note.model]
+        )
+
+    async def drop_unfinished(self, model: str) -> int:
+        """See `upkeep.Upkeep`."""
+        return await asyncio.to_thread(self._unfinished.drop, model)
+
+    async def remembered(
+        self, model: str, limit_rate: int, steps: AsyncGenerator[Progress, None]
+    ) -> AsyncGenerator[Progress, None]:
+        """Pass on the steps of a pull; where it ends before its end it can be found again, also after a kill."""
+        note = Note(model, time.time(), limit_rate)
+        self._under_way[model] += 1
+        is_whole = False
+        try:
+            async with aclosing(steps):
+                async for step in steps:
+                    if step.digest and step.total and step.digest not in note.parts:
+                        note = Note(model, note.since_s, limit_rate, {**note.parts, step.digest: step.total})
+                        await asyncio.to_thread(self._unfinished.write, note)
+                    yield step
+            is_whole = True
+        finally:
+            self._under_way[model] -= 1
+            if is_whole or not self._unfinished.has_come(note):
+                self._unfinished.forget(model)
+
+    async def verify(self, model: str) -> AsyncGenerator[Progress, None]:
+        """See `upkeep.Upkeep`.
+
+        Raises:
+            DamagedModel: bytes of it are missing or changed.
+        """
+        stored, _ = await self._dispatch.library.find(model)
+        sizes = blobs_of([stored])
+        total, before = sum(sizes.values()), 0
+        damages: list[Damage] = []
+        for digest, size in sizes.items():
+            job = Job(_check(stored.files, digest, size))
+            async with aclosing(job.steps()) as steps:
+                async for done in steps:
+                    yield Progress("verifying", f"verify {model}", total, min(before + done, total))
+            before += size
+            if job.result is not None:
+                damages.append(job.result)
+        if damages:
+            raise DamagedModel(f"{model}: blob {damages[0].digest} {damages[0].reason}; get it again by pulling it")
+        yield Progress("success")
+
+    async def plan_cleanup(self) -> Cleanup:
+        """See `upkeep.Upkeep`."""
+        plan = await asyncio.to_thread(self._plan_prune)
+        return Cleanup(len(plan.files), plan.frees)
+
+    async def clean_up(self) -> int:
+        """See `upkeep.Upkeep`."""
+        return await asyncio.to_thread(lambda: plans.execute(self._plan_prune()))
+
+    def _plan_prune(self) -> plans.PrunePlan:
+        return plans.plan_prune(self._catalog.scan())
+
+
+def _fit(num_ctx: int, expected: Forecast, free: int) -> Fit:
+    return Fit(num_ctx, expected.total, expected.layers, expected.on_gpu, expected.ram <= free)
+
+
+def _check(paths: Files, digest: Digest, size: int) -> Callable[[Callable[[int], None]], Damage | None]:
+    return lambda tell: check_blob(paths, digest, size, tell)

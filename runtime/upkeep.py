@@ -1,0 +1,105 @@
+"""Looking after the models of a store, as types: what a pull would fetch, which pulls were left, what fits the memory.
+
+`verbs.Client` has these verbs too; they stand by themselves because only people's tools ask them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from corral.store.progress import Progress
+
+if TYPE_CHECKING:
+    from corral.runtime.verbs import Caller
+
+__all__ = ["Cleanup", "Fit", "PullPlan", "UnfinishedPull", "Upkeep"]
+
+
+@dataclass(frozen=True, slots=True)
+class PullPlan:
+    """What a pull would bring: `size` bytes in `parts`, of which `needed` bytes are still to be fetched.
+
+    `digest` is the manifest's sha256 in hex, "" where there is none; `weights` the bytes of the weights, which a loaded
+    model takes at least; `disk_free` the bytes the store's disk has left.
+    """
+
+    model: str
+    digest: str
+    size: int
+    needed: int
+    parts: int
+    parts_here: int
+    weights: int
+    disk_free: int
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk can take it."""
+        return self.needed <= self.disk_free
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedPull:
+    """A pull that came to no end: of the `total` bytes that were begun `completed` are safe. `since_s` is Unix time."""
+
+    model: str
+    completed: int
+    total: int
+    since_s: float
+    limit_rate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether a model fits the memory at a context of `num_ctx` tokens, with no other model in memory.
+
+    It needs so many bytes; `on_gpu` of its `layers` have room on GPUs, 0 where there are none.
+    """
+
+    num_ctx: int
+    needs: int
+    layers: int
+    on_gpu: int
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cleanup:
+    """Files of the store that no model needs."""
+
+    files: int
+    frees: int
+
+
+class Upkeep(Protocol):
+    """The verbs. Every one raises `StoreError` or `RunError`."""
+
+    async def fits(self, model: str) -> Sequence[Fit]:
+        """Say at which contexts a model fits the memory, smallest first; none where that is not known."""
+        ...
+
+    async def plan_pull(self, model: str, *, insecure: bool = False) -> PullPlan:
+        """Say what a pull would fetch, without fetching it."""
+        ...
+
+    async def unfinished_pulls(self) -> Sequence[UnfinishedPull]:
+        """Return the pulls that can be taken up again, oldest first; pulling the same goes on where it was left."""
+        ...
+
+    async def drop_unfinished(self, model: str) -> int:
+        """Remove what came of a pull that was left; returns the bytes freed."""
+        ...
+
+    def verify(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        """Read every byte of a model again; raises `StoreError` where they are not what they should be."""
+        ...
+
+    async def plan_cleanup(self) -> Cleanup:
+        """Say what a clean-up would remove."""
+        ...
+
+    async def clean_up(self) -> int:
+        """Remove the files that no model needs; returns the bytes freed."""
+        ...

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from textual.widgets import Input
+
+from corral.runtime.snapshot import EMPTY, ModelState
+from corral.runtime.upkeep import Fit, PullPlan
+from corral.runtime.verbs import FOREVER, GenerateRequest, ModelDetails, TensorInfo
+from corral.tui.actions import Where
+from corral.tui.app import WorkbenchApp
+from corral.tui.dialogs.confirm import ConfirmDialog
+from corral.tui.screens.models import ModelsScreen
+from corral.tui.widgets.model_info import ModelInfo, Tab
+from corral.tui.widgets.model_table import fits_text
+from tests.fakes.client import FakeClient, summary
+from tests.fakes.moment import model, moment
+from tests.fakes.screen import overflows, picture, until, workbench
+
+NAMES = ("a:1", "b:1", "c:1", "d:1")
+
+
+def screen_of(app: WorkbenchApp) -> ModelsScreen:
+    screen = app.screen_stack[0]
+    assert isinstance(screen, ModelsScreen)
+    return screen
+
+
+async def test_a_deletion_waits_and_undo_keeps_everything() -> None:
+    client = FakeClient.with_models(*NAMES)
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 4)
+        await pilot.press("asterisk", "d")
+        await until(pilot, lambda: "Delete 4 models?" in picture(app))
+        assert "for 10 s with U" in picture(app)
+        await pilot.press("y")
+        await until(pilot, lambda: "✗ in " in picture(app))
+        await until(pilot, lambda: "✗ 4 will be deleted in" in picture(app))
+        await pilot.press("U")
+        await until(pilot, lambda: "✗ in " not in picture(app))
+        await until(pilot, lambda: "4 marked" in picture(app))
+        assert [one for one in client.asked if isinstance(one, tuple) and one[0] == "delete"] == []
+        screen.undo_s = 0.01
+        await pilot.press("escape", "d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: len(screen.table.keys_shown) == 3)
+
+
+async def test_a_range_is_marked_and_acted_on_as_one() -> None:
+    client = FakeClient.with_models(*NAMES)
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 4)
+        await pilot.press("s", "g", "space", "down", "V")
+        await until(pilot, lambda: screen.chosen == ("a:1", "b:1", "c:1"))
+        assert "✓ 3 marked · 295M" in picture(app)
+        await pilot.press("l")
+        await until(pilot, lambda: set(client.memory) == {"a:1", "b:1", "c:1"})
+        await pilot.press("u")
+        await until(pilot, lambda: not client.memory)
+        await pilot.press("U")
+        await until(pilot, lambda: len(client.memory) == 3)
+        await screen.run_action("verify")
+        await until(pilot, lambda: "3 of 3 models are whole" in picture(app))
+        client.damaged = {"b:1"}
+        await screen.run_action("verify")
+        await until(pilot, lambda: "blob sha256:00 is damaged" in picture(app))
+        await screen.run_action("update")
+        await until(pilot, lambda: ("pull", "c:1") in client.asked)
+
+
+async def test_pin_keeps_for_ever_and_lets_go_again() -> None:
+    client = FakeClient.with_models("a:1")
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: len(screen_of(app).table.keys_shown) == 1)
+        await pilot.press("P")
+        await until(pilot, lambda: bool(client.asked))
+        first = client.asked[0]
+        assert isinstance(first, GenerateRequest)
+        assert first.keep_alive_s == FOREVER
+        client.snapshot = moment(models=(model("a:1", state=ModelState.IDLE, expires_in_s=FOREVER),))
+        await until(pilot, lambda: "● loaded ∞" in picture(app))
+        await pilot.press("P")
+        await until(pilot, lambda: len(client.asked) == 2)
+        second = client.asked[1]
+        assert isinstance(second, GenerateRequest)
+        assert second.keep_alive_s is None
+
+
+async def test_rename_asks_before_it_replaces() -> None:
+    client = FakeClient.with_models("a:1", "b:latest")
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 2)
+        screen.table.go_to("a:1")
+        await pilot.press("R")
+        await until(pilot, lambda: bool(app.screen.query(Input)))
+        app.screen.query_one(Input).value = "b"
+        await pilot.press("enter")
+        await until(pilot, lambda: "b:latest exists already" in picture(app))
+        await pilot.press("n")
+        assert set(client.models) == {"a:1", "b:latest"}
+        await until(pilot, lambda: app.screen is screen)
+        await pilot.press("R")
+        await until(pilot, lambda: bool(app.screen.query(Input)))
+        app.screen.query_one(Input).value = "c:2"
+        await pilot.press("enter")
+        await until(pilot, lambda: set(client.models) == {"c:2", "b:latest"})
+
+
+async def test_newer_versions_are_marked_and_orphans_removed_after_a_yes() -> None:
+    client = FakeClient.with_models("a:1", "b:1")
+    client.plans = {
+        "a:1": PullPlan("a:1", "f" * 64, 9, 9, 1, 0, 9, 99),
+        "b:1": PullPlan("b:1", summary("b:1").digest, 9, 0, 1, 1, 9, 99),
+    }
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 2)
+        await screen.run_action("outdated")
+        await until(pilot, lambda: "newer: a:1" in picture(app) and "↑ a:1" in picture(app))
+        assert "↑ b:1" not in picture(app)
+        await screen.run_action("clean_up")
+        await until(pilot, lambda: "3 files that no model needs, 20.9G" in picture(app))
+        await pilot.press("y")
+        await until(pilot, lambda: "clean_up" in client.asked)
+
+
+@pytest.mark.parametrize(("size", "shown"), [((80, 24), "8k✓ 32k✗"), ((160, 40), "8k✓ 32k✗")])
+async def test_the_list_says_at_which_contexts_a_model_fits(size: tuple[int, int], shown: str) -> None:
+    app = workbench(FakeClient.with_models("a:1"), Where.MODELS)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: shown in picture(app))
+
+
+async def test_details_turn_through_their_parts_and_tensors_are_sorted_and_filtered() -> None:
+    app = workbench(FakeClient.with_models("a:1"), Where.MODELS)
+    async with app.run_test(size=(140, 36)) as pilot:
+        await until(pilot, lambda: "[Info]" in picture(app) and "32k ✗" in picture(app))
+        for expected in ("FROM a:1", "{{ .Prompt }}", "SmolLM", "Apache License"):
+            await pilot.press("right_square_bracket")
+            await until(pilot, lambda expected=expected: expected in picture(app))  # type: ignore[misc]
+        await pilot.press("right_square_bracket")
+        await until(pilot, lambda: "blk.0.attn_q.weight" in picture(app) and "token_embd.weight" in picture(app))
+        assert "576×49152" in picture(app)
+        assert "30.1M" in picture(app)
+        await pilot.press("tab", "s")
+        await until(pilot, lambda: "NAME▲" in picture(app))
+        await pilot.press("s", "s", "s", "S")
+        await until(pilot, lambda: "SIZE▼" in picture(app))
+        lines = picture(app).splitlines()
+        first = next(number for number, line in enumerate(lines) if "SIZE▼" in line)
+        assert "token_embd" in lines[first + 1]
+        await pilot.press("slash", *"attnq")
+        await until(pilot, lambda: "token_embd" not in picture(app))
+        assert "blk.0.attn_q.weight" in picture(app)
+        await pilot.press("enter", "right_square_bracket")
+        await until(pilot, lambda: "llama.context_length" not in picture(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "llama.context_length" in picture(app) and "8,192" in picture(app))
+
+
+def test_fits_in_short() -> None:
+    whole, partly, too_much = Fit(8192, 1, 33, 33, True), Fit(32768, 1, 33, 20, True), Fit(131072, 1, 33, 9, False)
+    assert fits_text((whole, partly, too_much)) == "8k✓ 32k◐"
+    assert fits_text((whole,)) == "8k✓"
+    assert fits_text((partly, too_much)) == "32k◐ 128k✗"
+    assert fits_text(()) == "—"
+
+
+async def test_nothing_to_undo_and_nothing_chosen_is_no_error() -> None:
+    client = FakeClient()
+    client.snapshot = replace(EMPTY)
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, lambda: "No models yet" in picture(app))
+        await pilot.press("l", "u", "d", "c", "R", "V", "asterisk", "right_square_bracket", "U")
+        await until(pilot, lambda: "nothing to undo" in picture(app))
+        assert client.asked == []
+
+
+class HostileClient(FakeClient):
+    """Everything a model says of itself would like to be obeyed."""
+
+    async def show(self, model: str, *, verbose: bool = False) -> ModelDetails:
+        found = await super().show(model, verbose=verbose)
+        bad = "[/x]\x1b]52;c;aGk=\x07漢字"
+        return replace(
+            found,
+            modelfile=bad,
+            template=bad,
+            system=bad,
+            license=bad,
+            parameters=((bad, bad),),
+            model_info={bad: bad},
+            tensors=(TensorInfo(bad, bad, (1,)),),
+        )
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_what_a_model_says_of_itself_is_inert_in_every_part(size: tuple[int, int]) -> None:
+    client = HostileClient()
+    client.models = {"a:1": summary("a:1")}
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=size) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: screen.table.keys_shown == ("a:1",))
+        info = screen.query_one(ModelInfo)
+        for tab in (*list(Tab)[1:], Tab.INFO):
+            await pilot.press("right_square_bracket")
+            expected = "architecture" if tab is Tab.INFO else "[/x]␛]52"
+            await until(pilot, lambda tab=tab, words=expected: info.tab is tab and words in picture(app))  # type: ignore[misc]
+            assert "\x1b" not in picture(app)
+            assert not overflows(app)
