@@ -32,8 +32,8 @@ class ServerConnection:
 
     def __init__(self, url: str, api_key: str = "") -> None:
         headers = {FORWARDED: "1"}
-        self._server = Transport(url, api_key, headers)
-        self._native = HttpClient(url, api_key, headers)
+        self._server = Transport(url, api_key, headers=headers)
+        self._native = HttpClient(url, api_key, headers=headers)
         self._openai = OpenAiClient(self._server)
         self._found: HttpClient | OpenAiClient | None = None
         self._health = "/health"
