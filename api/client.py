@@ -55,9 +55,15 @@ _AnyRequest = ChatRequest | GenerateRequest | EmbedRequest | RerankRequest | Tok
 class HttpClient:
     """Implements `verbs.Client`. `close` ends its connections."""
 
-    def __init__(self, base_url: str, api_key: str = "", trusted: Path | None = None) -> None:
-        """`trusted` is a file of certificates by which the server is known."""
-        self._server = Transport(base_url, api_key, trusted)
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str = "",
+        trusted: Path | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`trusted` is a file of certificates by which the server is known; `headers` go with every request."""
+        self._server = Transport(base_url, api_key, trusted, headers)
         self._reader = SnapshotReader()
         self._tells_snapshots = True
 
@@ -135,6 +141,8 @@ class HttpClient:
             body["template"] = request.template
         if request.raw:
             body["raw"] = True
+        if request.suffix:
+            body["suffix"] = request.suffix
         if request.context:
             body["context"] = list(request.context)
         if request.images:
@@ -234,6 +242,8 @@ class HttpClient:
             "renderer": request.renderer,
             "parser": request.parser,
             "requires": request.requires,
+            "remote_host": request.remote_host,
+            "info": dict(request.info),
         }
         # An empty template or system message takes the base's away.
         kept = ("template", "system")

@@ -114,6 +114,7 @@ _STATUS: Mapping[type[Exception], int] = {
     run.PromptTooLong: 400,
     run.TemplateFailed: 400,
     run.QueueFull: 503,
+    run.CloudDisabled: 403,
     run.LoadFailed: 500,
     run.QuantizeFailed: 500,
     run.RunnerDied: 500,

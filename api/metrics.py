@@ -165,10 +165,11 @@ def _gauges(now: Snapshot, version: str) -> Iterable[Counter]:
     """Return what is read off the snapshot."""
     open_rows = [row for row in now.requests if row.ended_s is None]
     waiting = sum(row.state in _WAITING for row in open_rows)
+    here = [model for model in now.models if not model.remote]
     for kind, name, text, value in (
         (Gauge, "corral_requests_in_flight", "Requests that are being answered or wait.", len(open_rows)),
         (Gauge, "corral_queue_length", "Requests that wait for a model or for their turn on it.", waiting),
-        (Gauge, "corral_models_running", "Models in memory.", len(now.models)),
+        (Gauge, "corral_models_running", "Models in memory.", len(here)),
         (Counter, "corral_model_loads_total", "Models that were loaded.", now.counts.loads),
         (Counter, "corral_model_load_failures_total", "Loads that failed.", now.counts.failures),
         (Counter, "corral_model_load_seconds_total", "What the loads took.", now.counts.load_s),
@@ -184,7 +185,7 @@ def _gauges(now: Snapshot, version: str) -> Iterable[Counter]:
     speed = Gauge("corral_tokens_per_second", "How fast answers are written now.")
     prompt_speed = Gauge("corral_prompt_tokens_per_second", "How fast prompts are read now.")
     for model in now.models:
-        for use in ("weights", "kv", "compute", "vram", "rss"):
+        for use in () if model.remote else ("weights", "kv", "compute", "vram", "rss"):
             memory.add(getattr(model, f"{use}_bytes"), model=model.name, use=use)
         speed.add(model.tokens_per_s, model=model.name)
         prompt_speed.add(model.prompt_tokens_per_s, model=model.name)

@@ -33,7 +33,7 @@ from corral.api.origins import HostPolicy, OriginPolicy
 from corral.api.priority import priority_of
 from corral.api.reply import json_reply
 from corral.api.stream import SHUTTING_DOWN, take_back_cancellation
-from corral.api.version import SERVER
+from corral.api.version import FORWARDED, SERVER
 from corral.runtime.requests import RequestLog
 from corral.runtime.snapshot import RequestView
 from corral.runtime.verbs import Caller
@@ -84,7 +84,14 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id and a row in the table of requests; close the row and log a line however it ends."""
     requests = request.app[WORKBENCH].requests
     priority, warnings = priority_of(request.headers)
-    who = Caller(_request_id(request, requests), _client_text(request), request.method, request.path, priority)
+    who = Caller(
+        _request_id(request, requests),
+        _client_text(request),
+        request.method,
+        request.path,
+        priority,
+        forwarded=FORWARDED in request.headers,
+    )
     request[CALLER] = who
     request[NOTE] = ""
     request[WARNINGS] = warnings

@@ -158,9 +158,10 @@ class Service:
             await workbench.close()
 
     def _own_workbench(self, settings: Settings) -> ServedClient:
+        from corral.api.engines.connection import Connections
         from corral.runtime.workbench import Workbench
 
-        return Workbench(settings, warm=self._warm)
+        return Workbench(settings, warm=self._warm, connect=Connections(settings.remote_keys))
 
     def stop(self, drain_s: float = DRAIN_S) -> None:
         """Take no more requests, give those at work `drain_s` seconds, then end them, the workbench and the thread."""

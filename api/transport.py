@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from corral.api.wire import ErrorWire
 from corral.runtime.errors import RemoteFailed, RequestCanceled, RunError, ServerUnreachable
 from corral.runtime.server_address import is_loopback
 from corral.store.errors import InvalidName, ModelNotFound, StoreError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONNECT_S = 5.0
+READ_OUT_S = 0.5
 MAX_REPLY = 64 * 2**20
 MAX_LINE = 16 * 2**20
 MAX_ERROR = 64 * 2**10
@@ -30,11 +31,17 @@ _SHOWN_ERROR = 200
 class Transport:
     """Requests to one server. Belongs to the loop it is first used on."""
 
-    def __init__(self, base_url: str, api_key: str = "", trusted: Path | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str = "",
+        trusted: Path | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """`trusted` is a file of certificates by which a server is known, beside those of the system."""
         self._trusted = trusted
         self.base_url = base_url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = {**(headers or {}), **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
         self._http: httpx.AsyncClient | None = None
 
     def _client(self) -> httpx.AsyncClient:
@@ -50,6 +57,8 @@ class Transport:
                 headers={"User-Agent": SERVER.lower(), **self._headers},
                 # A model may take minutes until its first byte.
                 timeout=httpx.Timeout(None, connect=CONNECT_S),
+                # How many may be asked at once is for the caller to say; a hidden queue would look like a slow server.
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=30.0),
                 # Reading the certificates takes 30 ms; without TLS nobody needs them.
                 verify=parts.scheme == "https" and client_tls(self._trusted, parts.hostname or ""),
                 # A proxy of the environment is not meant for this machine.
@@ -70,8 +79,10 @@ class Transport:
         import httpx
 
         began = False
+        headers = {"Content-Type": "application/json"} if isinstance(content, bytes) else None
         try:
-            headers = {"Accept": accept} if accept else None
+            if accept:
+                headers = {**(headers or {}), "Accept": accept}
             async with self._client().stream(method, path, content=content, headers=headers) as response:
                 began = True
                 yield response
@@ -144,6 +155,37 @@ class Transport:
             if rest.strip():
                 yield _decode_line(bytes(rest), reply, model)
 
+    async def events(self, path: str, body: Mapping[str, object]) -> AsyncGenerator[bytes, None]:
+        """Ask and yield what the reply's server-sent events hold, up to `[DONE]`. Raises as `call` does."""
+        async with self._open("POST", path, _json(body)) as response:
+            await _raise_for_status(response, "")
+            rest = bytearray()
+            pieces = response.aiter_bytes()
+            async for piece in pieces:
+                rest += piece
+                if len(rest) > MAX_LINE:
+                    raise RemoteFailed("the server sent a line without end", 502)
+                if b"\n" not in piece:
+                    continue
+                *whole, tail = rest.split(b"\n")
+                rest = bytearray(tail)
+                for line in whole:
+                    data = bytes(line).strip()
+                    if data.startswith(b"data:"):
+                        data = data[5:].strip()
+                        if data == b"[DONE]":
+                            await _read_out(pieces)
+                            return
+                        yield data
+
+
+async def _read_out(pieces: AsyncIterator[bytes]) -> None:
+    """Take the end of a reply that has said all, so that its connection can be used again; endless ones are cut off."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(READ_OUT_S):
+            async for _ in pieces:
+                pass
+
 
 def _json(body: Mapping[str, object] | None) -> bytes | None:
     return None if body is None else msgspec.json.encode(body)
@@ -181,11 +223,19 @@ async def _raise_for_status(response: httpx.Response, model: str) -> None:
         data += piece
         if len(data) > MAX_ERROR:
             break
+    raise _error(error_text(bytes(data)), response.status_code, model)
+
+
+def error_text(data: bytes) -> str:
+    """Return what a body says went wrong, as Ollama, OpenAI's API and what copies it, or FastAPI say it."""
     try:
-        message = msgspec.json.decode(bytes(data), type=ErrorWire).error
+        said = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        message = bytes(data[:_SHOWN_ERROR]).decode("utf-8", "replace")
-    raise _error(message, response.status_code, model)
+        return data[:_SHOWN_ERROR].decode("utf-8", "replace")
+    for _ in range(2):
+        if isinstance(said, dict):
+            said = said.get("error") or said.get("message") or said.get("detail") or ""
+    return said if isinstance(said, str) else str(said)[:_SHOWN_ERROR]
 
 
 def _error(message: str, status: int, model: str) -> RunError | StoreError:

@@ -10,3 +10,6 @@ except PackageNotFoundError:  # run from a tree that was never installed
     PRODUCT = "0"
 
 SERVER = f"Corral/{PRODUCT}"
+
+FORWARDED = "X-Corral-Forwarded"
+"""A header of requests that a Corral passes on to the engine of one of its models. They are passed on only once."""

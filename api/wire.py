@@ -71,6 +71,8 @@ class TagWire(msgspec.Struct, frozen=True):
     modified_at: datetime = _EPOCH
     details: DetailsWire = DetailsWire()
     capabilities: list[str] | None = None
+    remote_host: str = ""
+    remote_model: str = ""
 
     def to_summary(self) -> ModelSummary:
         """Return the verbs' type."""
@@ -81,6 +83,8 @@ class TagWire(msgspec.Struct, frozen=True):
             modified_at=self.modified_at,
             details=self.details.to_details(),
             capabilities=tuple(self.capabilities or ()),
+            remote_host=self.remote_host,
+            remote_model=self.remote_model,
         )
 
 
@@ -176,6 +180,8 @@ class ShowWire(msgspec.Struct, frozen=True):
     projector_info: dict[str, Any] | None = None
     renderer: str = ""
     parser: str = ""
+    remote_host: str = ""
+    remote_model: str = ""
 
     def to_details(self, name: str) -> ModelDetails:
         """Return the verbs' type."""
@@ -196,6 +202,8 @@ class ShowWire(msgspec.Struct, frozen=True):
             projector_info=self.projector_info or {},
             renderer=self.renderer,
             parser=self.parser,
+            remote_host=self.remote_host,
+            remote_model=self.remote_model,
         )
 
 
@@ -390,9 +398,3 @@ class VersionWire(msgspec.Struct, frozen=True):
     """The reply of `/api/version`."""
 
     version: str = ""
-
-
-class ErrorWire(msgspec.Struct, frozen=True):
-    """The body of an error."""
-
-    error: str = ""

@@ -13,12 +13,14 @@ import msgspec
 
 from corral.runtime.dispatch import Cancellation, Dispatch, ignored
 from corral.runtime.engine import protocol
+from corral.runtime.engine.framing import MAX_FRAME_BYTES
 from corral.runtime.errors import BadRequest, NotSupported
 from corral.runtime.formats import grammar_for
 from corral.runtime.library import ModelOnDisk
 from corral.runtime.options import Options, parse_options
 from corral.runtime.prompt.thinking import Think
 from corral.runtime.reload import unmet_options
+from corral.runtime.remote.answers import RemoteAnswers
 from corral.runtime.residents import Wanted
 from corral.runtime.runner import Runner
 from corral.runtime.runner_stream import Output
@@ -39,7 +41,7 @@ from corral.runtime.waiting import PromptWatch, load_progress
 _NOT_SHIFTED = frozenset({"deepseek2"})
 """Architectures whose answers end where the context is full, unless a request says otherwise (spec a.7)."""
 MAX_TOP_LOGPROBS = 20
-_MOST_IMAGE_BYTES = protocol.MAX_FRAME_BYTES * 3 // 4
+_MOST_IMAGE_BYTES = MAX_FRAME_BYTES * 3 // 4
 """The rest of what can be said to a runner at once is for texts."""
 ROW_EVERY_S = 0.05
 """How often a request's row in the table follows its tokens: faster than anybody looks."""
@@ -69,9 +71,15 @@ class _Job:
 class Answers:
     """Answers chat and generate. Owned by the service loop."""
 
-    def __init__(self, dispatch: Dispatch, new_call_id: Callable[[], str] = new_call_id) -> None:
-        """`new_call_id` makes the ids of tool calls."""
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        new_call_id: Callable[[], str] = new_call_id,
+        remotes: RemoteAnswers | None = None,
+    ) -> None:
+        """`new_call_id` makes the ids of tool calls, `remotes` answers for models whose engine is elsewhere."""
         self._dispatch = dispatch
+        self._remotes = remotes or RemoteAnswers(dispatch, None)
         self._new_call_id = new_call_id
         self._requests = dispatch.requests
         self._clock = dispatch.clock
@@ -82,6 +90,11 @@ class Answers:
         async with AsyncExitStack() as row:
             row.enter_context(self._dispatch.row(caller, request.model))
             model = await self._dispatch.open(request.model)
+            if model.remote is not None:
+                async with aclosing(self._remotes.chat(caller, model, request)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                return
             prompt = chat_prompt(request, model) if request.messages else None
             self._requests.recordings.add_asked(caller.request_id, request)
             job = self._job(caller, model, request, prompt, "chat")
@@ -95,6 +108,11 @@ class Answers:
             row.enter_context(self._dispatch.row(caller, request.model))
             self._requests.recordings.add_asked(caller.request_id, request)
             model = await self._dispatch.open(request.model)
+            if model.remote is not None:
+                async with aclosing(self._remotes.generate(caller, model, request)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                return
             prompt: protocol.RawPrompt | protocol.ChatPrompt | None = None
             if request.prompt and request.raw:
                 prompt = protocol.RawPrompt(request.prompt, list(request.images))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +17,7 @@ from corral.runtime.errors import BadRequest, TemplateFailed
 from corral.runtime.library import Library
 from corral.runtime.options import parse_options
 from corral.runtime.quantize import Weights, check_source, in_order, quantization_of, rewrite
+from corral.runtime.remote.stub import check_stub, stub_config
 from corral.runtime.verbs import CreateRequest, Progress
 from corral.store.blobs import Blob, BlobStore
 from corral.store.catalog import Catalog, StoredModel
@@ -89,6 +90,11 @@ class Creator:
         _check(request)
         if not request.base and not request.files:
             raise BadRequest("neither 'from' or 'files' was specified")
+        if request.remote_host:
+            async with aclosing(self._stub(name, request)) as steps:
+                async for step in steps:
+                    yield step
+            return
         if Conversion.is_for(request.files):
             conversion = await self._conversion(request.files, name.model)
             async with aclosing(conversion.steps()) as steps:
@@ -109,6 +115,12 @@ class Creator:
                         yield found
                     else:
                         parts = found
+            if parts.config.remote_host:
+                check_stub(request)
+                async with aclosing(self._finish(name, parts, Components(), request)) as steps:
+                    async for step in steps:
+                        yield step
+                return
             weights = await asyncio.to_thread(self._weights, parts)
         else:
             weights = in_order(components.weights)
@@ -137,6 +149,24 @@ class Creator:
                     else:
                         header = await asyncio.to_thread(read_header, self._blobs.path(blob.digest))
                         components = replace(components, draft=(blob.digest, header))
+        async with aclosing(self._finish(name, parts, components, request, before)) as steps:
+            async for step in steps:
+                yield step
+
+    def _stub(self, name: ModelName, request: CreateRequest) -> AsyncGenerator[Progress, None]:
+        """Make a model whose engine is elsewhere."""
+        check_stub(request)
+        return self._finish(name, _Parts(stub_config(request), (), {}), Components(), request)
+
+    async def _finish(
+        self,
+        name: ModelName,
+        parts: _Parts,
+        components: Components,
+        request: CreateRequest,
+        before: Collection[Digest] = (),
+    ) -> AsyncGenerator[Progress, None]:
+        """Put on what the request says, and make the model exist; the bytes of `before` are those of another's."""
         parts = await asyncio.to_thread(self._dress, parts, components, request)
         for layer in parts.layers:
             word = "using existing" if layer.digest in before else "creating new"

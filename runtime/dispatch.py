@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from corral.runtime.engine.protocol import Load
-from corral.runtime.errors import BadRequest, RequestCanceled, RunError
+from corral.runtime.errors import BadRequest, NotSupported, RequestCanceled, RunError
 from corral.runtime.forecast import Forecast, forecast, layers_that_fit, with_gpu
 from corral.runtime.library import Library, ModelOnDisk
 from corral.runtime.loads import load_message
@@ -86,6 +86,8 @@ class Dispatch:
 
     def wanted(self, model: ModelOnDisk, given: Mapping[str, object]) -> Wanted:
         """Return how the model is to be loaded; `given` are the options as the model and the request name them."""
+        if model.remote is not None:
+            raise NotSupported(f'"{model.shown}" has its engine on another server, which cannot be asked this')
         settings, header, table = self.settings, model.header, self._table(model)
         if table.num_parallel:
             settings = replace(settings, num_parallel=table.num_parallel)

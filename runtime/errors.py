@@ -109,5 +109,12 @@ class RemoteFailed(RunError):
         self.status = status
 
 
+class CloudDisabled(RunError):
+    """A model of Ollama's cloud, which is not asked (spec a.5)."""
+
+    def __init__(self, what: str = "remote model is unavailable") -> None:
+        super().__init__(f"ollama cloud is disabled: {what}")
+
+
 class QuantizeFailed(RunError):
     """The quantizer could not write a model, or what it wrote is not whole."""

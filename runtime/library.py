@@ -16,6 +16,9 @@ from datetime import datetime
 from pathlib import Path
 
 from corral.runtime.capabilities import capabilities, renderer_of, vocabulary_infills
+from corral.runtime.errors import CloudDisabled
+from corral.runtime.remote.address import Remote
+from corral.runtime.remote.stub import remote_of, stub_capabilities, stub_info
 from corral.runtime.verbs import Details, Message, ModelDetails, ModelSummary, TensorInfo
 from corral.store.catalog import Inventory, StoredModel
 from corral.store.collection import Collection
@@ -26,6 +29,7 @@ from corral.store.modelfile import Command, in_order, render
 from corral.store.names import Digest, ModelName, without_local
 
 HEADERS_KEPT = 2048
+_NO_HEADER = GgufHeader(0, {}, (), 1, 0, 0)
 SHOWN_ARRAY = 5
 """Longer arrays are shown empty unless asked for (spec a.12)."""
 
@@ -34,6 +38,7 @@ SHOWN_ARRAY = 5
 class ModelOnDisk:
     """A model with all its small parts read. `template` is None where the model's own Jinja template is to be used.
 
+    One with a `remote` has its engine there: it has no weights here, and an empty header.
     `draft` is the file of the small model that guesses what this one will say, `adapters` are the LoRA files on the
     weights, `projectors` those that make images into what the model reads. `alias_of` is the model's own name where it
     was opened by an alias; `shown` is the own name in any case.
@@ -57,6 +62,7 @@ class ModelOnDisk:
     draft: Path | None = None
     adapters: tuple[Path, ...] = ()
     projectors: tuple[Path, ...] = ()
+    remote: Remote | None = None
     alias_of: str = ""
 
     @property
@@ -147,10 +153,14 @@ class Library:
         try:
             return self._models.find(name)
         except ModelNotFound:
+            if name.tag == "cloud" or name.tag.endswith("-cloud"):
+                raise CloudDisabled from None
             raise ModelNotFound(text) from None
 
     def _open(self, text: str) -> ModelOnDisk:
         stored = self._find(text)
+        if remote := remote_of(stored.config):
+            return self._stub(stored, remote)
         models = stored.layers(MediaType.MODEL)
         if not models:
             raise BrokenManifest(f"model '{text}' has no weights in the GGUF format")
@@ -178,6 +188,28 @@ class Library:
             adapters=self._files(stored, MediaType.ADAPTER),
             projectors=self._files(stored, MediaType.PROJECTOR),
             alias_of=stored.alias_of,
+        )
+
+    def _stub(self, stored: StoredModel, remote: Remote) -> ModelOnDisk:
+        config = stored.manifest.config.digest
+        return ModelOnDisk(
+            name=stored.name,
+            shown=stored.name.short,
+            digest=stored.digest,
+            size=0,
+            modified_at=stored.modified_at,
+            config=stored.config,
+            weights=config,
+            path=stored.files.blob(config),
+            header=_NO_HEADER,
+            template=self._template(stored),
+            system="".join(self._text(stored, layer) for layer in stored.layers(MediaType.SYSTEM)[-1:]),
+            parameters=self._parameters(stored),
+            history=self._history(stored),
+            licenses=tuple(self._text(stored, layer) for layer in stored.layers(MediaType.LICENSE)),
+            capabilities=stub_capabilities(stored.config),
+            alias_of=stored.alias_of,
+            remote=remote,
         )
 
     def _files(self, stored: StoredModel, kind: MediaType) -> tuple[Path, ...]:
@@ -240,7 +272,10 @@ class Library:
         return tuple(summary for _, summary in found.values())
 
     def _summary(self, stored: StoredModel) -> ModelSummary:
-        header, known = None, tuple[str, ...]()
+        remote = None
+        with contextlib.suppress(BrokenManifest):  # `show` says what is wrong
+            remote = remote_of(stored.config)
+        header, known = None, stub_capabilities(stored.config) if remote else tuple[str, ...]()
         models = stored.layers(MediaType.MODEL)
         if models:
             try:
@@ -251,15 +286,20 @@ class Library:
         return ModelSummary(
             name=stored.name.short,
             digest=stored.digest,
-            size=stored.size,
+            size=0 if remote else stored.size,
             modified_at=stored.modified_at,
             details=details(stored.config, header, stored.alias_of),
             capabilities=known,
+            remote_host=remote.text if remote else "",
+            remote_model=remote.model if remote else "",
         )
 
     def _show(self, text: str, verbose: bool) -> ModelDetails:
-        model = self._open(text)
-        header = read_header(model.path, arrays=True) if verbose else model.header
+        try:
+            model = self._open(text)
+        except CloudDisabled:
+            raise CloudDisabled("remote model details are unavailable") from None
+        header = read_header(model.path, arrays=True) if verbose and not model.remote else model.header
         return ModelDetails(
             name=model.name.short,
             modified_at=model.modified_at,
@@ -270,13 +310,15 @@ class Library:
             system=model.system,
             license="\n".join(model.licenses),
             messages=model.history,
-            model_info=model_info(header),
+            model_info=stub_info(model.config) if model.remote else model_info(header),
             tensors=tuple(TensorInfo(one.name, one.type, tuple(one.shape)) for one in header.tensors),
             capabilities=model.capabilities,
             requires=model.config.requires,
             projector_info=self._projector_info(model, verbose),
             renderer=model.config.renderer,
             parser=model.config.parser,
+            remote_host=model.remote.text if model.remote else "",
+            remote_model=model.remote.model if model.remote else "",
         )
 
     def _projector_info(self, model: ModelOnDisk, verbose: bool) -> dict[str, object]:
@@ -338,7 +380,10 @@ def model_info(header: GgufHeader) -> dict[str, object]:
 
 def modelfile_of(model: ModelOnDisk) -> str:
     """The Modelfile that would make this model again (spec f.4)."""
-    files = [Command("from", (str(model.path),))]
+    source = str(model.path)
+    if model.remote:
+        source = ",".join(f"{host}/{model.remote.model}" for host in model.remote.hosts)
+    files = [Command("from", (source,))]
     files += [Command("adapter", (str(path),)) for path in model.adapters]
     files += [Command("from", (str(path),)) for path in model.projectors]
     commands: list[Command] = []

@@ -53,6 +53,7 @@ def load_message(
         draft_path=str(draft or ""),
         projector_path=str(projector or ""),
         adapters=[Adapter(str(one)) for one in adapters],
+        rpc_servers=list(settings.rpc_servers),
         shelf=str(shelf or ""),
         shelf_bytes=settings.prompt_cache_bytes,
         placement=Placement(

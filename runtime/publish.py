@@ -35,7 +35,9 @@ class Publisher:
         log: LogLines,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        remotes: Callable[[], tuple[ModelView, ...]] = tuple,
     ) -> None:
+        """`remotes` gives the models in use whose engine is elsewhere."""
         self._scheduler = scheduler
         self._gauges = gauges
         self._requests = requests
@@ -44,17 +46,20 @@ class Publisher:
         self._log = log
         self._clock = clock
         self._wall_clock = wall_clock
+        self._remotes = remotes
         self._throughput: deque[float] = deque(maxlen=THROUGHPUT_S)
         self.serving = ""
         self.listeners: tuple[ListenerView, ...] = ()
 
     def tick(self) -> None:
         """Add a second to the history of tokens per second."""
-        self._throughput.append(sum(rate for rate, _ in self._rates()))
+        self._throughput.append(
+            sum(rate for rate, _ in self._rates()) + sum(one.tokens_per_s for one in self._remotes())
+        )
 
     def snapshot(self) -> Snapshot:
         """What holds now."""
-        rates = self._rates()
+        rates, remotes = self._rates(), self._remotes()
         queue = waiting_requests(self._scheduler, self._requests)
         leaving = {
             resident.wanted.digest: (place, worth)
@@ -66,13 +71,14 @@ class Publisher:
             serving=self.serving,
             host=self._gauges.latest,
             history=self._gauges.history,
-            models=tuple(
-                self._view(one, *leaving.get(one.wanted.digest, (0, ""))) for one in self._scheduler.residents
+            models=(
+                *(self._view(one, *leaving.get(one.wanted.digest, (0, ""))) for one in self._scheduler.residents),
+                *remotes,
             ),
             requests=self._rows(),
             transfers=self._transfers.views(),
             events=self._events.newest(),
-            tokens_per_s=sum(decode for decode, _ in rates),
+            tokens_per_s=sum(decode for decode, _ in rates) + sum(one.tokens_per_s for one in remotes),
             prompt_tokens_per_s=sum(prompt for _, prompt in rates),
             throughput=tuple(self._throughput),
             waiting=len(queue),

@@ -15,10 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from corral.runtime.components import is_adapter
-from corral.runtime.errors import InvalidParameter
+from corral.runtime.errors import BadRequest, InvalidParameter
 from corral.runtime.model_files import gguf_files
 from corral.runtime.options import parse_parameters
 from corral.runtime.quantize import quantization_of
+from corral.runtime.remote.address import Remote, from_urls
+from corral.runtime.remote.allowed import note
 from corral.runtime.verbs import Caller, Client, CreateRequest, Message, Progress
 from corral.store.blobs import BlobStore
 from corral.store.errors import ConversionError, InvalidName, ModelfileError, SourceError, StoreError, StoreReadOnly
@@ -36,14 +38,15 @@ class Recipe:
     """A Modelfile as a request, and the files that belong to it.
 
     `files` are the weights by the names they are sent under: GGUF files, all parts of them where they are split, and
-    projectors; or those of a folder of safetensors; none where it names a model. `adapters` are one LoRA file, or the
-    files of one in safetensors.
+    projectors; or those of a folder of safetensors; none where it names a model, or one that is `remote`.
+    `adapters` are one LoRA file, or the files of one in safetensors.
     """
 
     request: CreateRequest
     files: Mapping[str, Path] = field(default_factory=dict)
     adapters: Mapping[str, Path] = field(default_factory=dict)
     draft: Path | None = None
+    remote: Remote | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -67,6 +70,9 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
     for command in modelfile.commands:
         match command.name:
             case "from":
+                if remote := _remote(command):
+                    recipe = replace(recipe, remote=remote)
+                    continue
                 if found := _safetensors(command, folder):
                     recipe = replace(recipe, files={**recipe.files, **found})
                     continue
@@ -83,9 +89,24 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
                 if recipe.draft is not None:
                     raise ModelfileError("only one DRAFT is supported", command.line)
                 recipe = replace(recipe, draft=_one(command, folder))
+    if recipe.remote is not None:
+        return _stub(recipe, recipe.remote)
     if recipe.request.base is None and not recipe.files:
         raise ModelfileError("no FROM line")
     return recipe
+
+
+def _remote(command: Command) -> Remote | None:
+    try:
+        return from_urls(command.value)
+    except BadRequest as error:
+        raise ModelfileError(str(error), command.line) from None
+
+
+def _stub(recipe: Recipe, remote: Remote) -> Recipe:
+    if recipe.request.base is not None or recipe.paths:
+        raise ModelfileError("a remote model has one FROM line, and neither ADAPTER nor DRAFT")
+    return replace(recipe, request=replace(recipe.request, base=remote.model, remote_host=remote.text))
 
 
 def put_on(request: CreateRequest, modelfile: Modelfile) -> CreateRequest:
@@ -193,11 +214,14 @@ async def create_from_modelfile(
     draft_quantize: str = "",
     imatrix: Path | None = None,
     store: Path | None = None,
+    remotes: Path | None = None,
 ) -> AsyncGenerator[Progress, None]:
     """Make a model from a Modelfile: hash and upload its files where it has some, then create.
 
     `store` is the model folder the client most likely works on, if it is on this machine: where it does, files go there
-    at once, sharing their blocks where the file system can, and are read a single time.
+    at once, sharing their blocks where the file system can, and are read a single time. `remotes` is the list of the
+    servers that models may have their engine on: one that the Modelfile names is added, because a user of this machine
+    wrote it.
 
     Raises:
         ModelfileError: with the line at fault.
@@ -208,6 +232,8 @@ async def create_from_modelfile(
     if draft_quantize:
         quantization_of(draft_quantize)
     recipe = await asyncio.to_thread(request_from_modelfile, name, modelfile, folder)
+    if recipe.remote is not None:
+        _note(remotes, recipe.remote)
     paths = recipe.paths if imatrix is None else (*recipe.paths, imatrix)
     if paths:
         yield Progress("gathering model components")
@@ -244,6 +270,13 @@ async def create_from_modelfile(
     async with contextlib.aclosing(client.create(request)) as steps:
         async for progress in steps:
             yield progress
+
+
+def _note(remotes: Path | None, remote: Remote) -> None:
+    try:
+        note(remotes, remote.hosts)
+    except OSError as error:
+        raise ModelfileError(f"{remotes}: {error.strerror}") from None
 
 
 async def _known_blob(client: Client, path: Path) -> str | None:

@@ -20,6 +20,7 @@ import msgspec
 
 from corral.runtime.cache_figures import CacheFigures
 from corral.runtime.engine import protocol
+from corral.runtime.engine.framing import Frames, frame, from_runner
 from corral.runtime.errors import BadRequest, LoadFailed, PromptTooLong, RunError, RunnerDied, TemplateFailed
 from corral.runtime.rates import Rate
 from corral.runtime.runner_stream import RunnerStream
@@ -245,17 +246,17 @@ class Runner:
         stdin = self._process.stdin
         if stdin is not None and not stdin.is_closing():
             with contextlib.suppress(OSError, RuntimeError):
-                stdin.write(protocol.frame(message))
+                stdin.write(frame(message))
 
     async def _read(self) -> None:
         stdout = self._process.stdout
         assert stdout is not None
         cause = ""
         try:
-            frames = protocol.Frames()
+            frames = Frames()
             while data := await stdout.read(_READ_BYTES):
                 for body in frames.feed(data):
-                    self._take(protocol.from_runner.decode(body))
+                    self._take(from_runner.decode(body))
         except ConnectionError:
             pass
         except (ValueError, msgspec.MsgspecError) as error:

@@ -48,7 +48,9 @@ class Settings:
 
     `models_extra` and `gguf_folders` are read and never written; `aliases` are further names by model.
     `kv_cache_type` is one type, or two for keys and values. `load_options` hold unless a request or a model says
-    otherwise. `strict` refuses what would be answered with a warning. `api_key` is as it was given; see `api_keys`.
+    otherwise. `remotes` and the lines of `remotes_file` are the servers that models may have their engine on,
+    `remote_keys` the key of each; `rpc_servers` are llama.cpp's workers. `strict` refuses what would be answered with a
+    warning. `api_key` is as it was given; see `api_keys`.
     """
 
     models: Path
@@ -77,6 +79,10 @@ class Settings:
     allow_anonymous: bool = False
     strict: bool = False
     log_format: str = "logfmt"
+    remotes: tuple[str, ...] = ()
+    remotes_file: Path | None = None
+    remote_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    rpc_servers: tuple[str, ...] = ()
     models_extra: tuple[Path, ...] = ()
     gguf_folders: tuple[GgufFolder, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -151,6 +157,10 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
         allow_anonymous=bool(env.flag("ALLOW_ANONYMOUS")),
         strict=bool(env.flag("STRICT")),
         log_format=env.choice("LOG_FORMAT", LOG_FORMATS),
+        remotes=_parts(env.text("REMOTES")),
+        remotes_file=Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "corral" / "remotes",
+        remote_keys=_remote_keys(env),
+        rpc_servers=_parts(env.text("RPC_SERVERS")),
         model_tables=file.models,
         gpu_overhead=env.size("GPU_OVERHEAD", 0),
         go_template=env.flag("GO_TEMPLATE") is not False,
@@ -167,6 +177,22 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
     env.note_what_has_no_effect()
     env.note_slips()
     return replace(settings, warnings=tuple(env.warnings), faults=tuple(env.faults))
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _remote_keys(env: Environment) -> tuple[tuple[str, str], ...]:
+    """Read which key goes to which server. What cannot be read is not repeated: it may be a key."""
+    keys = []
+    for part in _parts(env.text("REMOTE_KEYS")):
+        host, equals, key = part.partition("=")
+        if equals and host.strip() and key.strip() and key.isprintable():
+            keys.append((host.strip().lower(), key.strip()))
+        else:
+            env.warnings.append("invalid REMOTE_KEYS, passing over a part: it is written host=key")
+    return tuple(keys)
 
 
 def _path(env: Environment, name: str) -> Path | None:

@@ -127,7 +127,8 @@ class ModelView:
     last minute's prompts came from there, None where there were none.
 
     `aliases` are further names of the same weights that were asked for while it was in memory. `expected_bytes` is what
-    it was thought to take before it was loaded, to be held against the sum of weights, cache and compute.
+    it was thought to take before it was loaded, to be held against the sum of weights, cache and compute. One with a
+    `remote` runs on the servers that names, and takes no memory here.
     """
 
     name: str
@@ -168,6 +169,7 @@ class ModelView:
     shelved: int = 0
     shelved_bytes: int = 0
     hit_share: float | None = None
+    remote: str = ""
 
 
 @dataclass(frozen=True, slots=True)

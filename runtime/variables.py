@@ -91,6 +91,11 @@ VARIABLES = (
     Variable("REGISTRY", "Registry for names that say none", default="https://registry.ollama.ai", ours=True),
     Variable("MIRRORS", "Places to ask before a registry, as hf.co=http://10.0.0.5:5000, ...", Kind.LIST, ours=True),
     Variable("LIMIT_RATE", "How fast models are fetched at most, per second, as in 10MB", Kind.SIZE, ours=True),
+    Variable("REMOTES", "Servers that models may have their engine on, host or host:port, comma separated", Kind.LIST),
+    Variable("REMOTE_KEYS", "Keys for such servers, as 10.0.0.5:8000=key, ...", Kind.LIST, ours=True, secret=True),
+    Variable(
+        "RPC_SERVERS", "llama.cpp's RPC workers to share every model with, as host:port, ...", Kind.LIST, ours=True
+    ),
     Variable("NOHISTORY", "Keep no history of prompts", Kind.FLAG),
     Variable("NOPRUNE", "Keep blobs that no model uses when a model is replaced or removed", Kind.FLAG),
     Variable("EDITOR", "Editor for prompts", default="VISUAL, EDITOR or vi"),
@@ -119,7 +124,7 @@ BY_NAME = {variable.name: variable for variable in VARIABLES}
 
 WITHOUT_EFFECT = (
     *("MULTIUSER_CACHE", "NEW_ENGINE", "INTEL_GPU", "MAX_VRAM", "TMPDIR", "RUNNERS_DIR"),
-    *("IGPU_ENABLE", "VULKAN", "LLM_LIBRARY", "LIBRARY_PATH", "MAX_TRANSFER_STREAMS", "REMOTES", "AUTH"),
+    *("IGPU_ENABLE", "VULKAN", "LLM_LIBRARY", "LIBRARY_PATH", "MAX_TRANSFER_STREAMS", "AUTH"),
     *("CLOUD_BASE_URL", "EXPERIMENT", "SKILLS", "AGENT_DISABLE_SHELL", "AGENT_DISABLE_WEBSEARCH"),
 )
 """Ollama's names, old and new, of what there is none of here; taken without an error (spec e)."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from corral.runtime.conversation import Message, ToolCall, ToolChoice, Tools
+from corral.runtime.model_views import DeletePlan, Details, LoadedModel, ModelDetails, ModelSummary, TensorInfo
 from corral.runtime.snapshot import Snapshot
 from corral.runtime.tokens import Detokenized, DetokenizeRequest, TokenizeRequest, Tokens
 from corral.runtime.upkeep import Upkeep
@@ -74,6 +74,7 @@ class Caller:
 
     Of those who wait for a model one of a higher `priority` comes sooner.
     `warnings` says what of the request was passed over before it became a verb; the answer repeats them.
+    `forwarded` says that another Corral asks, for which this one is the engine.
     """
 
     request_id: str
@@ -82,6 +83,7 @@ class Caller:
     path: str = ""
     priority: int = 0
     warnings: tuple[str, ...] = ()
+    forwarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,8 @@ class Chunk:
     """A piece of an answer. The last one has `done_reason` and `stats`.
 
     `context` (last chunk of generate, unless raw) holds the prompt's and the answer's token ids. `warnings` says in
-    words what was cut or ignored. One with `progress` has nothing else, and comes before all text. `thinking` comes
+    words what was cut or ignored; `remote_host` and `remote_model` (last chunk) where a server elsewhere answered, and
+    as what. One with `progress` has nothing else, and comes before all text. `thinking` comes
     before all `text`, also within one chunk, and `tool_calls`, each whole, after it. `rendered` is the prompt of a
     request that asked for nothing else, `images` how many it has. `stop` (last chunk) is the stop string that ended
     it, "" where none did.
@@ -215,6 +218,8 @@ class Chunk:
     rendered: str = ""
     images: int = 0
     stop: str = ""
+    remote_host: str = ""
+    remote_model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,84 +277,6 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class Details:
-    """What the GGUF header and the config say in short."""
-
-    parent_model: str = ""
-    format: str = "gguf"
-    family: str = ""
-    families: tuple[str, ...] = ()
-    parameter_size: str = ""
-    quantization_level: str = ""
-    context_length: int = 0
-    embedding_length: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSummary:
-    """A model on disk. `digest` is the manifest file's sha256 in hex, `size` its bytes with all layers."""
-
-    name: str
-    digest: str
-    size: int
-    modified_at: datetime
-    details: Details
-    capabilities: tuple[str, ...] = ()
-
-    @property
-    def chats(self) -> bool:
-        """Whether it completes text, as one does of which no capabilities are told."""
-        return not self.capabilities or "completion" in self.capabilities
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """A tensor as the GGUF header lists it."""
-
-    name: str
-    type: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelDetails:
-    """Everything `show` says of a model (spec a.12). `parameters` are in Modelfile order, a repeated name repeats.
-
-    `projector_info` is the header of the file that makes images into what the model reads, empty where there is none.
-    """
-
-    name: str
-    modified_at: datetime
-    details: Details
-    modelfile: str
-    parameters: tuple[tuple[str, str], ...] = ()
-    template: str = ""
-    system: str = ""
-    license: str = ""
-    messages: tuple[Message, ...] = ()
-    model_info: Mapping[str, object] = field(default_factory=dict)
-    tensors: tuple[TensorInfo, ...] = ()
-    capabilities: tuple[str, ...] = ()
-    requires: str = ""
-    projector_info: Mapping[str, object] = field(default_factory=dict)
-    renderer: str = ""
-    parser: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model in memory, as `ps` lists it; `expires_at` is None for ever. Sizes in bytes."""
-
-    name: str
-    digest: str
-    size: int
-    size_vram: int
-    details: Details
-    context_length: int
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class CreateRequest:
     """A model to be made: from another (`base`), or from blobs already in the store (`files`: name to digest).
 
@@ -359,6 +286,9 @@ class CreateRequest:
     projectors. `adapters` is one LoRA file, or the files of one in safetensors; `quantize` the type the weights
     are rewritten in, "" for none, `draft_quantize` that of the draft, and `imatrix` the one file that says which
     columns matter for that.
+
+    With a `remote_host`, comma separated where several, it is a stub: `base` is what the model is called there, and
+    `info` what is known of it (spec a.18).
 
     `parameters` are merged over the base's, `messages` and `template`/`system` replace, `licenses` are appended.
     """
@@ -380,17 +310,8 @@ class CreateRequest:
     parser: str = ""
     requires: str = ""
     draft_quantize: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DeletePlan:
-    """What deleting some models would do: bytes freed, bytes that stay because others share them, and who shares."""
-
-    models: tuple[str, ...]
-    frees: int
-    keeps: int
-    shared_with: tuple[str, ...] = ()
-    in_memory: tuple[str, ...] = ()
+    remote_host: str = ""
+    info: Mapping[str, object] = field(default_factory=dict)
 
 
 class Client(Upkeep, Protocol):

@@ -6,12 +6,10 @@ One workbench per process, on one loop (the service's). It puts the parts togeth
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import aclosing
-from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,25 +20,27 @@ from corral.runtime.errors import RequestCanceled, RunError
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges, HostProbe, SystemProbe, available_memory
 from corral.runtime.housekeeping import forget_sequences, tidy
-from corral.runtime.library import Library, details
+from corral.runtime.library import Library
 from corral.runtime.live_settings import MODELS_A_GPU, LiveSettings
+from corral.runtime.loaded_models import loaded_models
 from corral.runtime.log_lines import LogLines
 from corral.runtime.pooling import Pooling
 from corral.runtime.publish import Publisher
 from corral.runtime.recordings import Recorded
+from corral.runtime.remote.answers import RemoteAnswers
+from corral.runtime.remote.health import Hosts
+from corral.runtime.remote.hosts import Connection
 from corral.runtime.requests import RequestLog
-from corral.runtime.residents import Resident
 from corral.runtime.runner import Runner
 from corral.runtime.scheduler import Scheduler
 from corral.runtime.settings import Settings
 from corral.runtime.settings_change import SettingsChange
-from corral.runtime.snapshot import EMPTY, ListenerView, ModelState, Snapshot
+from corral.runtime.snapshot import ListenerView, Snapshot
 from corral.runtime.spares import Spares
 from corral.runtime.tokenizing import Tokenizing
 from corral.runtime.transfers import Transfers
 from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
 from corral.runtime.verbs import (
-    FOREVER,
     Caller,
     ChatRequest,
     Chunk,
@@ -60,6 +60,7 @@ from corral.runtime.verbs import (
     TokenizeRequest,
     Tokens,
 )
+from corral.runtime.watch import Watch
 from corral.store import plans
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog
@@ -77,12 +78,6 @@ if TYPE_CHECKING:
 OLLAMA_LEVEL = "0.33.0"
 """The version of Ollama whose API this is; clients compare it (spec appendix A)."""
 
-SAMPLE_S = 1.0
-BUSY_PUBLISH_S = 0.25
-LEAST_PUBLISH_S = 0.05
-UNWATCHED_SAMPLE_S = 10.0
-WATCHED_FOR_S = 5.0
-
 
 class Workbench:
     """Implements `verbs.Client`. `start` and `close` frame its life on the service loop; `latest` is for any thread."""
@@ -95,7 +90,9 @@ class Workbench:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         warm: bool = True,
+        connect: Callable[[str], Connection] | None = None,
     ) -> None:
+        """`connect` gives the way to a server elsewhere; without it there is none."""
         self._settings = settings
         self._clock = clock
         self._warm = warm
@@ -133,20 +130,17 @@ class Workbench:
             gpus=lambda: self._gauges.latest.gpus if self._gauges.latest is not None else (),
         )
         self._live = LiveSettings(dispatch, self.events)
-        self._answers = Answers(dispatch)
-        self._pooling = Pooling(dispatch)
+        self._remotes = RemoteAnswers(dispatch, Hosts(connect, self.events, clock) if connect else None)
+        self._answers = Answers(dispatch, remotes=self._remotes)
+        self._pooling = Pooling(dispatch, self._remotes)
         self._tokenizing = Tokenizing(dispatch)
         self._caretaker = Caretaker(self._paths, self._catalog, dispatch)
-        self._publisher = Publisher(
-            self._scheduler, self._gauges, self.requests, self._transfers, self.events, self.log, clock, wall_clock
-        )
+        told = (self._scheduler, self._gauges, self.requests, self._transfers, self.events, self.log, clock, wall_clock)
+        self._publisher = Publisher(*told, remotes=self._remotes.views)
         self._wall_clock = wall_clock
-        self._snapshot = EMPTY
-        self._looked_at = clock()
-        self._sampler: asyncio.Task[None] | None = None
+        self._watch = Watch(self._publisher, self._gauges, self._scheduler, self.requests, clock)
+        self._watch.on_gpus = self._live.meet
         self._tidying: asyncio.Task[None] | None = None
-        self._stirred = asyncio.Event()
-        self.requests.on_change = self._stirred.set
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -165,8 +159,7 @@ class Workbench:
             self._tidying = asyncio.create_task(
                 tidy(self._paths, self._catalog, self.events, self._settings.prompt_cache)
             )
-        self._snapshot = self._publisher.snapshot()
-        self._sampler = asyncio.create_task(self._sample_for_ever())
+        self._watch.start()
         if self._warm:
             self._spares.warm()
         if serving:
@@ -185,43 +178,16 @@ class Workbench:
     async def close(self) -> None:
         """Stop every runner and reap it."""
         await self._live.close()
-        if self._sampler is not None:
-            self._sampler.cancel()
-            await asyncio.gather(self._sampler, return_exceptions=True)
+        await self._watch.close()
         if self._tidying is not None:
             await asyncio.gather(self._tidying, return_exceptions=True)
-        await asyncio.gather(self._scheduler.close(), self._spares.close())
+        await asyncio.gather(self._scheduler.close(), self._spares.close(), self._remotes.close())
         if "_puller" in self.__dict__:
             await self._puller.close()
 
-    async def _sample_for_ever(self) -> None:
-        sampled = -FOREVER
-        while True:
-            now = self._clock()
-            watched = now - self._looked_at < WATCHED_FOR_S
-            if now - sampled >= (SAMPLE_S if watched else UNWATCHED_SAMPLE_S):
-                sampled = now
-                pids = tuple(one.runner.pid for one in self._scheduler.residents if one.runner is not None)
-                self._gauges.add(*await asyncio.to_thread(self._gauges.sample, pids))
-                self._live.meet(self._gauges.latest.gpus if self._gauges.latest is not None else ())
-                self._publisher.tick()
-            if watched:
-                self._snapshot = self._publisher.snapshot()
-            busy = self.requests.in_flight or any(r.state is not ModelState.IDLE for r in self._scheduler.residents)
-            await self._pause(BUSY_PUBLISH_S if busy and watched else SAMPLE_S)
-
-    async def _pause(self, longest_s: float) -> None:
-        """Wait; a request that begins or ends cuts it short, so that a screen need not guess for a second."""
-        self._stirred.clear()
-        await asyncio.sleep(LEAST_PUBLISH_S)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(longest_s - LEAST_PUBLISH_S):
-                await self._stirred.wait()
-
     def latest(self) -> Snapshot:
         """The newest snapshot; that somebody looks is what makes it be renewed."""
-        self._looked_at = self._clock()
-        return self._snapshot
+        return self._watch.latest()
 
     def snapshot_now(self) -> Snapshot:
         """What holds at this moment; on the service loop only."""
@@ -448,34 +414,7 @@ class Workbench:
 
     async def loaded(self) -> Sequence[LoadedModel]:
         """See `verbs.Client`."""
-        views = [await self._loaded(one) for one in self._scheduler.residents if one.ready.done()]
-        far = datetime.max.replace(tzinfo=datetime.now().astimezone().tzinfo)
-        return sorted((one for one in views if one is not None), key=lambda one: one.expires_at or far, reverse=True)
-
-    async def _loaded(self, resident: Resident) -> LoadedModel | None:
-        runner = resident.runner
-        if runner is None or runner.loaded is None:
-            return None
-        try:
-            model = await self._library.open(resident.wanted.name)
-        except StoreError:
-            return None  # removed or renamed while it runs; it goes when its requests are done
-        size = runner.loaded.weights_bytes + runner.loaded.kv_bytes + runner.loaded.compute_bytes
-        remaining = resident.keep_alive_s
-        if resident.state is ModelState.IDLE:
-            remaining = resident.expires_at - self._clock()
-        elif resident.state is ModelState.STOPPING:
-            remaining = -1.0
-        forever = remaining == FOREVER or remaining > timedelta(days=3650).total_seconds()
-        return LoadedModel(
-            name=resident.wanted.name,
-            digest=model.digest,
-            size=size,
-            size_vram=min(size, runner.loaded.vram_bytes),
-            details=details(model.config, model.header),
-            context_length=runner.loaded.num_ctx,
-            expires_at=None if forever else datetime.now().astimezone() + timedelta(seconds=remaining),
-        )
+        return await loaded_models(self._library, self._scheduler.residents, self._clock())
 
     async def cancel(self, request_id: str) -> bool:
         """See `verbs.Client`."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from corral.runtime.errors import InvalidParameter
+from corral.runtime.errors import BadRequest, InvalidParameter
 from corral.runtime.options import DEPRECATED, OPTIONS, Kind, advice, parse_parameter
+from corral.runtime.remote.address import from_urls
 from corral.store.errors import InvalidName, ModelfileError
 from corral.store.lint import Finding, ParameterRules, Severity, lint
 from corral.store.modelfile import Modelfile, parse
@@ -51,6 +52,12 @@ def _missing_base(modelfile: Modelfile, local: Collection[str] | None, folder: P
     known = {ModelName.parse(name).key for name in local}
     for command in modelfile.all("from"):
         if not command.value or (folder / Path(command.value).expanduser()).exists():
+            continue
+        try:
+            if from_urls(command.value):
+                continue
+        except BadRequest as error:
+            yield Finding(Severity.ERROR, command.value_line, command.value_column, str(error))
             continue
         try:
             is_known = ModelName.parse(command.value).key in known

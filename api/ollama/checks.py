@@ -106,8 +106,6 @@ def check_create(body: CreateBody) -> None:
             if not is_relative(path):
                 raise RequestRefused("file path must be relative")
             Digest.parse(digest)
-    if body.remote_host:
-        raise RequestRefused("remote_host is not supported by this server yet")
     if body.path and not body.modelfile:
         raise RequestRefused("the server opens no path that a client names: send the text as 'modelfile'")
     if not body.base and not body.files and not body.modelfile:

@@ -61,6 +61,8 @@ async def create(request: web.Request) -> web.StreamResponse:
         renderer=body.renderer,
         parser=body.parser,
         requires=body.requires,
+        remote_host=body.remote_host,
+        info=body.info,
         template=body.template,
         system=body.system,
         licenses=tuple(body.license),

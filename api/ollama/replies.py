@@ -104,6 +104,8 @@ def _trailer(chunk: Chunk) -> dict[str, Any]:
             eval_duration=stats.output_ns,
             thinking_count=stats.thinking_tokens,
             warnings=list(chunk.warnings),
+            remote_model=chunk.remote_model,
+            remote_host=chunk.remote_host,
         )
         | drafts
     )
@@ -142,7 +144,9 @@ def tag_object(model: ModelSummary) -> dict[str, Any]:
         "size": model.size,
         "digest": model.digest,
         "details": details_object(model.details),
-    } | without_empty(capabilities=list(model.capabilities))
+    } | without_empty(
+        capabilities=list(model.capabilities), remote_model=model.remote_model, remote_host=model.remote_host
+    )
 
 
 def loaded_object(model: LoadedModel) -> dict[str, Any]:
@@ -179,7 +183,7 @@ def show_object(model: ModelDetails) -> dict[str, Any]:
         | without_empty(projector_info=dict(model.projector_info))
         | without_empty(tensors=tensors, capabilities=list(model.capabilities))
         | {"modified_at": local_time(model.modified_at)}
-        | without_empty(requires=model.requires)
+        | without_empty(requires=model.requires, remote_model=model.remote_model, remote_host=model.remote_host)
     )
 
 

@@ -185,6 +185,7 @@ class CreateBody(NamedModel):
     parser: str = ""
     requires: str = ""
     remote_host: str = ""
+    info: dict[str, Any] = Field(default_factory=dict)
     modelfile: str = ""
     path: str = ""
 

@@ -18,6 +18,7 @@ from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.params import ModelParams
 from corral.runtime.engine.pooled import PooledContext
 from corral.runtime.engine.protocol import FromRunner, Load, Loaded, Loading
+from corral.runtime.engine.rpc import add_workers
 from corral.runtime.engine.shelf import Shelf
 from corral.runtime.engine.vision import Vision, reads_images
 
@@ -32,6 +33,8 @@ def load_model(
     """Load what `load` asks for; a draft model that cannot help is left out, with a warning. Raises LoadError."""
     if load.num_ctx < 1 or load.num_sequences < 1 or load.num_cells < load.num_ctx or load.num_batch < 1:
         raise LoadError("the context must hold at least one sequence")
+    if load.rpc_servers:
+        add_workers(load.rpc_servers)
     free_before = devices.free_bytes()
     params = ModelParams(load, devices)
     model = Model(load.path, params.struct, log, _progress(send))

@@ -6,7 +6,8 @@ import os
 import sys
 import threading
 
-from corral.runtime.engine.protocol import LENGTH, MAX_FRAME_BYTES, FromRunner, ToRunner, frame, to_runner
+from corral.runtime.engine.framing import LENGTH, MAX_FRAME_BYTES, frame, to_runner
+from corral.runtime.engine.protocol import FromRunner, ToRunner
 
 
 class FrameWriter:

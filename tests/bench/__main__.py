@@ -31,6 +31,8 @@ from tests.bench.engine_stall import stall_figures
 from tests.bench.engine_texts import embedding_figures
 from tests.bench.figures import Figure
 from tests.bench.prompt_rendering import rendering_figures
+from tests.bench.remote import remote_figures
+from tests.bench.scheduling import scheduler_figures
 from tests.bench.startup import startup_figures
 from tests.bench.store import store_figures
 from tests.bench.threads import threads_figures
@@ -55,6 +57,8 @@ GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
     rounding_figures,
     conversion_figures,
     api_figures,
+    remote_figures,
+    scheduler_figures,
     rendering_figures,
     store_figures,
 )

@@ -56,6 +56,7 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
             draft_quantize=flags.draft_quantize,
             imatrix=imatrix,
             store=cli.settings.models if session.own or near else None,
+            remotes=cli.settings.remotes_file if session.own or near else None,
         )
         session.run(follow(steps, sys.stderr))
     return 0

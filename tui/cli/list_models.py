@@ -32,7 +32,12 @@ def describe(models: Sequence[ModelSummary], prefix: str, now: datetime) -> str:
     return table(
         ("NAME", "ID", "SIZE", "MODIFIED"),
         (
-            (model.name, model.digest[:12], human_bytes(model.size), human_time(model.modified_at, now))
+            (
+                model.name,
+                model.digest[:12],
+                "-" if model.remote_model else human_bytes(model.size),
+                human_time(model.modified_at, now),
+            )
             for model in models
             if model.name.casefold().startswith(prefix.casefold())
         ),

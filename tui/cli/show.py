@@ -80,7 +80,8 @@ def describe(details: ModelDetails, *, verbose: bool = False) -> str:
 def _model_rows(details: ModelDetails) -> list[tuple[str, str]]:
     info = details.model_info
     architecture = str(info.get("general.architecture") or details.details.family)
-    rows = [("architecture", architecture)] if architecture else []
+    rows = [("Remote model", details.remote_model), ("Remote URL", details.remote_host)] if details.remote_host else []
+    rows += [("architecture", architecture)] if architecture else []
     count = info.get("general.parameter_count")
     size = details.details.parameter_size or (human_count(count) if isinstance(count, int) else "")
     if size:

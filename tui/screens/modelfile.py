@@ -15,6 +15,7 @@ from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
 from corral.runtime.recipe import create_from_modelfile
+from corral.runtime.settings import load
 from corral.runtime.snapshot import Snapshot
 from corral.runtime.verbs import Progress
 from corral.store.errors import ModelfileError
@@ -285,9 +286,10 @@ class ModelfileScreen(FileVerbs):
             return
         folder, caller = self.folder, new_caller("/api/create")
         self._creating = name = wanted.name
+        remotes = load(self.workbench.environ, Path.home()).remotes_file
         self._creation = self.link.stream(
             lambda client: create_from_modelfile(
-                client, name, modelfile, folder, caller=caller, quantize=wanted.quantize
+                client, name, modelfile, folder, caller=caller, quantize=wanted.quantize, remotes=remotes
             )
         )
         self._status = f"creating {name}"

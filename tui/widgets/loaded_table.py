@@ -64,6 +64,12 @@ def _state(model: ModelView, bar_cells: int, glyphs: Glyphs) -> Text:
     return text
 
 
+def _slots(model: ModelView, *, is_known: bool) -> str:
+    if model.remote:
+        return str(model.slots_used)
+    return f"{model.slots_used}/{model.slots_total}" if is_known else "n/a"
+
+
 def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
     """The cells of one model."""
     is_loading = model.state is ModelState.LOADING
@@ -75,15 +81,15 @@ def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
     is_known = bool(model.pid) or is_loading
     cells = {
         "name": clean_line(model.name),
-        "where": NONE if is_loading and not memory_bytes(model) else where(model),
+        "where": "remote" if model.remote else NONE if is_loading and not memory_bytes(model) else where(model),
         "weights": weights,
         "kv": kv,
         "compute": compute,
         "memory": memory,
         "ctx": context(model.num_ctx),
-        "slots": f"{model.slots_used}/{model.slots_total}" if is_known else "n/a",
-        "queue": str(model.waiting) if is_known else "",
-        "rate": rate(model.tokens_per_s) if is_known else "n/a",
+        "slots": _slots(model, is_known=is_known),
+        "queue": str(model.waiting) if is_known or model.remote else "",
+        "rate": rate(model.tokens_per_s) if is_known or model.remote else "n/a",
         "until": NONE if is_loading else clock(model.expires_in_s),
     }
     return {

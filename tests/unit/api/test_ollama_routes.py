@@ -435,7 +435,6 @@ def test_create_as_old_clients_ask_for_it(served: Served) -> None:
         ({"files": {"x": ""}}, "invalid digest format"),
         ({"from": "x", "adapters": {"a": "b"}}, "invalid digest format"),
         ({"from": "x", "adapters": {"../a": "sha256:" + "a" * 64}}, "file path must be relative"),
-        ({"from": "x", "remote_host": "https://x"}, "remote_host is not supported by this server yet"),
         ({"path": "/etc/passwd"}, "the server opens no path that a client names: send the text as 'modelfile'"),
         ({"modelfile": "SYSTEM x"}, "no FROM line"),
         (

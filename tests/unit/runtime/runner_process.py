@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from corral.runtime.engine.framing import LENGTH, frame, from_runner
 from corral.runtime.engine.protocol import (
-    LENGTH,
     Cancel,
     ChatPrompt,
     Finished,
@@ -35,8 +35,6 @@ from corral.runtime.engine.protocol import (
     ToolCall,
     ToRunner,
     Turn,
-    frame,
-    from_runner,
 )
 
 WAIT_S = 60.0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.runtime.engine.protocol import LENGTH, MAX_FRAME_BYTES, Frames
+from corral.runtime.engine.framing import LENGTH, MAX_FRAME_BYTES, Frames
 
 
 @given(st.lists(st.binary(max_size=20), max_size=8), st.lists(st.integers(1, 30), max_size=40))

@@ -401,3 +401,11 @@ def test_garbage_on_stdin_ends_the_runner_with_a_message() -> None:
         assert child.read() is None
         assert "Error" in child.wait_end()
         assert child.process.returncode == 70
+
+
+def test_workers_elsewhere_are_named_where_they_cannot_be_used(tiny: Callable[[str], Path]) -> None:
+    with RunnerProcess() as child:
+        refused = child.load(tiny("full"), rpc_servers=["127.0.0.1:1"])
+        assert isinstance(refused, LoadRefused)
+        # Which of the two depends on what llama.cpp was built with.
+        assert "RPC worker 127.0.0.1:1 does not answer" in refused.message or "no RPC" in refused.message

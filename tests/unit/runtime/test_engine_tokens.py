@@ -9,9 +9,9 @@ from typing import cast
 import gguf
 import pytest
 
+from corral.runtime.engine.framing import MAX_FRAME_BYTES, frame
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.protocol import (
-    MAX_FRAME_BYTES,
     ChatPrompt,
     Detokenize,
     Detokenized,
@@ -22,7 +22,6 @@ from corral.runtime.engine.protocol import (
     Tokenize,
     Tokenized,
     Turn,
-    frame,
 )
 from corral.runtime.engine.tokens import MOST_BYTES, MOST_TOKENS, Tokenizer
 from tests.unit.runtime.runner_process import RunnerProcess

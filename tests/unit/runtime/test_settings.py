@@ -28,6 +28,7 @@ def test_defaults() -> None:
         gguf_folders=found.gguf_folders,
         prompt_cache=HOME / ".cache" / "corral" / "sequences",
         prompt_cache_bytes=256_000_000,
+        remotes_file=HOME / ".config" / "corral" / "remotes",
         registries=Registries(
             identity=Identity(HOME / ".ollama", HOME / ".docker" / "config.json"),
             hub=Hub(token_file=HOME / ".cache" / "huggingface" / "token"),
@@ -309,3 +310,17 @@ def test_who_we_are_at_hugging_face() -> None:
         HOME / ".cache" / "huggingface" / "token",
     )
     assert "new" not in repr(hub)
+
+
+def test_servers_elsewhere_and_their_keys() -> None:
+    found = load(
+        OLLAMA_REMOTES="10.0.0.5, gpu:8000",
+        CORRAL_REMOTE_KEYS="10.0.0.5=a=b, GPU:8000=c, nonsense",
+        OLLAMA_REMOTE_KEYS="x=y",
+        CORRAL_RPC_SERVERS="10.0.0.7:50052",
+    )
+    assert found.remotes == ("10.0.0.5", "gpu:8000")
+    assert found.remote_keys == (("10.0.0.5", "a=b"), ("gpu:8000", "c"))
+    assert found.rpc_servers == ("10.0.0.7:50052",)
+    assert found.warnings == ("invalid REMOTE_KEYS, passing over a part: it is written host=key",)
+    assert "a=b" not in repr(found)

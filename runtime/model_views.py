@@ -1,0 +1,105 @@
+"""What is told of models, on disk and in memory, and of removing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from corral.runtime.conversation import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What the GGUF header and the config say in short."""
+
+    parent_model: str = ""
+    format: str = "gguf"
+    family: str = ""
+    families: tuple[str, ...] = ()
+    parameter_size: str = ""
+    quantization_level: str = ""
+    context_length: int = 0
+    embedding_length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """A model on disk. `digest` is the manifest file's sha256 in hex, `size` its bytes with all layers.
+
+    One whose engine is elsewhere has a `remote_host`, several comma separated, is `remote_model` there, and no size.
+    """
+
+    name: str
+    digest: str
+    size: int
+    modified_at: datetime
+    details: Details
+    capabilities: tuple[str, ...] = ()
+    remote_host: str = ""
+    remote_model: str = ""
+
+    @property
+    def chats(self) -> bool:
+        """Whether it completes text, as one does of which no capabilities are told."""
+        return not self.capabilities or "completion" in self.capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A tensor as the GGUF header lists it."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDetails:
+    """Everything `show` says of a model (spec a.12). `parameters` are in Modelfile order, a repeated name repeats.
+
+    `projector_info` is the header of the file that makes images into what the model reads, empty where there is none.
+    """
+
+    name: str
+    modified_at: datetime
+    details: Details
+    modelfile: str
+    parameters: tuple[tuple[str, str], ...] = ()
+    template: str = ""
+    system: str = ""
+    license: str = ""
+    messages: tuple[Message, ...] = ()
+    model_info: Mapping[str, object] = field(default_factory=dict)
+    tensors: tuple[TensorInfo, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    requires: str = ""
+    projector_info: Mapping[str, object] = field(default_factory=dict)
+    renderer: str = ""
+    parser: str = ""
+    remote_host: str = ""
+    remote_model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in memory, as `ps` lists it; `expires_at` is None for ever. Sizes in bytes."""
+
+    name: str
+    digest: str
+    size: int
+    size_vram: int
+    details: Details
+    context_length: int
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePlan:
+    """What deleting some models would do: bytes freed, bytes that stay because others share them, and who shares."""
+
+    models: tuple[str, ...]
+    frees: int
+    keeps: int
+    shared_with: tuple[str, ...] = ()
+    in_memory: tuple[str, ...] = ()

@@ -1,0 +1,80 @@
+"""Which servers may be asked: those of a setting, and those a user of this machine named in a Modelfile.
+
+A model's config may come from anybody: from a registry, or from a client over the network. Without a list it could
+make this machine ask whatever its network reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from corral.runtime.errors import BadRequest, CloudDisabled
+from corral.runtime.remote.address import Remote
+
+CLOUD = "ollama.com"
+_LONGEST_FILE = 1 << 20
+
+
+class Allowed:
+    """`hosts` are names or `name:port`, `file` has addresses, one a line; it is read again whenever it is asked."""
+
+    def __init__(self, hosts: Sequence[str], file: Path | None = None) -> None:
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._file = file
+
+    def check(self, remote: Remote) -> None:
+        """Refuse a model one of whose servers may not be asked (spec a.5).
+
+        Raises:
+            CloudDisabled: it is the cloud's.
+            BadRequest: it is any other.
+        """
+        known = _noted(self._file)
+        for url in remote.hosts:
+            if url in known or self._hosts & {name_of(url), place_of(url)}:
+                continue
+            if name_of(url) == CLOUD:
+                raise CloudDisabled
+            raise BadRequest("this server cannot run this remote model")
+
+
+def note(file: Path | None, hosts: Sequence[str]) -> None:
+    """Allow servers from now on. To be called where a user of this machine named them, and nowhere else.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if file is None:
+        return
+    new = [host for host in hosts if host not in _noted(file)]
+    if new:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write("".join(f"{host}\n" for host in new))
+
+
+def key_of(keys: Sequence[tuple[str, str]], url: str) -> str:
+    """The key that goes to a server: that of its name and port, else that of its name, else none."""
+    found = dict(keys)
+    return found.get(place_of(url)) or found.get(name_of(url)) or ""
+
+
+def name_of(url: str) -> str:
+    """The name of a server, without its port."""
+    return (urlsplit(url).hostname or "").lower()
+
+
+def place_of(url: str) -> str:
+    """The name of a server with its port, as in `10.0.0.5:8000`."""
+    return urlsplit(url).netloc.lower()
+
+
+def _noted(file: Path | None) -> frozenset[str]:
+    try:
+        if file is None or file.stat().st_size > _LONGEST_FILE:
+            return frozenset()
+        return frozenset(filter(None, map(str.strip, file.read_text(encoding="utf-8").splitlines())))
+    except (OSError, UnicodeDecodeError):
+        return frozenset()

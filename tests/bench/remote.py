@@ -1,0 +1,97 @@
+"""What it costs to ask a model through us whose engine is another server: beside asking that server itself."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+from corral.runtime.engine.process import default_threads
+from tests.bench.figures import Figure
+from tests.bench.models import SMOLLM2
+from tests.bench.prompts import story_prompt
+from tests.bench.streams import Ask, Ours, ask_all
+from tests.fakes.upstream import Program
+from tests.programs import serving
+from tests.waiting import block_until
+
+RUNS = 5
+FIRSTS = 5
+STREAMS = 8
+TOKENS = 64
+CALLS = 200
+_NUM_CTX = 1024
+_STUB = "elsewhere"
+
+
+def remote_figures(store: Path, home: Path) -> Iterator[Figure]:
+    """Milliseconds to the first piece beyond the server's own, and the ratio of speeds; a Corral, then OpenAI's API."""
+    SMOLLM2.put(store)
+    with serving(store, home) as behind, serving(home / "front", home, CORRAL_REMOTES="127.0.0.1") as front:
+        _make_stub(front, f"http://127.0.0.1:{behind}", SMOLLM2.name)
+        direct = Ours(behind, SMOLLM2.name, _NUM_CTX, default_threads(), SMOLLM2.ends)
+        through = Ours(front, _STUB, _NUM_CTX, default_threads(), SMOLLM2.ends)
+        yield from _native(direct, through)
+    program = Program()
+    program.start(pause_s=0.0)
+    try:
+        block_until(program.listens)
+        with serving(home / "front", home, CORRAL_REMOTES="127.0.0.1") as front:
+            _make_stub(front, program.url, "m")
+            yield _openai(program.port, front)
+    finally:
+        program.kill()
+
+
+def _native(direct: Ours, through: Ours) -> Iterator[Figure]:
+    firsts, ratios = [], []
+    for run in range(RUNS + 1):
+        ask, asks = Ask(story_prompt(), 1), [Ask(story_prompt(), TOKENS)] * STREAMS
+        times = [(_first_s(direct, ask), _first_s(through, ask)) for _ in range(FIRSTS)]
+        speeds = [STREAMS * TOKENS / max(reply.last_s for reply in ask_all(one, asks)) for one in (direct, through)]
+        if run:  # the first is for the caches
+            firsts.append((min(theirs for _, theirs in times) - min(ours for ours, _ in times)) * 1000)
+            ratios.append(speeds[1] / speeds[0])
+    yield Figure("first piece from a Corral behind ours, beyond its own", tuple(firsts), "ms", 2.0)
+    yield Figure(f"tokens/s through us : direct, {STREAMS} streams", tuple(ratios), "x", 0.98, most=False)
+
+
+def _first_s(server: Ours, ask: Ask) -> float:
+    return ask_all(server, [ask])[0].first_s
+
+
+def _openai(behind: int, front: int) -> Figure:
+    """One call at a time on a kept connection: all of the answer, as the server's time is nothing."""
+    messages = [{"role": "user", "content": "Hello?"}]
+    body = {"model": "m", "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+    costs = []
+    for run in range(RUNS + 1):
+        direct = _median_s(behind, "/v1/chat/completions", body)
+        through = _median_s(front, "/api/chat", {"model": _STUB, "messages": messages})
+        if run:
+            costs.append((through - direct) * 1000)
+    return Figure("a request to a server of OpenAI's API, beyond its own time", tuple(costs), "ms", 2.0)
+
+
+def _median_s(port: int, path: str, body: dict[str, object]) -> float:
+    connection, data, times = HTTPConnection("127.0.0.1", port), json.dumps(body).encode(), []
+    for _ in range(CALLS):
+        began = time.perf_counter()
+        connection.request("POST", path, data, {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        reply.read()
+        times.append(time.perf_counter() - began)
+        if reply.status != 200:
+            raise ValueError(f"{path}: status {reply.status}")
+    connection.close()
+    return statistics.median(times)
+
+
+def _make_stub(front: int, url: str, model: str) -> None:
+    body = json.dumps({"model": _STUB, "from": model, "remote_host": url, "stream": False}).encode()
+    with urllib.request.urlopen(f"http://127.0.0.1:{front}/api/create", body, timeout=30) as reply:
+        reply.read()
