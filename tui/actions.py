@@ -223,8 +223,8 @@ _TRANSFERS = (
 _RUNNING = (
     Action("running.unload", "u", "unload", "Take the model out of memory", Where.RUNNING, "unload"),
     Action("running.load", "l", "load", "Choose a model to be loaded", Where.RUNNING, "load"),
-    Action("model.pin", "P,shift+p", "pin", "Keep the model whoever wants room, or no longer", Where.RUNNING, "pin"),
-    Action("more", "plus", "extend", "Let the model stay five minutes longer", Where.RUNNING, "extend"),
+    Action("running.pin", "P,shift+p", "pin", "Keep the model whoever wants room, or no longer", Where.RUNNING, "pin"),
+    Action("running.extend", "plus", "extend", "Let the model stay five minutes longer", Where.RUNNING, "extend"),
     Action("running.undo", "U,shift+u", "", "Load what was unloaded last", Where.RUNNING, "undo"),
     Action("running.cancel", "x", "cancel", "Cancel the request under the cursor", Where.RUNNING, "cancel"),
     Action("running.info", "i", "info", "Show the model in full, or the gauges", Where.RUNNING, "info"),

@@ -10,7 +10,12 @@ from corral.runtime.verbs import Client
 
 __all__ = ["CHANGING", "ReadOnly", "guarded"]
 
-CHANGING = frozenset({"unload", "pull", "push", "create", "copy", "delete", "put_blob", "cancel"})
+CHANGING = frozenset(
+    {
+        *("unload", "pull", "push", "create", "copy", "delete", "put_blob", "cancel", "pin", "record"),
+        *("drop_unfinished", "clean_up"),
+    }
+)
 """Verbs that change what lies on disk, what is in memory, or what others asked for."""
 _STREAMING = frozenset({"pull", "push", "create"})
 

@@ -221,6 +221,10 @@ class FakeShelf:
         self._next = 0
         self.taken = 0
 
+    @property
+    def held(self) -> tuple[int, int]:
+        return len(self._kept), 0
+
     def match(self, prompt: list[int]) -> tuple[int, int]:
         length, numbers = self._tree.longest_end(prompt)
         if not self._whole:

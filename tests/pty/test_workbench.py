@@ -269,7 +269,7 @@ def test_text_from_a_model_cannot_command_the_terminal(own_store: Path, home: Pa
                 client.generate(model="nosuch", prompt=hostile)
         terminal.press(F3)
         terminal.wait_for("hostile", "Models 2")
-        terminal.press("jk")
+        terminal.press("jk]]]")
         terminal.wait_for("owned")
         terminal.press(F5)
         terminal.wait_for("Modelfile")

@@ -127,7 +127,7 @@ def test_a_mistake_in_the_environment_is_none_of_the_file(file: Path) -> None:
         ("xyzzy = 3", "1: xyzzy is not known and means nothing"),
         ("config = '/x'", "1: config is not known and means nothing"),
         ("[models.qwen3]\npined = true", "2: pined is not known and means nothing; did you mean pinned?"),
-        ("[server]\nhost = 'a'", "1: server is not known and means nothing"),
+        ("[zone]\nhost = 'a'", "1: zone is not known and means nothing"),
     ],
 )
 def test_what_is_not_known_is_told_with_the_nearest_name(file: Path, text: str, warning: str) -> None:

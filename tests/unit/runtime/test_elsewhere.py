@@ -85,7 +85,7 @@ async def test_what_is_not_ours_is_not_deleted(bench: Workbench, tmp_path: Path)
         await bench.delete("theirs")
     with pytest.raises(ModelElsewhere, match="is only read here"):
         await bench.plan_delete([FOUND])
-    with pytest.raises(ModelElsewhere, match="'gpt-4' is an alias of theirs:latest: take it out of CORRAL_ALIASES"):
+    with pytest.raises(ModelElsewhere, match="'gpt-4' is an alias of theirs:latest: take it out of the settings"):
         await bench.delete("gpt-4")
     with pytest.raises(ModelNotFound, match="model 'nope' not found"):
         await bench.delete("nope")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable
 
 import pytest
 
+from corral.runtime.upkeep import Upkeep
 from corral.runtime.verbs import ChatRequest, Client, Message
 from corral.tui.actions import Where
 from corral.tui.link import ServiceLink
@@ -41,9 +42,10 @@ def test_every_verb_is_known_to_change_something_or_not() -> None:
     """A verb that is added must be sorted into one of both."""
     harmless = {
         *("latest", "version", "list_models", "show", "loaded", "chat", "generate", "embed", "rerank"),
-        *("tokenize", "detokenize", "plan_delete", "has_blob"),
+        *("tokenize", "detokenize", "plan_delete", "has_blob", "recorded"),
+        *("fits", "plan_pull", "unfinished_pulls", "verify", "plan_cleanup"),
     }
-    verbs = {name for name in vars(Client) if not name.startswith("_")}
+    verbs = {name for kind in (Client, Upkeep) for name in vars(kind) if not name.startswith("_")}
     assert verbs - CHANGING == harmless
 
 
