@@ -8,6 +8,9 @@ from datetime import datetime
 NONE = "—"
 """What stands where there is nothing to say."""
 
+UNTOLD = "n/a"
+"""What stands where there is a figure and nobody tells it."""
+
 _UNITS = ("B", "K", "M", "G", "T", "P")
 
 
@@ -44,7 +47,7 @@ def rate(tokens_per_s: float) -> str:
 
 def percent(value: float | None) -> str:
     """A percentage, `n/a` where nobody knows it."""
-    return "n/a" if value is None else f"{value:.0f} %"
+    return UNTOLD if value is None else f"{value:.0f} %"
 
 
 def clock(seconds: float | None) -> str:

@@ -164,6 +164,8 @@ class ServerScreen(CallingScreen):
     def _empty_text(self) -> str:
         if self._snapshot.requests:
             return "No request passes.\n\nEsc clears the filter, ! shows more than errors"
+        if self._snapshot.trouble:
+            return "No request is known: the server does not answer."
         serving = self._snapshot.serving
         return (
             f"No request yet.\n\ncurl {fit(base_url(serving), 60)}/api/tags"

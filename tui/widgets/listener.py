@@ -11,7 +11,9 @@ _MORE = "  /metrics · /api/openapi.json"
 
 
 def listener_lines(now: Snapshot) -> list[str]:
-    """A few lines, the most asked for first."""
+    """A few lines, the most asked for first; of a server elsewhere that does not answer, why."""
+    if now.trouble:
+        return [f"✗ {clean_line(now.trouble)}"]
     if not now.serving:
         return ["○ nothing listens: only this workbench is served"]
     disk = f" · disk {size(now.host.disk_free)} free" if now.host is not None else ""

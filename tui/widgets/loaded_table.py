@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from corral.runtime.snapshot import ModelState, ModelView
-from corral.tui.figures import NONE, clock, context, rate, size
+from corral.tui.figures import NONE, UNTOLD, clock, context, rate, size
 from corral.tui.states import model_state
 from corral.tui.text import clean_line
 from corral.tui.widgets.glyphs import Glyphs, bar
@@ -64,10 +64,13 @@ def _state(model: ModelView, bar_cells: int, glyphs: Glyphs) -> Text:
     return text
 
 
-def _slots(model: ModelView, *, is_known: bool) -> str:
-    if model.remote:
-        return str(model.slots_used)
-    return f"{model.slots_used}/{model.slots_total}" if is_known else "n/a"
+def is_told_in_full(model: ModelView) -> bool:
+    """Whether more than the model's sizes is known: a server that is not ours, as Ollama's, tells those alone."""
+    return bool(model.pid or model.remote) or model.state is ModelState.LOADING
+
+
+def _slots(model: ModelView) -> str:
+    return str(model.slots_used) if model.remote else f"{model.slots_used}/{model.slots_total}"
 
 
 def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
@@ -77,24 +80,23 @@ def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
         NONE if is_loading and not part else size(part)
         for part in (model.weights_bytes, model.kv_bytes, model.compute_bytes, memory_bytes(model))
     )
-    # A server that tells the sizes alone, as Ollama's do, has no process of ours.
-    is_known = bool(model.pid) or is_loading
+    is_told = is_told_in_full(model)
     cells = {
         "name": clean_line(model.name),
         "where": "remote" if model.remote else NONE if is_loading and not memory_bytes(model) else where(model),
         "weights": weights,
-        "kv": kv,
-        "compute": compute,
+        "kv": kv if is_told else UNTOLD,
+        "compute": compute if is_told else UNTOLD,
         "memory": memory,
         "ctx": context(model.num_ctx),
-        "slots": _slots(model, is_known=is_known),
-        "queue": str(model.waiting) if is_known or model.remote else "",
-        "rate": rate(model.tokens_per_s) if is_known or model.remote else "n/a",
+        "slots": _slots(model) if is_told else UNTOLD,
+        "queue": str(model.waiting) if is_told else "",
+        "rate": rate(model.tokens_per_s) if is_told else UNTOLD,
         "until": NONE if is_loading else clock(model.expires_in_s),
     }
     return {
         **{key: Text(cell) for key, cell in cells.items()},
-        "state": _state(model, 8 if is_wide else 0, glyphs) if is_known else Text("in memory"),
+        "state": _state(model, 8 if is_wide else 0, glyphs) if model.pid or is_loading else Text("in memory"),
     }
 
 

@@ -7,10 +7,10 @@ from textual.content import Content
 from textual.widgets import Static
 
 from corral.runtime.snapshot import ModelView
-from corral.tui.figures import NONE, count, percent, size
+from corral.tui.figures import NONE, UNTOLD, count, percent, size
 from corral.tui.text import clean_line, fit
 from corral.tui.widgets.glyphs import Glyphs
-from corral.tui.widgets.loaded_table import memory_bytes
+from corral.tui.widgets.loaded_table import is_told_in_full, memory_bytes
 from corral.tui.widgets.panel import Panel
 from corral.tui.widgets.stacked_bar import fills, shares
 
@@ -26,13 +26,15 @@ def _difference(model: ModelView) -> str:
     return f"{(taken - expected) / expected * 100:+.0f} %" if taken and expected else ""
 
 
-def _row(label: str, figures: tuple[int, ...], note: str = "") -> str:
-    return f"{label:<{_LABEL}}" + "".join(f"{size(one) if one else NONE:>{_FIGURE}}" for one in figures) + f"  {note}"
+def _row(label: str, figures: tuple[int | None, ...], note: str = "") -> str:
+    told = (UNTOLD if one is None else size(one) if one else NONE for one in figures)
+    return f"{label:<{_LABEL}}" + "".join(f"{one:>{_FIGURE}}" for one in told) + f"  {note}"
 
 
 def memory_lines(model: ModelView) -> list[str]:
     """What it takes by part, measured and as forecast."""
-    measured = (model.weights_bytes, model.kv_bytes, model.compute_bytes, memory_bytes(model))
+    parts = (model.kv_bytes, model.compute_bytes) if is_told_in_full(model) else (None, None)
+    measured = (model.weights_bytes, *parts, memory_bytes(model))
     expected = (model.expected_weights, model.expected_kv, model.expected_compute, model.expected_bytes)
     labels = "".join(f"{one:>{_FIGURE}}" for one in ("weights", "KV", "compute", "total"))
     return [
@@ -45,7 +47,8 @@ def memory_lines(model: ModelView) -> list[str]:
 def place_line(model: ModelView) -> str:
     """Where it lies, and what its process takes."""
     ram = max(0, memory_bytes(model) - model.vram_bytes)
-    process = f"rss {size(model.rss_bytes)} · CPU {percent(model.cpu_percent)}"
+    rss, cpu = (size(model.rss_bytes), model.cpu_percent) if is_told_in_full(model) else (UNTOLD, None)
+    process = f"rss {rss} · CPU {percent(cpu)}"
     return f"{'lies in':<{_LABEL}}RAM {size(ram)} · VRAM {size(model.vram_bytes)} · {process}"
 
 
@@ -53,7 +56,7 @@ def cells_line(model: ModelView, width: int, glyphs: Glyphs) -> str:
     """The cells by use: of requests that run, kept as cache, free."""
     total = model.cells_total
     if not total:
-        return f"{'cells':<{_LABEL}}{NONE}"
+        return f"{'cells':<{_LABEL}}{NONE if is_told_in_full(model) else UNTOLD}"
     kept = min(model.kept_cells, model.cells_used)
     amounts = (model.cells_used - kept, kept, max(0, total - model.cells_used))
     used, cache, _, _, free = fills(glyphs)
@@ -69,6 +72,8 @@ def cells_line(model: ModelView, width: int, glyphs: Glyphs) -> str:
 
 def cache_line(model: ModelView) -> str:
     """How much of the last minute's prompts was there already, and what is kept of sequences that ended."""
+    if not is_told_in_full(model):
+        return f"{'hits':<{_LABEL}}{UNTOLD}"
     hits = NONE if model.hit_share is None else percent(model.hit_share * 100)
     away = f"parked {model.parked} ({size(model.parked_bytes)}) · disk {model.shelved} ({size(model.shelved_bytes)})"
     return f"{'hits':<{_LABEL}}{hits} · kept {model.kept} · {away}"
@@ -76,6 +81,8 @@ def cache_line(model: ModelView) -> str:
 
 def eviction_line(model: ModelView) -> str:
     """Whether it makes room before others, and why."""
+    if not is_told_in_full(model):
+        return f"{'evict':<{_LABEL}}{UNTOLD}"
     if model.pinned:
         return f"{'evict':<{_LABEL}}never: pinned (P)"
     place = {0: "", 1: "next", 2: "2nd", 3: "3rd"}.get(model.leaves, f"{model.leaves}th")

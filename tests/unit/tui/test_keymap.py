@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from corral.runtime.snapshot import EMPTY, TransferView
 from corral.tui.actions import ACTIONS, Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.dialogs.key_report import KeyReport, describe_key
 from corral.tui.keymap import Keymap, conflicts, read_keymap
 from corral.tui.link import ServiceLink
 from corral.tui.preferences import load_preferences
+from corral.tui.widgets.transfers import Transfers
 from tests.fakes.client import FakeClient
 from tests.fakes.screen import STYLES, picture, until
 
@@ -24,18 +27,18 @@ def test_the_registry_alone_has_no_conflict() -> None:
 
 
 def test_keys_are_written_as_people_write_them() -> None:
-    table = {"help": "?", "detach": ["X", "F7"], "model.unload": "ctrl+k", "copy": {"all": "Q"}, "quit": ""}
+    table = {"help": "?", "detach": ["X", "F12"], "model.unload": "ctrl+k", "copy": {"all": "Q"}, "quit": ""}
     keymap = read_keymap(table)
     assert keymap.problems == ()
     assert dict(keymap.changed) == {
         "help": "question_mark",
-        "detach": "X,f7",
+        "detach": "X,f12",
         "model.unload": "ctrl+k",
         "copy.all": "Q",
         "quit": "",
     }
     bindings = keymap.bindings()
-    assert bindings["detach"] == "X,f7"
+    assert bindings["detach"] == "X,f12"
     assert bindings["detach.2"] == bindings["quit"] == "unbound"
 
 
@@ -134,7 +137,8 @@ def test_a_key_nobody_wants_is_said_to_do_nothing() -> None:
     assert describe_key("f9", Keymap({"file.create": ""})) == "f9 (F9): nothing here"
 
 
-SCREENS = {Where.APP: Where.RUNNING, Where.PROMPT: Where.CHAT}
+SCREENS = {Where.APP: Where.RUNNING, Where.PROMPT: Where.CHAT, Where.TRANSFERS: Where.MODELS}
+UNDER_WAY = TransferView("t7", "phi4:14b", "pulling abc", 6_100_000_000, 9_100_000_000, 48_200_000.0)
 _SCROLLS = frozenset({"scroll_end", "scroll_home", "scroll_down", "scroll_up", "page_down", "page_up"})
 """What a focused text does by itself with the keys that move."""
 
@@ -142,11 +146,17 @@ _SCROLLS = frozenset({"scroll_end", "scroll_home", "scroll_down", "scroll_up", "
 @pytest.mark.parametrize("where", Where)
 async def test_every_key_of_the_table_reaches_its_action(where: Where, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each key is pressed on its screen; what it runs is noted and not done."""
-    app = app_of(FakeClient.with_models("smollm2:135m"), {"COLORTERM": "truecolor"}, SCREENS.get(where, where))
+    client = FakeClient.with_models("smollm2:135m")
+    client.snapshot = replace(EMPTY, transfers=(UNDER_WAY,))
+    app = app_of(client, {"COLORTERM": "truecolor"}, SCREENS.get(where, where))
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: bool(app.screen_stack) and app.screen.is_mounted and "corral" in picture(app))
         if where in (Where.CHAT, Where.FILE):  # out of the field that takes letters
             await pilot.press("escape")
+        if where is Where.TRANSFERS:
+            await until(pilot, lambda: "phi4:14b" in picture(app))
+            app.screen.query_one(Transfers).focus()
+            await until(pilot, lambda: isinstance(app.focused, Transfers))
         ran: list[str] = []
 
         async def note(action: Any, namespace: Any = None, *rest: Any) -> bool:
@@ -156,7 +166,7 @@ async def test_every_key_of_the_table_reaches_its_action(where: Where, monkeypat
         monkeypatch.setattr(app, "run_action", note)
         missed = []
         for action in ACTIONS:
-            if action.where is not where:
+            if action.where is not where or not action.keys:
                 continue
             for key in action.keys.split(","):
                 ran.clear()

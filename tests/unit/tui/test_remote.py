@@ -72,11 +72,13 @@ async def test_an_ollama_server_has_all_five_screens(there: RemoteService) -> No
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await until(pilot, lambda: "Prompt to llama3.2:3b" in picture(app))
         await pilot.press("f4")
-        await until(pilot, lambda: "n/a" in picture(app) and "llama3.2:3b" in picture(app))
-        row = next(line for line in picture(app).splitlines() if "llama3.2:3b" in line)
-        assert "n/a" in row
-        assert "∞" in row
-        assert "in memory" in row
+        await until(pilot, lambda: "Model · llama3.2:3b" in picture(app))
+        shown = picture(app).splitlines()
+        [row] = [line for line in shown if "llama3.2:3b" in line and "in memory" in line]
+        assert row.split()[1:-3] == ["llama3.2:3b", "GPU", "3.0G", "n/a", "n/a", "8k", "n/a", "n/a", "∞"]
+        for label in ("takes", "lies in", "cells", "hits", "evict"):
+            [line] = [line for line in shown if f"│ {label}" in line]
+            assert "n/a" in line
         for key in ("f3", "f5", "f6"):
             await pilot.press(key)
             await until(pilot, lambda: "127.0.0.1:" in picture(app).splitlines()[0])
@@ -94,10 +96,12 @@ async def test_a_server_that_comes_back_is_shown_again() -> None:
     fake = ServedFake.with_models("there:latest")
     service = Service(Settings(models=Path("/nonexistent"), listen_port=port), workbench=lambda _: fake)
     async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: "✗ no answer" in picture(app) and "could not connect" in picture(app))
+        await until(pilot, lambda: "✗ no answer" in picture(app) and "✗ could not connect" in picture(app))
+        assert "does not answer" in picture(app)
         service.start()
         served = Served(fake, service)
         await until(pilot, lambda: f"● {served.service.address}" in picture(app))
+        await until(pilot, lambda: "could not connect" not in picture(app))
     away.stop()
     service.stop(drain_s=0)
 
