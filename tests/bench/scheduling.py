@@ -60,10 +60,10 @@ async def _ways_ms(store: Path) -> tuple[float, ...]:
 
     @asynccontextmanager
     async def noted_lease(
-        self: Scheduler, wanted: Wanted, keep_alive_s: float, priority: int = 0
+        self: Scheduler, wanted: Wanted, keep_alive_s: float, priority: int = 0, request_id: str = ""
     ) -> AsyncIterator[Lease]:
         reached.append(time.perf_counter())
-        held: AbstractAsyncContextManager[Lease] = lease(self, wanted, keep_alive_s, priority)
+        held: AbstractAsyncContextManager[Lease] = lease(self, wanted, keep_alive_s, priority, request_id)
         async with held as one:
             yield one
 
