@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import ssl
 
     from corral.api.http import HttpServer
+    from corral.runtime.remote.hosts import Connection
 
 DRAIN_S = 10.0
 _JOIN_S = 30.0
@@ -158,10 +159,9 @@ class Service:
             await workbench.close()
 
     def _own_workbench(self, settings: Settings) -> ServedClient:
-        from corral.api.engines.connection import Connections
         from corral.runtime.workbench import Workbench
 
-        return Workbench(settings, warm=self._warm, connect=Connections(settings.remote_keys))
+        return Workbench(settings, warm=self._warm, connect=_ways(settings.remote_keys))
 
     def stop(self, drain_s: float = DRAIN_S) -> None:
         """Take no more requests, give those at work `drain_s` seconds, then end them, the workbench and the thread."""
@@ -180,3 +180,14 @@ class Service:
     def _signal(self, event: asyncio.Event | None) -> None:
         if self._loop is not None and event is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(event.set)
+
+
+def _ways(keys: Sequence[tuple[str, str]]) -> Callable[[str], Connection]:
+    """Return what makes ways to servers elsewhere; it is read in when the first one is wanted."""
+
+    def connect(url: str) -> Connection:
+        from corral.api.engines.connection import Connections
+
+        return Connections(keys)(url)
+
+    return connect
