@@ -13,13 +13,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option as Entry
 
 from corral.runtime.options import OPTIONS, Kind, Option
 from corral.tui.chat_settings import THINK_LEVELS, ChatSettings, checked_option, parse_format, parse_tools, value_text
 from corral.tui.dialogs.ask import AskDialog
+from corral.tui.dialogs.searched_list import SearchedList
 from corral.tui.dialogs.write import WriteDialog
 from corral.tui.text import clean_line, fit
 
@@ -50,7 +50,7 @@ def range_text(option: Option) -> str:
     return f"{low} … {high}".strip()
 
 
-class OptionsDialog(ModalScreen[None]):
+class OptionsDialog(SearchedList[None]):
     """The sheet of a chat. It changes `settings` at once; `defaults` are the model's own parameters, as texts."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -205,26 +205,6 @@ class OptionsDialog(ModalScreen[None]):
         place = self.query_one(OptionList).highlighted
         if place is not None and place < len(self._rows):
             self._set(self._rows[place].name, "")
-
-    def action_to_list(self) -> None:
-        """Go to the list."""
-        self.query_one(OptionList).focus()
-
-    def action_to_search(self) -> None:
-        """Go to the search line."""
-        self.query_one(Input).focus()
-
-    def action_move(self, by: int) -> None:
-        """Go up or down the list."""
-        options = self.query_one(OptionList)
-        if by > 0:
-            options.action_cursor_down()
-        else:
-            options.action_cursor_up()
-
-    def action_close(self) -> None:
-        """Done."""
-        self.dismiss(None)
 
 
 def _problem(name: str, text: str) -> str:

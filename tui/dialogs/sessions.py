@@ -14,13 +14,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 from textual.worker import Worker
 
 from corral.store.sessions import FoundSession
 from corral.tui import figures
+from corral.tui.dialogs.searched_list import SearchedList
 from corral.tui.text import clean_line, fit
 
 __all__ = ["SessionChoice", "SessionVerb", "SessionsDialog"]
@@ -46,7 +46,7 @@ class SessionChoice:
     found: FoundSession
 
 
-class SessionsDialog(ModalScreen[SessionChoice | None]):
+class SessionsDialog(SearchedList[SessionChoice]):
     """Lists chats, newest first; what is typed is looked for in all that was ever said."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -124,23 +124,3 @@ class SessionsDialog(ModalScreen[SessionChoice | None]):
         place = self.query_one(OptionList).highlighted
         if place is not None and place < len(self._found):
             self.dismiss(SessionChoice(SessionVerb(verb), self._found[place]))
-
-    def action_to_list(self) -> None:
-        """Go to the list."""
-        self.query_one(OptionList).focus()
-
-    def action_to_search(self) -> None:
-        """Go to the search line."""
-        self.query_one(Input).focus()
-
-    def action_move(self, by: int) -> None:
-        """Go up or down the list."""
-        options = self.query_one(OptionList)
-        if by > 0:
-            options.action_cursor_down()
-        else:
-            options.action_cursor_up()
-
-    def action_close(self) -> None:
-        """Do nothing."""
-        self.dismiss(None)

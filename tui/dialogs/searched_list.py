@@ -1,0 +1,34 @@
+"""A dialog of a search line and the list it narrows: going between the two, and up and down."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList
+
+Result = TypeVar("Result")
+
+
+class SearchedList(ModalScreen[Result | None], Generic[Result]):
+    """The actions; bindings and contents are the subclass's, which has one `Input` and one `OptionList`."""
+
+    def action_to_list(self) -> None:
+        """Go to the list."""
+        self.query_one(OptionList).focus()
+
+    def action_to_search(self) -> None:
+        """Go to the search line."""
+        self.query_one(Input).focus()
+
+    def action_move(self, by: int) -> None:
+        """Go up or down the list."""
+        options = self.query_one(OptionList)
+        if by > 0:
+            options.action_cursor_down()
+        else:
+            options.action_cursor_up()
+
+    def action_close(self) -> None:
+        """Leave without a result."""
+        self.dismiss(None)
