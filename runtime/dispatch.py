@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,7 +13,7 @@ from corral.runtime.engine.protocol import Load
 from corral.runtime.errors import BadRequest, NotSupported, RequestCanceled, RunError
 from corral.runtime.forecast import Forecast, forecast, layers_that_fit, with_gpu
 from corral.runtime.library import Library, ModelOnDisk
-from corral.runtime.loads import load_message
+from corral.runtime.loads import load_message, size_of
 from corral.runtime.model_tables import ModelTable
 from corral.runtime.options import OPTIONS, parse_options, unknown_names
 from corral.runtime.requests import RequestLog
@@ -130,7 +129,7 @@ class Dispatch:
 
     def _forecast(self, model: ModelOnDisk, load: Load) -> Forecast:
         """Say what memory the model will take, and how many of its layers GPUs have room for."""
-        extra = sum(_size(path) for path in (*model.adapters, *model.projectors, *filter(None, [model.draft])))
+        extra = sum(size_of(path) for path in (*model.adapters, *model.projectors, *filter(None, [model.draft])))
         vocabulary = next((one.shape[1] for one in model.header.tensors if one.name == _VOCABULARY), 0)
         weights = sum(one.size for one in model.header.tensors)
         if model.header.number("split.count") > 1:
@@ -144,13 +143,6 @@ class Dispatch:
         kept = self.settings.gpu_overhead
         free = [max(0, (gpu.memory_total or 0) - (gpu.memory_used or 0) - kept) for gpu in gpus]
         return with_gpu(expected, layers_that_fit(expected, free))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0  # the runner says what is wrong with it
 
 
 class Row:

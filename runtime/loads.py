@@ -28,7 +28,7 @@ def load_message(
     """Say how a model is loaded; `metadata` is its GGUF header's, `free_bytes` what memory there is for the cache."""
     types = kv_types(options.kv_cache_type or settings.kv_cache_type)
     per_token = cache_bytes_per_token(metadata, *types)
-    seeing = _size(projector) if projector else 0
+    seeing = size_of(projector) if projector else 0
     num_cells = choose_cells(num_ctx, settings.num_parallel, per_token, max(0, free_bytes - seeing))
     # Files outside of a store may be changed under their name, or be two of one name: what they have read is not kept.
     shelf = settings.prompt_cache if settings.prompt_cache_bytes and path.name.startswith("sha256-") else None
@@ -64,13 +64,14 @@ def load_message(
             overrides=tuple(map(override, options.override_tensor)),
             cpu_experts=options.num_cpu_moe,
             spread=settings.sched_spread,
-            needs_bytes=_size(path) + seeing + int(per_token * num_cells),
+            needs_bytes=size_of(path) + seeing + int(per_token * num_cells),
         ),
     )
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Return a file's bytes; 0 where it cannot be looked at, for the runner says what is wrong with it."""
     try:
         return path.stat().st_size
     except OSError:
-        return 0  # the runner says what is wrong with it
+        return 0
