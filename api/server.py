@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from corral.api.errors import AnonymousRefused, SettingsRefused, join_address
 from corral.api.listen import bind
-from corral.api.served import ServedClient
 from corral.api.tls import server_tls
 from corral.runtime.settings import Settings
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import ssl
 
     from corral.api.http import HttpServer
+    from corral.api.served import ServedClient
     from corral.runtime.remote.hosts import Connection
 
 DRAIN_S = 10.0
