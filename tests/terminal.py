@@ -33,7 +33,10 @@ def _without_size(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class Terminal:
-    """Runs a program on a pty. A thread reads what it writes; `stall` makes that thread stop, as a slow link would."""
+    """Runs a program on a pty. A thread reads what it writes and answers where the program asks, as terminals do.
+
+    `stall` makes that thread stop, as a terminal that is paused would.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Terminal:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self._screen = pyte.Screen(columns, lines)
+        self._screen.write_process_input = self._answer
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         self._reading = threading.Event()
@@ -101,6 +105,10 @@ class Terminal:
     def press(self, keys: str) -> None:
         """Send keys as the terminal would."""
         os.write(self._master, keys.encode())
+
+    def _answer(self, data: str) -> None:
+        with contextlib.suppress(OSError):
+            self.press(data)
 
     def stall(self) -> None:
         """Stop reading: what the program writes piles up until its writes block."""

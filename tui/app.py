@@ -6,7 +6,10 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.color import ColorSystem
+from rich.console import RenderableType
 from textual import events, work
+from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
@@ -32,6 +35,7 @@ from corral.tui.text import clean, install_net
 from corral.tui.theme import THEMES, initial_theme, is_monochrome
 
 if TYPE_CHECKING:
+    from corral.tui.drawing import Drawing
     from corral.tui.remote import Places
     from corral.tui.screens.chat import ChatScreen
 
@@ -168,6 +172,22 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
     def on_ready(self) -> None:
         """Say that there is something to see."""
         self.screen.call_after_refresh(self._when_drawn)
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Send what has changed, where the driver draws so; Textual has no public place for that."""
+        drawing: Drawing | None = getattr(self._driver, "drawing", None)
+        if drawing is None or renderable is None or self._batch_count or not self._running or self._closed:
+            super()._display(screen, renderable)
+        elif not (isinstance(renderable, CompositorUpdate) and self._draw(drawing, renderable)):
+            super()._display(screen, renderable)
+            drawing.forget()
+        else:
+            self.post_display_hook()
+
+    def _draw(self, drawing: Drawing, update: CompositorUpdate) -> bool:
+        cursor = self.screen.outer_size.clamp_offset(self.cursor_position)
+        colors = self.console._color_system or ColorSystem.TRUECOLOR
+        return drawing.take(update, cursor, self.size, colors)
 
     def get_key_display(self, binding: Binding) -> str:
         """How footer and tooltips name a key."""

@@ -28,6 +28,8 @@ R = TypeVar("R")
 
 
 _NOT_DRAWN_S = 0.02
+_LAST_ANSWERS_S = 2.0
+"""How long a terminal that is left is waited for, so that its last answers are not typed into the shell."""
 
 
 class ExitReason(StrEnum):
@@ -122,11 +124,16 @@ def _signals(leave: Callable[[ExitReason], None]) -> Iterator[None]:
 
 def _driver_class(on_lost: Callable[[], None]) -> type[Any]:
     """Textual's driver for Unix, which survives its terminal and never stops the process."""
+    from textual import events, messages
     from textual.drivers.linux_driver import LinuxDriver
+    from textual.message import Message
+
+    from corral.tui.drawing import Drawing
 
     class TerminalDriver(LinuxDriver):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
+            self.drawing = Drawing(self.write)
             self._file: Any = _LossyFile(self._file, on_lost)
             # Textual's handler would stop all threads, the one that serves too.
             signal.signal(signal.SIGTSTP, signal.SIG_IGN)
@@ -135,7 +142,24 @@ def _driver_class(on_lost: Callable[[], None]) -> type[Any]:
             try:
                 super().run_input_thread()
             except OSError:
+                self.drawing.pace.forget()
                 on_lost()
+
+        def start_application_mode(self) -> None:
+            self.drawing.forget()
+            super().start_application_mode()
+
+        def disable_input(self) -> None:
+            self.drawing.leave(_LAST_ANSWERS_S)
+            super().disable_input()
+
+        def process_message(self, message: Message) -> None:
+            if isinstance(message, events.CursorPosition):
+                self.drawing.answered()
+                return
+            if isinstance(message, messages.TerminalSupportsSynchronizedOutput):
+                self.drawing.in_one_go = True
+            super().process_message(message)
 
     return TerminalDriver
 
