@@ -14,7 +14,7 @@ import subprocess
 import termios
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,6 +30,14 @@ _UNKNOWN = re.compile(rb"\x1b\[[<>=?][0-9;]*[a-ln-zA-Z$]+|\x1b\[[0-9;?]*\$p|\x1b
 def _without_size(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment but for a size that somebody exported: it would win over the pty's own."""
     return {name: value for name, value in environ.items() if name not in {"COLUMNS", "LINES"}}
+
+
+class _Answering(pyte.Screen):  # type: ignore[misc]
+    """A screen that says where its cursor is when it is asked."""
+
+    def __init__(self, columns: int, lines: int, answer: Callable[[str], None]) -> None:
+        super().__init__(columns, lines)
+        self.write_process_input = answer
 
 
 class Terminal:
@@ -49,8 +57,7 @@ class Terminal:
     ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        self._screen = pyte.Screen(columns, lines)
-        self._screen.write_process_input = self._answer
+        self._screen = _Answering(columns, lines, self._answer)
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         self._reading = threading.Event()

@@ -147,7 +147,7 @@ def _driver_class(on_lost: Callable[[], None]) -> type[Any]:
 
         def start_application_mode(self) -> None:
             self.drawing.forget()
-            super().start_application_mode()
+            super().start_application_mode()  # type: ignore[no-untyped-call]
 
         def disable_input(self) -> None:
             self.drawing.leave(_LAST_ANSWERS_S)

@@ -33,6 +33,7 @@ from tests.bench.figures import Figure
 from tests.bench.prompt_rendering import rendering_figures
 from tests.bench.remote import remote_figures
 from tests.bench.scheduling import scheduler_figures
+from tests.bench.screen import screen_figures
 from tests.bench.startup import startup_figures
 from tests.bench.store import store_figures
 from tests.bench.threads import threads_figures
@@ -42,6 +43,7 @@ from tests.conftest import fetched_starter, store_with_starter
 GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
     startup_figures,
     workbench_figures,
+    screen_figures,
     threads_figures,
     one_stream_figures,
     many_streams_figures,

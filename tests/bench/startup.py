@@ -24,7 +24,7 @@ def startup_figures(store: Path, home: Path) -> Iterator[Figure]:
         environ = environment(store, port, home)
         yield Figure("corral list, asking a server", _times([CORRAL, "list"], environ), "s", 0.30)
     frames = tuple(_first_frame(store, home) for _ in range(FRAME_RUNS))
-    yield Figure("first frame of the workbench", frames, "s", 0.8)
+    yield Figure("first frame of the workbench", frames, "s", 0.5)
 
 
 def _times(argv: list[str], environ: dict[str, str]) -> tuple[float, ...]:

@@ -33,7 +33,7 @@ def workbench_figures(store: Path, home: Path) -> Iterator[Figure]:
         time.sleep(3)  # what the change of screen and the last answer still cost is not idling
         idle = tuple(_cpu_percent(process) for _ in range(IDLE_RUNS))
         resident = process.memory_info().rss / 1e6
-    yield Figure("idle workbench, gauges on: one core", idle, "%", 2.0)
+    yield Figure("idle workbench, gauges on: one core", idle, "%", 1.5)
     yield Figure("parent process, workbench open", (resident,), "MB", 150)
     with opened(store, home) as (_, with_screen), serving(store, home) as alone:
         speed(with_screen), speed(alone)

@@ -1,0 +1,105 @@
+"""The way from one screen to another, walked by a terminal that is not ours."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pyte
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.color import ColorSystem
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from corral.tui.frame import Frame, way
+
+WIDTH, HEIGHT = 24, 8
+STYLES = [
+    Style(),
+    Style(color="#102030"),
+    Style(color="#102030", bgcolor="#405060"),
+    Style(bgcolor="color(7)", bold=True),
+    Style(reverse=True),
+    Style(color="red"),
+]
+rows = st.lists(st.tuples(st.text(st.sampled_from("ab  x漢字é─"), max_size=12), st.sampled_from(STYLES)), max_size=6)
+screens = st.lists(rows, min_size=HEIGHT, max_size=HEIGHT)
+
+
+def frame_of(screen: list[list[tuple[str, Style]]]) -> Frame:
+    frame = Frame(WIDTH, HEIGHT)
+    for y, parts in enumerate(screen):
+        frame.put(0, y, Strip([Segment(text, style) for text, style in parts]).crop(0, WIDTH), ColorSystem.TRUECOLOR)
+    return frame
+
+
+def looks(terminal: pyte.Screen) -> list[list[tuple[object, ...]]]:
+    """Every cell; of a blank only what can be seen."""
+    cells = [[terminal.buffer[y][x] for x in range(WIDTH)] for y in range(HEIGHT)]
+    return [[(c.data, c.bg, c.reverse, c.data.isspace() or (c.fg, c.bold)) for c in row] for row in cells]
+
+
+def drawn(frames: list[Frame], *, can_erase: bool) -> pyte.Screen:
+    terminal = pyte.Screen(WIDTH, HEIGHT)
+    stream = pyte.Stream(terminal)
+    shown = Frame.unknown(WIDTH, HEIGHT)
+    for frame in frames:
+        stream.feed(way(shown, frame, can_erase=can_erase))
+        assert way(shown, frame, can_erase=can_erase) == ""
+    return terminal
+
+
+@given(st.lists(screens, min_size=1, max_size=4), st.booleans())
+def test_the_end_of_the_way_looks_as_if_it_had_been_drawn_at_once(
+    several: list[list[list[tuple[str, Style]]]], can_erase: bool
+) -> None:
+    step_by_step = drawn([frame_of(screen) for screen in several], can_erase=can_erase)
+    assert looks(step_by_step) == looks(drawn([frame_of(several[-1])], can_erase=False))
+
+
+@given(st.lists(st.text(st.sampled_from("abcdefg "), min_size=15, max_size=22), min_size=20, max_size=20), st.data())
+def test_what_scrolls_in_either_direction_ends_where_it_should(lines: list[str], data: st.DataObject) -> None:
+    tops = data.draw(st.lists(st.integers(0, 20 - HEIGHT), min_size=2, max_size=4))
+    frames = [frame_of([[("│", STYLES[1]), (line, STYLES[2])] for line in lines[top : top + HEIGHT]]) for top in tops]
+    assert looks(drawn(frames, can_erase=True)) == looks(drawn(frames[-1:], can_erase=False))
+
+
+def page(first: int, height: int = 30) -> Frame:
+    frame = Frame(80, height)
+    for y in range(height):
+        text = "rail" if y == 3 else "    "
+        words = hashlib.sha256(str(first + y).encode()).hexdigest()
+        text += f" {words} "
+        frame.put(0, y, Strip([Segment(text, STYLES[1])]), ColorSystem.TRUECOLOR)
+    return frame
+
+
+@pytest.mark.parametrize("by", [1, 4, -3])
+def test_a_view_that_scrolled_is_moved_by_the_terminal(by: int) -> None:
+    shown = Frame.unknown(80, 30)
+    whole = way(shown, page(10), can_erase=False)
+    moved = way(shown, page(10 + by), can_erase=False)
+    assert len(moved) < len(whole) / 4
+    assert "r\x1b[" in moved
+
+
+def test_one_letter_costs_a_few_bytes() -> None:
+    shown, wanted = Frame.unknown(80, 30), page(0)
+    way(shown, wanted, can_erase=False)
+    wanted.put(30, 5, Strip([Segment("Z", STYLES[1])]), ColorSystem.TRUECOLOR)
+    assert len(way(shown, wanted, can_erase=False)) < 40
+
+
+def test_what_covers_half_of_a_wide_character_leaves_a_blank() -> None:
+    frame = Frame(10, 1)
+    frame.put(0, 0, Strip([Segment("漢字漢")]), ColorSystem.TRUECOLOR)
+    frame.put(1, 0, Strip([Segment("ab")]), ColorSystem.TRUECOLOR)
+    assert frame.texts[0][:6] == [" ", "a", "b", " ", "漢", ""]
+
+
+def test_marks_stay_on_the_letter_they_belong_to() -> None:
+    frame = Frame(4, 1)
+    frame.put(0, 0, Strip([Segment("e\u0301x")]), ColorSystem.TRUECOLOR)
+    assert frame.texts[0] == ["e\u0301", "x", " ", " "]
