@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from corral.runtime.verbs import ChatRequest, Chunk
+from corral.tui import app as app_module
 from corral.tui.app import WorkbenchApp
 from corral.tui.link import ServiceLink
 from corral.tui.screens.chat import ChatScreen
@@ -48,6 +49,8 @@ class Talker(FakeClient):
 
 class Crowded(WorkbenchApp):
     """Begins with a long chat and others that stream."""
+
+    CSS_PATH = Path(app_module.__file__).parent / "styles" / "app.tcss"
 
     def on_ready(self) -> None:
         super().on_ready()
