@@ -32,12 +32,16 @@ def _without_size(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in {"COLUMNS", "LINES"}}
 
 
-class _Answering(pyte.Screen):  # type: ignore[misc]
+class _Answering(pyte.Screen):
     """A screen that says where its cursor is when it is asked."""
 
     def __init__(self, columns: int, lines: int, answer: Callable[[str], None]) -> None:
         super().__init__(columns, lines)
-        self.write_process_input = answer
+        self._answer = answer
+
+    def write_process_input(self, data: str) -> None:
+        """Send what the terminal says to the program."""
+        self._answer(data)
 
 
 class Terminal:

@@ -38,7 +38,9 @@ def screen_figures(store: Path, home: Path) -> Iterator[Figure]:
     with _talking(count, STREAMS, MESSAGES) as terminal:
         yield Figure(f"key to frame, typing, {STREAMS} streams: p99", (_p99(_typing(terminal)),), "ms", 50)
         terminal.press("\x1b")
-        block_until(lambda: "⏎ write" in terminal.text())
+        terminal.wait_for("stopped")  # this one; the others stream on
+        terminal.press("\x1b")
+        terminal.wait_for("⏎ write")
         scrolls = [_until_it_moves(terminal, key) for key in "kkkkjjkkkkjjkkjj"]
         yield Figure("key to frame, moving in the chat: p99", (_p99(scrolls),), "ms", 50)
         changes = [[_took_ms(terminal, key, name) for key, name in SCREENS] for _ in range(4)]
@@ -97,6 +99,7 @@ def _talking(count: Path, streams: int, messages: int, line: tuple[str, str] | N
         terminal.press("go on")
         terminal.wait_for("go on")
         terminal.press("\r")
+        terminal.wait_gone("┃ go on")
         terminal.wait_for("the gulls")
         block_until(lambda: "you" not in terminal.text().split("\n")[2][:40], 60)
         yield terminal
