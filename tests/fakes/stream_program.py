@@ -50,7 +50,7 @@ class Talker(FakeClient):
 class Crowded(WorkbenchApp):
     """Begins with a long chat and others that stream."""
 
-    CSS_PATH = Path(app_module.__file__).parent / "styles" / "app.tcss"
+    CSS_PATH = str(Path(app_module.__file__).parent / "styles" / "app.tcss")
 
     def on_ready(self) -> None:
         super().on_ready()
