@@ -265,7 +265,7 @@ class ChatScreen(AskingKeys):
                 pane.note(f"{count:,} line{'s' * (count > 1)} selected · j k select · y copies · Esc leaves")
             elif pane.lines_below:
                 pane.note(f"↓ {pane.lines_below} lines below — End to follow")
-            elif not self.query_one(FilterBar).line:
+            elif not self._found:
                 pane.note("")
 
     # What the user does
