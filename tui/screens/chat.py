@@ -39,6 +39,7 @@ _REMOTE_FLUSH_S = 0.25  # every new row of a full view sends the whole view, 7 k
 _ROWS_STEP = 4  # by which a growing answer's height grows
 _REST = 4  # how much longer than a drawing the pause after it is: a block is drawn whole however long it is
 _ALL_LINES = 1_000_000
+_NAME_CELLS = 24
 _WIDE = 90  # columns of a pane whose meter has room for a bar
 
 
@@ -234,7 +235,7 @@ class ChatScreen(AskingKeys):
         calls = self.chat.open_calls
         if calls:
             more = f", {len(calls) - 1} more to come" if len(calls) > 1 else ""
-            to_whom = Content(f"/result TEXT says what {clean_line(calls[0].name)} gave back{more}")
+            to_whom = Content(f"/result TEXT says what {fit(calls[0].name, _NAME_CELLS)} gave back{more}")
         if self.editing is not None:
             to_whom = Content("In other words: ⏎ asks on a branch, Esc leaves it")
         if self.prompt.border_title != to_whom.markup:

@@ -16,6 +16,7 @@ from corral.store.sessions import Attached
 from corral.tui.attaching import CannotAttach, attached_in, files_below
 from corral.tui.chats import Chat, Queued, new_caller
 from corral.tui.screens.chat_pair import PairKeys
+from corral.tui.text import fit
 from corral.tui.turns import TurnState
 from corral.tui.widgets.prompt_box import PromptBox
 from corral.tui.widgets.queued import QueuedLines
@@ -23,6 +24,7 @@ from corral.tui.widgets.queued import QueuedLines
 __all__ = ["AskingKeys"]
 
 _COUNT_AFTER_S = 0.4
+_NAME_CELLS = 24
 
 
 class AskingKeys(PairKeys):
@@ -164,7 +166,7 @@ class AskingKeys(PairKeys):
         calls = self.chat.open_calls
         why = "sent when the answer has ended · Esc stops that and brings them back"
         if calls:
-            why = f"sent when {calls[0].name} has its result · Esc brings them back"
+            why = f"sent when {fit(calls[0].name, _NAME_CELLS)} has its result · Esc brings them back"
         self.query_one(QueuedLines).show(self.chat.queue, why=why)
 
     def ask_queued(self) -> None:

@@ -24,13 +24,13 @@ class QueuedLines(Static):
 
     def __init__(self) -> None:
         super().__init__(Content(""), id="queued")
-        self._shown: tuple[Queued, ...] = ()
+        self._shown: tuple[tuple[Queued, ...], str] = ((), "")
 
     def show(self, queue: Sequence[Queued], *, why: str) -> None:
         """List what waits; `why` says for what."""
-        if tuple(queue) == self._shown:
+        if (tuple(queue), why) == self._shown:
             return
-        self._shown = tuple(queue)
+        self._shown = (tuple(queue), why)
         self.display = bool(queue)
         width = max(self.screen.size.width - 16, 20)
         lines = [f"◔ queued  {fit(one.text, width)}" for one in queue[:_MOST]]

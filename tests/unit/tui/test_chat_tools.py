@@ -13,6 +13,7 @@ from corral.runtime.verbs import ChatRequest, ToolCall
 from corral.store.sessions import Attached
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
+from corral.tui.chats import Queued
 from corral.tui.exporting import ExportFormat, export_text
 from corral.tui.widgets.prompt_box import PromptBox
 from corral.tui.widgets.tool_calls import tool_result_lines
@@ -78,6 +79,9 @@ async def test_a_result_in_other_words_waits_for_the_others() -> None:
         await say(pilot, app, "how is it?")
         await until(pilot, lambda: len(screen.chat.open_calls) == 2)
         await say(pilot, app, "/result wet")
+        screen.chat.queue.append(Queued("and then?"))
+        screen.show_chats()
+        await until(pilot, lambda: "sent when tide has its result" in picture(app))
         screen.chat.edit(screen.chat.end, "dry", screen.link, 0.0)
         assert not screen.chat.is_live
         assert [call.name for call in screen.chat.open_calls] == ["tide"]
