@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final
 
 import msgspec
@@ -49,18 +50,23 @@ def _begun(tags: Tags | None, text: str, turn: Turn) -> str:
 
 
 def _render(source: str, turns: Sequence[Turn], variables: dict[str, object]) -> str:
-    """Render; what a template refuses is tried once more in the form that most of those who refuse can read."""
+    """Render; what a template refuses is tried again in forms that most of those who refuse can read."""
     shaped = _shape(source, turns)
     try:
         return render_jinja(source, {**variables, "messages": messages(source, shaped)})
     except TemplateTooSlow:
         raise
-    except TemplateFailed:
-        merged = _merged(shaped)
-        if len(merged) == len(shaped) and variables["tools"]:
+    except TemplateFailed as error:
+        refused = error
+    tools = variables["tools"] or []
+    for strict in (_merged(shaped), _merged(_in_turn(shaped))):
+        try:
+            return render_jinja(source, {**variables, "tools": tools, "messages": messages(source, strict)})
+        except TemplateTooSlow:
             raise
-        tools = variables["tools"] or []
-        return render_jinja(source, {**variables, "tools": tools, "messages": messages(source, merged)})
+        except TemplateFailed:
+            continue
+    raise refused
 
 
 def _shape(source: str, turns: Sequence[Turn]) -> list[Turn]:
@@ -94,6 +100,11 @@ def _without_system(source: str, turns: Sequence[Turn]) -> list[Turn]:
     """Put the system's messages into the user's where a template knows no system."""
     if not any(turn.role == "system" for turn in turns) or knows_system(source):
         return list(turns)
+    return _said_by_user(turns)
+
+
+def _said_by_user(turns: Sequence[Turn]) -> list[Turn]:
+    """Put every system message in front of the next that the user says."""
     shaped: list[Turn] = []
     held = ""
     for turn in turns:
@@ -105,6 +116,34 @@ def _without_system(source: str, turns: Sequence[Turn]) -> list[Turn]:
         else:
             shaped.append(turn)
     return [*shaped, Turn("user", held.rstrip())] if held else shaped
+
+
+def _in_turn(turns: Sequence[Turn]) -> list[Turn]:
+    """Have one system at most, at the beginning, then the user, and one call a message."""
+    begins = 1 if turns and turns[0].role == "system" else 0
+    system, rest = list(turns[:begins]), _one_by_one(_said_by_user(turns[begins:]))
+    silent = [Turn("user", "")] if rest and rest[0].role == "assistant" else []
+    return [*system, *silent, *rest]
+
+
+def _one_by_one(turns: Sequence[Turn]) -> list[Turn]:
+    """Tell calls that were made at once one after the other, each with its result."""
+    told: list[Turn] = []
+    rest = list(turns)
+    while rest:
+        turn = rest.pop(0)
+        if len(turn.tool_calls) < 2:
+            told.append(turn)
+            continue
+        results = list(takewhile(lambda one: one.role == "tool", rest))
+        del rest[: len(results)]
+        for call in turn.tool_calls:
+            told.append(msgspec.structs.replace(turn, tool_calls=[call]))
+            told += [one for one in results if one.tool_call_id == call.id]
+            turn = msgspec.structs.replace(turn, content="", thinking="")
+        ids = {call.id for call in turn.tool_calls}
+        told += [one for one in results if one.tool_call_id not in ids]
+    return told
 
 
 def _merged(turns: Sequence[Turn]) -> list[Turn]:
