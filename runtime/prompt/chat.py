@@ -11,7 +11,14 @@ import msgspec
 
 from corral.runtime.engine.protocol import ToolCall, Turn
 from corral.runtime.errors import TemplateFailed
-from corral.runtime.prompt.dialect import call_object, call_style, knows_results, knows_system, wants_parts
+from corral.runtime.prompt.dialect import (
+    call_object,
+    call_style,
+    knows_later_systems,
+    knows_results,
+    knows_system,
+    wants_parts,
+)
 from corral.runtime.prompt.godata import call_arguments
 from corral.runtime.prompt.jinja import TemplateTooSlow, render_jinja
 from corral.runtime.prompt.thinking import Tags, Think, infer_tags
@@ -76,7 +83,7 @@ def _shape(source: str, turns: Sequence[Turn]) -> list[Turn]:
         turns = [_spelled_out(turn) if turn.tool_calls else turn for turn in turns]
     if any(turn.role == "tool" for turn in turns) and not knows_results(source):
         turns = [_as_question(turn) if turn.role == "tool" else turn for turn in turns]
-    return _without_system(source, turns)
+    return _with_known_system(source, turns)
 
 
 def _spelled_out(turn: Turn) -> Turn:
@@ -96,11 +103,17 @@ def _as_question(turn: Turn) -> Turn:
     return Turn("user", content, images=turn.images)
 
 
-def _without_system(source: str, turns: Sequence[Turn]) -> list[Turn]:
-    """Put the system's messages into the user's where a template knows no system."""
-    if not any(turn.role == "system" for turn in turns) or knows_system(source):
+def _with_known_system(source: str, turns: Sequence[Turn]) -> list[Turn]:
+    """Put the system's messages where a template finds them: all into the first, or into the user's."""
+    systems = [turn for turn in turns if turn.role == "system"]
+    if not systems:
         return list(turns)
-    return _said_by_user(turns)
+    if not knows_system(source):
+        return _said_by_user(turns)
+    if len(systems) == 1 or knows_later_systems(source):
+        return list(turns)
+    joined = "\n\n".join(turn.content for turn in systems)
+    return [Turn("system", joined), *(turn for turn in turns if turn.role != "system")]
 
 
 def _said_by_user(turns: Sequence[Turn]) -> list[Turn]:
@@ -119,11 +132,10 @@ def _said_by_user(turns: Sequence[Turn]) -> list[Turn]:
 
 
 def _in_turn(turns: Sequence[Turn]) -> list[Turn]:
-    """Have one system at most, at the beginning, then the user, and one call a message."""
-    begins = 1 if turns and turns[0].role == "system" else 0
-    system, rest = list(turns[:begins]), _one_by_one(_said_by_user(turns[begins:]))
-    silent = [Turn("user", "")] if rest and rest[0].role == "assistant" else []
-    return [*system, *silent, *rest]
+    """Have the user begin, and one call a message."""
+    first = next((index for index, turn in enumerate(turns) if turn.role != "system"), len(turns))
+    silent = [Turn("user", "")] if first < len(turns) and turns[first].role == "assistant" else []
+    return _one_by_one([*turns[:first], *silent, *turns[first:]])
 
 
 def _one_by_one(turns: Sequence[Turn]) -> list[Turn]:
