@@ -1,4 +1,4 @@
-"""What tells how templates are rendered: the templates of Ollama's library, Go's text/template, Hugging Face's renderer.
+"""What tells how templates are rendered: those of Ollama's library, Go's text/template, Hugging Face's renderer.
 
 All are fetched or built once and kept; nobody's templates lie in this repository.
 """

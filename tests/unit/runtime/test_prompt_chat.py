@@ -71,7 +71,8 @@ def test_calls_follow_each_other_where_only_one_at_once_is_known() -> None:
     source = (
         "{% for m in messages %}{% if m.tool_calls %}{% if m.tool_calls | length != 1 %}"
         "{{ raise_exception('only single tool-calls at once') }}{% endif %}{% set call = m.tool_calls[0].function %}"
-        "<{{ m.content }}{{ call.name }} {{ call.arguments | tojson }}>{% else %}[{{ m.role }}] {{ m.content }}{% endif %}"
+        "<{{ m.content }}{{ call.name }} {{ call.arguments | tojson }}>"
+        "{% else %}[{{ m.role }}] {{ m.content }}{% endif %}"
         "{% endfor %}"
     )
     twice = Turn("assistant", "so ", tool_calls=[CALL, ToolCall("hear", '{"what": 1}')])
