@@ -25,8 +25,12 @@ class CallGrammar:
     schemas: Mapping[str, str]
 
 
-def call_grammar(model: Model, family: Family, offered: Offered, *, parallel: bool, inside: bool) -> CallGrammar | None:
+def call_grammar(
+    model: Model, family: Family, offered: Offered, *, parallel: bool, inside: bool, begun: bool = False
+) -> CallGrammar | None:
     """Return the grammar of an answer that calls one or more of the functions, None where nobody knows how.
+
+    It may think first where the family does so in messages; not where the calls have `begun`.
 
     Raises:
         BadRequest: a function's schema is beyond the bounds.
@@ -39,7 +43,7 @@ def call_grammar(model: Model, family: Family, offered: Offered, *, parallel: bo
     begin, between, end = (" ".join(symbols(model, text)) for text in (writing.begin, writing.between, writing.end))
     more = f" ({between} call){{0,{MOST_CALLS - 1}}}" if parallel and not family.is_harmony else ""
     thoughts = ""
-    if family.is_harmony:
+    if family.is_harmony and not begun:
         free = rules.free_until("thoughts", "<|end|>")
         opening = "" if inside else " ".join(symbols(model, "<|channel|>analysis<|message|>"))
         thoughts = f"{opening} {free} {' '.join(symbols(model, '<|start|>assistant'))}"

@@ -15,7 +15,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer, grammar_from, reg
 from llguidance.llamacpp import lltokenizer_from_vocab
 
 from corral.runtime.engine.call_grammar import CallGrammar
-from corral.runtime.engine.deferral import Deferral, deferred
+from corral.runtime.engine.deferral import Deferral, deferred, symbols
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.protocol import Grammar
 from corral.runtime.prompt.clock import TimeIsUp, time_limit
@@ -31,6 +31,7 @@ _SCHEMA_OPTIONS: Final[dict[str, Any]] = {
     "lenient": True,
     "coerce_one_of": True,
 }
+_KEPT: Final = 8
 _NOTHING_FITS: Final = "nothing can satisfy it"
 
 
@@ -64,6 +65,17 @@ class Constraint:
             raise GrammarFailed(self._reason())
         return self._matcher.is_stopped()
 
+    def copy(self) -> Constraint:
+        """Return another that stands where this one does."""
+        return Constraint(self._matcher.deep_copy(), self._num_vocab)
+
+    def begin(self, tokens: list[int]) -> bool:
+        """Take what is written already; False, with nothing taken, where an answer cannot begin so."""
+        if self._matcher.validate_tokens(tokens) != len(tokens):
+            return False
+        self._mask = None
+        return self._matcher.consume_tokens(tokens)
+
     def _next_mask(self) -> bytes:
         mask = self._matcher.compute_bitmask()
         if self._matcher.is_error():
@@ -87,6 +99,7 @@ class Grammars:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._tokenizer: LLTokenizer | None = None
+        self._kept: dict[tuple[str, tuple[tuple[str, str], ...]], Constraint] = {}
         self._limits = LLParserLimits(
             initial_lexer_fuel=400_000,
             max_lexer_states=50_000,  # of up to 2 KB each
@@ -117,6 +130,28 @@ class Grammars:
             return json.dumps({"grammars": [*whole, *parts]})
 
         return self._compile(make, "tools")
+
+    def compile_lazily(self, calls: CallGrammar) -> Constraint:
+        """Make ready to bind calls that an answer may come to make; kept, for a client sends the same tools each time.
+
+        Raises GrammarFailed.
+        """
+        key = (calls.lark, tuple(calls.schemas.items()))
+        if (kept := self._kept.pop(key, None)) is None:
+            kept = self.compile_calls(calls)
+        self._kept[key] = kept
+        while len(self._kept) > _KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        return kept.copy()
+
+    def tokens(self, text: str) -> list[int]:
+        """Return one way to write a text in tokens, its marks as they are. For after the first grammar."""
+        assert self._tokenizer is not None
+        found: list[int] = []
+        for symbol in symbols(self._model, text):
+            is_mark = symbol.startswith("<[")
+            found += [int(symbol[2:-2])] if is_mark else self._tokenizer.greedy_tokenize(json.loads(symbol))
+        return found
 
     def _compile(self, make: Callable[[], str], what: str) -> Constraint:
         if self._tokenizer is None:

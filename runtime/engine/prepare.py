@@ -9,6 +9,7 @@ from corral.runtime.engine.call_grammar import call_grammar
 from corral.runtime.engine.deferral import Deferral
 from corral.runtime.engine.drafting import PromptLookup
 from corral.runtime.engine.grammar import Constraint, GrammarFailed, Grammars
+from corral.runtime.engine.lazy_calls import LazyCalls
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.protocol import ChatPrompt, RawPrompt, Refused, Rendered, Sampling, Submit, ToolUse
@@ -23,6 +24,7 @@ from corral.runtime.prompt.fit import Fitted, cut_middle, fit
 from corral.runtime.prompt.parsers.answers import parser_for
 from corral.runtime.prompt.parsers.calls import Offered, offered_by
 from corral.runtime.prompt.parsers.families import PARSERS, Family, family_of
+from corral.runtime.prompt.parsers.trigger import CallTrigger
 from corral.runtime.prompt.render import ModelTemplate, renderer_for, template_of
 from corral.runtime.prompt.renderers.plain import family_by_marks
 from corral.runtime.prompt.thinking import Tags, forget_thinking
@@ -154,18 +156,32 @@ class Preparer:
 
     def _constraint(
         self, submit: Submit, family: Family, offered: Offered | None, *, inside: bool
-    ) -> Constraint | None:
+    ) -> Constraint | LazyCalls | None:
         """Return what binds the answer: to a form, or to calls. Raises GrammarFailed, BadRequest and ValueError."""
         deferral = Deferral(family.tags, inside) if family.tags is not None and _thinks(submit) else None
         if submit.grammar is not None:
             return self._grammars.compile(submit.grammar, deferral)
         tools = _tools(submit)
-        if tools is None or offered is None or not (tools.only or tools.choice == "required"):
+        if tools is None or offered is None:
             return None
+        if not (tools.only or tools.choice == "required"):
+            trigger = CallTrigger(family, thinks=_thinks(submit), inside=inside)
+            return self._lazily(trigger, family, offered, parallel=tools.parallel)
         calls = call_grammar(self._model, family, offered, parallel=tools.parallel, inside=inside)
         if calls is None:
             raise ValueError("this model cannot be made to call tools: neither template nor parser says how it does")
         return self._grammars.compile_calls(calls, None if family.is_harmony else deferral)
+
+    def _lazily(self, trigger: CallTrigger, family: Family, offered: Offered, *, parallel: bool) -> LazyCalls | None:
+        """Return what binds the calls of an answer that need not make any, None where they cannot be bound."""
+        if trigger.off or not offered:
+            return None
+        try:
+            calls = call_grammar(self._model, family, offered, parallel=parallel, inside=False, begun=True)
+            bound = self._grammars.compile_lazily(calls) if calls is not None else None
+        except (GrammarFailed, BadRequest, ValueError):
+            return None
+        return LazyCalls(trigger, bound, self._model.piece, self._grammars.tokens) if bound is not None else None
 
     def _opens(self, tags: Tags, tokens: list[int]) -> bool:
         """Say whether a prompt ends with the opening tag."""

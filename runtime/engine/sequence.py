@@ -9,6 +9,7 @@ from typing import Final
 from corral.runtime.engine.chain import Sampler
 from corral.runtime.engine.drafting import LONGEST_GUESS, PromptLookup, Trust
 from corral.runtime.engine.grammar import Constraint
+from corral.runtime.engine.lazy_calls import LazyCalls
 from corral.runtime.engine.logprobs import LogprobStream
 from corral.runtime.engine.text import TextStream
 from corral.runtime.engine.vision import Media, Span
@@ -47,7 +48,7 @@ class Request:
     cut: int = 0
     shift: bool = False
     keep: int = 0
-    constraint: Constraint | None = None
+    constraint: Constraint | LazyCalls | None = None
     logprobs: LogprobStream | None = None
     most_guessed: int = 0
     lookup: PromptLookup | None = None

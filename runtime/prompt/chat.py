@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final
 
 import msgspec
 
 from corral.runtime.engine.protocol import ToolCall, Turn
 from corral.runtime.errors import TemplateFailed
-from corral.runtime.prompt.dialect import call_object, call_style, knows_results, knows_system, wants_parts
+from corral.runtime.prompt.dialect import (
+    call_object,
+    call_style,
+    knows_later_systems,
+    knows_results,
+    knows_system,
+    wants_parts,
+)
 from corral.runtime.prompt.godata import call_arguments
 from corral.runtime.prompt.jinja import TemplateTooSlow, render_jinja
 from corral.runtime.prompt.thinking import Tags, Think, infer_tags
@@ -49,18 +57,23 @@ def _begun(tags: Tags | None, text: str, turn: Turn) -> str:
 
 
 def _render(source: str, turns: Sequence[Turn], variables: dict[str, object]) -> str:
-    """Render; what a template refuses is tried once more in the form that most of those who refuse can read."""
+    """Render; what a template refuses is tried again in forms that most of those who refuse can read."""
     shaped = _shape(source, turns)
     try:
         return render_jinja(source, {**variables, "messages": messages(source, shaped)})
     except TemplateTooSlow:
         raise
-    except TemplateFailed:
-        merged = _merged(shaped)
-        if len(merged) == len(shaped) and variables["tools"]:
+    except TemplateFailed as error:
+        refused = error
+    tools = variables["tools"] or []
+    for strict in (_merged(shaped), _merged(_in_turn(shaped))):
+        try:
+            return render_jinja(source, {**variables, "tools": tools, "messages": messages(source, strict)})
+        except TemplateTooSlow:
             raise
-        tools = variables["tools"] or []
-        return render_jinja(source, {**variables, "tools": tools, "messages": messages(source, merged)})
+        except TemplateFailed:
+            continue
+    raise refused
 
 
 def _shape(source: str, turns: Sequence[Turn]) -> list[Turn]:
@@ -70,7 +83,7 @@ def _shape(source: str, turns: Sequence[Turn]) -> list[Turn]:
         turns = [_spelled_out(turn) if turn.tool_calls else turn for turn in turns]
     if any(turn.role == "tool" for turn in turns) and not knows_results(source):
         turns = [_as_question(turn) if turn.role == "tool" else turn for turn in turns]
-    return _without_system(source, turns)
+    return _with_known_system(source, turns)
 
 
 def _spelled_out(turn: Turn) -> Turn:
@@ -90,10 +103,21 @@ def _as_question(turn: Turn) -> Turn:
     return Turn("user", content, images=turn.images)
 
 
-def _without_system(source: str, turns: Sequence[Turn]) -> list[Turn]:
-    """Put the system's messages into the user's where a template knows no system."""
-    if not any(turn.role == "system" for turn in turns) or knows_system(source):
+def _with_known_system(source: str, turns: Sequence[Turn]) -> list[Turn]:
+    """Put the system's messages where a template finds them: all into the first, or into the user's."""
+    systems = [turn for turn in turns if turn.role == "system"]
+    if not systems:
         return list(turns)
+    if not knows_system(source):
+        return _said_by_user(turns)
+    if len(systems) == 1 or knows_later_systems(source):
+        return list(turns)
+    joined = "\n\n".join(turn.content for turn in systems)
+    return [Turn("system", joined), *(turn for turn in turns if turn.role != "system")]
+
+
+def _said_by_user(turns: Sequence[Turn]) -> list[Turn]:
+    """Put every system message in front of the next that the user says."""
     shaped: list[Turn] = []
     held = ""
     for turn in turns:
@@ -105,6 +129,33 @@ def _without_system(source: str, turns: Sequence[Turn]) -> list[Turn]:
         else:
             shaped.append(turn)
     return [*shaped, Turn("user", held.rstrip())] if held else shaped
+
+
+def _in_turn(turns: Sequence[Turn]) -> list[Turn]:
+    """Have the user begin, and one call a message."""
+    first = next((index for index, turn in enumerate(turns) if turn.role != "system"), len(turns))
+    silent = [Turn("user", "")] if first < len(turns) and turns[first].role == "assistant" else []
+    return _one_by_one([*turns[:first], *silent, *turns[first:]])
+
+
+def _one_by_one(turns: Sequence[Turn]) -> list[Turn]:
+    """Tell calls that were made at once one after the other, each with its result."""
+    told: list[Turn] = []
+    rest = list(turns)
+    while rest:
+        turn = rest.pop(0)
+        if len(turn.tool_calls) < 2:
+            told.append(turn)
+            continue
+        results = list(takewhile(lambda one: one.role == "tool", rest))
+        del rest[: len(results)]
+        for call in turn.tool_calls:
+            told.append(msgspec.structs.replace(turn, tool_calls=[call]))
+            told += [one for one in results if one.tool_call_id == call.id]
+            turn = msgspec.structs.replace(turn, content="", thinking="")
+        ids = {call.id for call in turn.tool_calls}
+        told += [one for one in results if one.tool_call_id not in ids]
+    return told
 
 
 def _merged(turns: Sequence[Turn]) -> list[Turn]:

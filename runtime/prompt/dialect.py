@@ -41,6 +41,15 @@ def knows_system(source: str) -> bool:
 
 
 @lru_cache(maxsize=_KEPT)
+def knows_later_systems(source: str) -> bool:
+    """Say whether several system messages are all found in the prompt; many take the first alone, or the last."""
+    first, second = f"{_NEEDLE}_1", f"{_NEEDLE}_2"
+    said = [_said("system", first), _said("user", "hi"), _said("assistant", "yes"), _said("system", second)]
+    text = _try(source, [*said, _said("user", "hi")])
+    return first in text and second in text
+
+
+@lru_cache(maxsize=_KEPT)
 def wants_parts(source: str) -> bool:
     """Say whether a message's content must be a list of parts."""
     if _NEEDLE in _try(source, [_said("user", _NEEDLE)]):

@@ -10,19 +10,21 @@ from typing import Final, cast
 
 import msgspec
 from gotpl import ExecutionBudget, SandboxPolicy, Template, TemplateError
+from gotpl.runtime.gofmt import sprintf
 
 from corral.runtime.engine.protocol import Turn
 from corral.runtime.errors import TemplateFailed
 from corral.runtime.prompt.clock import TimeIsUp, time_limit
 from corral.runtime.prompt.godata import go_calls, go_json, go_text, go_tools
-from corral.runtime.prompt.gosource import LAST_FUNCTION, TEXT_FUNCTION, actions, mentions, open_ended, printing
+from corral.runtime.prompt.gosource import LAST_FUNCTION, TEXT_FUNCTION, mentions, open_ended, printing
 from corral.runtime.prompt.jinja import MOST_OUTPUT, RENDER_SECONDS
 from corral.runtime.prompt.thinking import Think
 
 DEFAULT_TEMPLATE: Final = "{{ .Prompt }}"
 
 _TEMPLATES_KEPT: Final = 16
-_WIDE_FORMAT: Final = re.compile(r"%[^A-Za-z%]*(?:\d{5}|\*)")
+_WIDEST: Final = 9999
+_WIDTH: Final = re.compile(r"\d{5}")
 _TYPESCRIPT: Final = {
     "string": "string",
     "number": "number",
@@ -86,13 +88,12 @@ def _open_ended(source: str) -> str:
 
 @lru_cache(maxsize=_TEMPLATES_KEPT)
 def _compile(source: str) -> Template:
-    if any(_WIDE_FORMAT.search(one.text) for one in actions(source)):
-        raise TemplateFailed("the template was stopped: it pads to too large a width")
     functions: dict[str, Callable[..., object]] = {
         "eq": _equal,
         "ne": _unequal,
         "len": _length,
         "slice": _slice,
+        "printf": _printf,
         LAST_FUNCTION: _is_last,
         "json": go_json,
         "currentDate": lambda *_: date.today().isoformat(),
@@ -209,6 +210,15 @@ def _slice(*values: object) -> object:
         raise IndexError("slice index out of range")
     cut = whole[start:stop]
     return cut.decode(errors="replace") if isinstance(cut, bytes) else type(whole)(cut)
+
+
+def _printf(*values: object) -> str:
+    """Format as Go does, within a width: templates count by `len (printf "%*s" …)`. Raises ValueError beyond it."""
+    pattern, *rest = values
+    widths = [value for value in rest if isinstance(value, int)] if "*" in str(pattern) else []
+    if _WIDTH.search(str(pattern)) or any(abs(width) > _WIDEST for width in widths):
+        raise ValueError("it pads to too large a width")
+    return sprintf(pattern, *rest)
 
 
 def _is_last(*values: object) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import LiveServer, cache_folder
+from tests.conftest import LiveServer
+from tests.fetched import npm_packages
 
 pytestmark = pytest.mark.model
 PACKAGES = ("ollama@0.6.4", "whatwg-fetch@3.6.20")
@@ -18,14 +18,7 @@ PACKAGES = ("ollama@0.6.4", "whatwg-fetch@3.6.20")
 @pytest.fixture(scope="module")
 def package() -> Path:
     """A folder the package is installed in; kept between runs."""
-    kept = cache_folder() / "npm" / "+".join(PACKAGES)
-    if not (kept / "node_modules").exists():
-        kept.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept) as scratch:
-            quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock", "--fetch-retries=5")
-            subprocess.run(["npm", "install", *quiet, "--prefix", scratch, *PACKAGES], check=True, timeout=150)
-            (Path(scratch) / "node_modules").replace(kept / "node_modules")
-    return kept
+    return npm_packages(*PACKAGES)
 
 
 def test_everything_it_is_used_for(package: Path, live_server: LiveServer) -> None:

@@ -89,6 +89,11 @@ NEMOTRON: Final = json_form(
     closings=("</TOOLCALL>",),
     writing=Writing(_OBJECT, "}", begin="<TOOLCALL>[", between=", ", end="]</TOOLCALL>"),
 )
+NEMOTRON_MINI: Final = json_form(
+    "<toolcall>",
+    closings=("</toolcall>",),
+    writing=Writing(f"<toolcall> {_OBJECT}", "} </toolcall>", between=" "),
+)
 KIMI: Final = json_form(
     "<|tool_calls_section_begin|>",
     closings=("<|tool_calls_section_end|>",),
@@ -189,6 +194,8 @@ _SIGNS: Final[tuple[tuple[str, Form], ...]] = (
     ("<|tool_calls_section_begin|>", KIMI),
     ("<|tools_prefix|>", APERTUS),
     ("<TOOLCALL>", NEMOTRON),
+    ("<toolcall>", NEMOTRON_MINI),
+    ("<extra_id_1>Tool", NEMOTRON_MINI),
     ("<|/tool_call|>", PHI_MINI),
     ("<|tool_call|>", GRANITE),
     ("<tool_call>", HERMES),

@@ -37,12 +37,52 @@ def test_a_system_that_is_known_stays() -> None:
     assert render(EACH, Turn("system", "be kind"), USER) == "[system] be kind[user] hi"
 
 
-def test_turns_are_joined_where_they_must_alternate() -> None:
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for m in messages if m.role == 'system' %}{% if loop.last %}[system] {{ m.content }}{% endif %}{% endfor %}"
+        "{% for m in messages if m.role != 'system' %}[{{ m.role }}] {{ m.content }}{% endfor %}",
+        "{% for m in messages[1:] if m.role == 'system' %}{{ raise_exception('no') }}{% endfor %}" + EACH,
+    ],
+)
+def test_several_systems_are_one_where_only_one_is_known(source: str) -> None:
+    turns = [Turn("system", "be kind"), USER, Turn("assistant", "yo"), Turn("system", "be brief"), USER]
+    assert render(source, *turns) == "[system] be kind\n\nbe brief[user] hi[assistant] yo[user] hi"
+    assert render(EACH, *turns) == "[system] be kind[user] hi[assistant] yo[system] be brief[user] hi"
+
+
+ALTERNATING = (
+    "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate') }}{% endif %}{% endfor %}" + EACH
+)
+
+
+def test_the_user_begins_where_it_must() -> None:
+    assert render(ALTERNATING, Turn("assistant", "yo"), USER) == "[user] [assistant] yo[user] hi"
+
+
+def test_a_template_s_own_refusal_is_told() -> None:
+    source = "{% if messages | length > 1 %}{{ raise_exception('one at a time') }}{% endif %}{{ messages[0].content }}"
+    with pytest.raises(TemplateFailed, match="one at a time"):
+        render(source, USER, Turn("assistant", "yo"), USER)
+
+
+def test_calls_follow_each_other_where_only_one_at_once_is_known() -> None:
     source = (
-        "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
-        "{{ raise_exception('Conversation roles must alternate') }}{% endif %}{% endfor %}" + EACH
+        "{% for m in messages %}{% if m.tool_calls %}{% if m.tool_calls | length != 1 %}"
+        "{{ raise_exception('only single tool-calls at once') }}{% endif %}{% set call = m.tool_calls[0].function %}"
+        "<{{ m.content }}{{ call.name }} {{ call.arguments | tojson }}>"
+        "{% else %}[{{ m.role }}] {{ m.content }}{% endif %}"
+        "{% endfor %}"
     )
-    assert render(source, USER, Turn("user", "there")) == "[user] hi\n\nthere"
+    twice = Turn("assistant", "so ", tool_calls=[CALL, ToolCall("hear", '{"what": 1}')])
+    results = (Turn("tool", "heard", tool_name="hear"), Turn("tool", "seen", tool_name="look"))
+    said = '[user] hi<so look {"at": "<b>"}>[tool] seen<hear {"what": 1}>[tool] heard'
+    assert render(source, USER, twice, *results) == said
+
+
+def test_turns_are_joined_where_they_must_alternate() -> None:
+    assert render(ALTERNATING, USER, Turn("user", "there")) == "[user] hi\n\nthere"
 
 
 def test_parts_for_those_who_want_them() -> None:

@@ -55,6 +55,12 @@ def test_functions() -> None:
     assert render_go("{{ json .Prompt }}{{ .Response }}", [Turn("user", "<é>")]) == '"\\u003cé\\u003e"'
 
 
+def test_templates_count_by_the_width_of_what_they_print() -> None:
+    source = '{{ range $i, $m := .Messages }}{{ len (printf "a%*s" $i "") }}{{ end }}'
+    assert render_go(source, CHAT) == "1234"
+    assert render_go('{{ printf "%3d|%-3s|%v" 7 "x" true }}{{ .Response }}', []) == "  7|x  |true"
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -64,6 +70,8 @@ def test_functions() -> None:
         "{{ .Prompt.__class__ }}{{ .Response }}",
         '{{ define "x" }}{{ template "x" }}{{ end }}{{ template "x" }}{{ .Response }}',
         '{{ printf "%1000000000d" 1 }}{{ .Response }}',
+        '{{ printf (print "%" "1000000000d") 1 }}{{ .Response }}',
+        '{{ printf "%*d" 1000000000 1 }}{{ .Response }}',
     ],
 )
 def test_broken_and_hostile_templates_are_refused(source: str) -> None:
