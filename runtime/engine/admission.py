@@ -25,6 +25,10 @@ _WORTH_KEEPING: Final = 64
 _BEFORE_THE_END: Final = 16
 """How far before a prompt's end its checkpoint lies: a chat's next turn may part from it in the last few tokens."""
 
+_COPIED_AHEAD_BYTES: Final = 32 * 1024**2
+"""The largest state that is copied before it must be. To touch that much memory for the first time takes up to a
+twentieth of a second; a model whose states are larger takes so long for a prompt that it is not noticed."""
+
 _COMPUTED_TAIL: Final = 2
 """How many of a prompt's tokens are always computed. The last one's logits are needed; and llama.cpp computes a batch
 of one token with other kernels than a larger one (logits of SmolLM2 at Q4_1 differ by 0.5), so that a lone last token
@@ -183,6 +187,26 @@ class Slots:
         self._release(slot)
         return True
 
+    def copy_ahead(self) -> bool:
+        """Copy one sequence to main memory that the next request will move out of the cache unless it goes on from it.
+
+        False where there is none. It stays where it is: to forget it then takes no time.
+        """
+        most = self._context.most_kept
+        beyond = self.tree.cells - most if most is not None else 0
+        for slot in self._kept:
+            if beyond <= 0:
+                break
+            tokens = self.tree.tokens(slot)
+            beyond -= len(tokens)
+            if len(tokens) < _WORTH_KEEPING or self._parked.holds(tokens):
+                continue
+            size = self._context.state_bytes(slot)
+            if size <= _COPIED_AHEAD_BYTES and self._parked.has_room(size):
+                self._park(slot)
+                return self._parked.holds(tokens)
+        return False
+
     def put_away(self, until_s: float) -> None:
         """Write to disk what is computed, the last used first, until that time of the monotonic clock."""
         if self._shelf is None:
@@ -226,7 +250,7 @@ class Slots:
 
     def _park(self, slot: int) -> None:
         """Put a kept sequence that is to go into main memory, if it is worth it."""
-        if computed := self._computed(slot):
+        if not self._parked.holds(self.tree.tokens(slot)) and (computed := self._computed(slot)):
             self._parked.put(computed)
 
     def _computed(self, slot: int) -> Computed | None:

@@ -18,14 +18,18 @@ _MIROSTAT_M: Final = 100
 class Sampler:
     """A llama.cpp sampler chain, filled link by link; belongs to the loop's thread.
 
-    Making one or adding to it raises MemoryError where llama.cpp returns nothing.
+    `remembers` says that what it draws depends on what it drew before. Making one or adding to it raises MemoryError
+    where llama.cpp returns nothing.
     """
+
+    remembers: bool = False
 
     def __init__(self) -> None:
         self._chain: Any = _checked(c.llama_sampler_chain_init(c.llama_sampler_chain_default_params()))
 
     def add_penalties(self, num_vocab: int, last_n: int, repeat: float, frequency: float, presence: float) -> None:
         """Make what came up among the last `last_n` tokens less likely."""
+        self.remembers = True
         self._add(c.llama_sampler_init_penalties(num_vocab, last_n, repeat, frequency, presence))
 
     def add_bias(self, num_vocab: int, biases: Sequence[tuple[int, float]]) -> None:
@@ -40,6 +44,7 @@ class Sampler:
 
         Walks the vocabulary for every breaker: 3 ms each for 50,000 tokens.
         """
+        self.remembers = True
         texts = (ctypes.c_char_p * max(1, len(breakers)))(*(one.encode(errors="replace") for one in breakers))
         self._add(c.llama_sampler_init_dry(model.vocab, multiplier, base, allowed, last_n, texts, len(breakers)))
 
@@ -57,6 +62,7 @@ class Sampler:
 
     def add_mirostat(self, version: int, num_vocab: int, seed: int, tau: float, eta: float) -> None:
         """Draw so that the surprise stays near `tau`."""
+        self.remembers = True
         if version == 1:
             self._add(c.llama_sampler_init_mirostat(num_vocab, seed, tau, eta, _MIROSTAT_M))
         else:
@@ -120,11 +126,15 @@ class Likeliest(Sampler):
         self._biases = biases
 
     def sample(self, context: Context, index: int) -> int:
-        """Return the likeliest token; the first of equal ones, as llama.cpp does."""
+        """Return the likeliest token; the first of equal ones, as llama.cpp does. The logits stay as they are."""
         logits = context.logits(index)
+        before = [(token, logits[token]) for token, _ in self._biases]
         for token, bias in self._biases:
             logits[token] += bias
-        return int(logits.argmax())
+        likeliest = int(logits.argmax())
+        for token, logit in reversed(before):
+            logits[token] = logit
+        return likeliest
 
     def accept(self, token: int) -> None:
         """Nothing is remembered."""

@@ -228,9 +228,13 @@ class Context:
         self.forget(slot)
         return self.restore(slot, state)
 
+    def state_bytes(self, slot: int) -> int:
+        """Return how large what the memory holds of a sequence is outside of it."""
+        return int(c.llama_state_seq_get_size(self.pointer, slot))
+
     def state(self, slot: int) -> memoryview | None:
         """Return all that the memory holds of a sequence; None where llama.cpp fails."""
-        size = int(c.llama_state_seq_get_size(self.pointer, slot))
+        size = self.state_bytes(slot)
         buffer = np.empty(size, np.uint8)
         written = c.llama_state_seq_get_data(self.pointer, buffer.ctypes.data_as(_BYTES), size, slot)
         return buffer.data if written == size else None

@@ -52,9 +52,7 @@ class Drawing:
         constraint, logprobs = sequence.request.constraint, sequence.request.logprobs
         if logprobs is not None:
             logprobs.look(self._context.logits(output))
-        if constraint is not None:
-            constraint.apply(self._context.logits(output))
-        token = sequence.sampler.sample(self._context, output)
+        token = self._sample(sequence, output)
         sequence.take(token)
         if self._model.is_end(token):
             pieces.append(_piece_of(sequence, sequence.text.flush(), last=True))
@@ -69,6 +67,19 @@ class Drawing:
         pieces.append(_piece_of(sequence, text, last=bool(reason)))
         parser = sequence.request.parser
         return "stop" if not reason and parser is not None and parser.over else reason
+
+    def _sample(self, sequence: Sequence, output: int) -> int:
+        """Draw a token that the sequence's form allows. Raises GrammarFailed.
+
+        As llama.cpp's server does, what is drawn freely is taken where it is allowed, as nearly always: only where it
+        is not, all that is ruled out is worked out. What remembers its draws must not see one that is given back.
+        """
+        constraint, sampler = sequence.request.constraint, sequence.sampler
+        if constraint is not None:
+            if not sampler.remembers and constraint.allows(token := sampler.sample(self._context, output)):
+                return token
+            constraint.apply(self._context.logits(output))
+        return sampler.sample(self._context, output)
 
     def _settle(self, sequence: Sequence, guessed: int, accepted: int) -> None:
         """Keep what was computed of a draft as far as it was right."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from corral.runtime.engine.llama import Model
 from corral.runtime.engine.pooler import TOO_LONG, Job, Pooler
@@ -62,13 +63,13 @@ class Embedder:
         self._pooler.add(_EmbedJob(message.id, texts, cut))
 
 
-def normalised(vector: Iterable[float]) -> bytes:
+def normalised(vector: Sequence[float]) -> bytes:
     """Return a vector of length 1 as float32 values; b"" where it holds NaN or infinity."""
-    values = array("f", vector)
-    length = math.sqrt(math.fsum(value * value for value in values))
+    values = np.array(vector, np.float64)
+    length = math.sqrt(values @ values)
     if not math.isfinite(length):
         return b""
-    return array("f", (value / length for value in values)).tobytes() if length else values.tobytes()
+    return (values / (length or 1.0)).astype(np.float32).tobytes()
 
 
 def cut_end(tokens: list[int], specials: list[int], length: int) -> list[int]:

@@ -53,14 +53,23 @@ class Constraint:
         self.warnings = tuple(f"{what}: {_line(text)}" for text in matcher.get_grammar_warnings())
         self._mask: bytes | None = self._next_mask()  # found out now if nothing fits, and off the loop
 
+    def allows(self, token: int) -> bool:
+        """Say whether a token can come next: a microsecond, where the mask takes a hundred and more.
+
+        Of a text that can only go on in one way the mask has but the tokens the tokenizer would make of it; here every
+        spelling will do.
+        """
+        return bool(self._matcher.validate_tokens([token]))
+
     def apply(self, logits: Logits) -> None:
         """Rule out, in place, every token that cannot come next. Raises GrammarFailed."""
-        mask, self._mask = self._mask or self._next_mask(), None
+        mask = self._mask or self._next_mask()
         bits = np.unpackbits(np.frombuffer(mask, np.uint8), count=self._num_vocab, bitorder="little")
         logits[bits == 0] = -np.inf
 
     def take(self, token: int) -> bool:
         """Note the token that was drawn; True where nothing can follow it. Raises GrammarFailed."""
+        self._mask = None
         if not self._matcher.consume_token(token):
             raise GrammarFailed(self._reason())
         return self._matcher.is_stopped()

@@ -24,6 +24,16 @@ class Idling(Generic[T]):
         self._idle_ns += time.monotonic_ns() - began
         return command
 
+    def get_within(self, seconds: float) -> T | None:
+        """Return the next item, or None where none comes in time."""
+        began = time.monotonic_ns()
+        try:
+            return self._commands.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        finally:
+            self._idle_ns += time.monotonic_ns() - began
+
     def busy_ns(self) -> int:
         """Return how long its thread did something else than wait here, in nanoseconds."""
         return time.monotonic_ns() - self._began_ns - self._idle_ns

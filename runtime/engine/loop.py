@@ -37,6 +37,7 @@ from corral.runtime.engine.shift import shift, tokens_to_drop
 from corral.runtime.engine.speculation import Speculation
 
 SECONDS_TO_PUT_AWAY: Final = 2.0
+SETTLED_SECONDS: Final = 0.5
 
 
 class Stop:
@@ -80,7 +81,7 @@ class Loop:
         while True:
             self._context.allow()  # before the queue is read: a cancel that comes later aborts the decode
             while not self._commands.empty() or not self._has_work():
-                command = self._idle.get()
+                command = self._next_command()
                 if isinstance(command, Stop):
                     self._slots.put_away(time.monotonic() + SECONDS_TO_PUT_AWAY / 2)
                     command.done.set()
@@ -89,6 +90,17 @@ class Loop:
             self._admit()
             if any(sequence.wanted for sequence in self._running):
                 self._step()
+
+    def _next_command(self) -> Command:
+        """Wait for something to do; when nothing came for a while, get done what the next request would wait for.
+
+        Not at once: a conversation's next turn needs none of it, and often comes at once.
+        """
+        if (command := self._idle.get_within(SETTLED_SECONDS)) is not None:
+            return command
+        while self._commands.empty() and self._slots.copy_ahead():
+            pass
+        return self._idle.get()
 
     def stop(self) -> None:
         """End the loop, whatever it computes, and wait until it has put away what is worth it."""

@@ -33,7 +33,6 @@ class Parked:
     def __init__(self, most_bytes: int, shelf: Shelf | None, *, whole: bool) -> None:
         self._most_bytes = most_bytes
         self._shelf = shelf
-        self._whole = whole
         self._index: SequenceIndex[Computed] = SequenceIndex(whole=whole)
         self._bytes = 0
 
@@ -71,10 +70,17 @@ class Parked:
         if number < 0 and self._shelf is not None:
             self._shelf.drop(-1 - number)
 
+    def holds(self, tokens: list[int]) -> bool:
+        """Say whether all of a sequence is in main memory."""
+        return self._index.match(tokens)[0] == len(tokens)
+
+    def has_room(self, size: int) -> bool:
+        """Say whether so many bytes can be put here without anything having to go."""
+        return self._bytes + size <= self._most_bytes
+
     def put(self, computed: Computed) -> None:
         """Park a sequence; those it goes on from are no longer needed where any beginning of it can be used."""
-        known, _ = self._index.match(computed.tokens)
-        if known == len(computed.tokens) and not self._whole:
+        if self.holds(computed.tokens):
             return
         for number in self._index.superseded(computed.tokens):
             self._remove(number)

@@ -10,6 +10,8 @@ import os
 import platform
 import sys
 import tempfile
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,13 +69,15 @@ GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
 
 
 def main() -> int:
-    """Measure everything, or the groups whose names are given."""
+    """Measure everything, or the groups whose names are given; a group that fails leaves the others their figures."""
     names = sys.argv[1:]
+    target = os.environ.get("CORRAL_BENCH_JSON")
     print(
         f"{platform.machine()} · {psutil.cpu_count()} cores · Python {platform.python_version()} · {os.uname().release}"
     )
     print(f"{'':58}{'median':>12}{'lowest':>12}{'highest':>12}   goal")
-    found = []
+    found: list[dict[str, object]] = []
+    failed = []
     with tempfile.TemporaryDirectory() as scratch:
         store, home = Path(scratch) / "models", Path(scratch) / "home"
         home.mkdir()
@@ -81,12 +85,21 @@ def main() -> int:
         for group in GROUPS:
             if names and not any(name in group.__name__ for name in names):
                 continue
-            for figure in group(store, home):
-                print(figure.line(), flush=True)
-                found.append(figure.record())
-    if target := os.environ.get("CORRAL_BENCH_JSON"):
-        Path(target).write_text(json.dumps(found, indent=1) + "\n")
-    return 0
+            name = group.__name__.removesuffix("_figures")
+            began = time.monotonic()
+            try:
+                for figure in group(store, home):
+                    print(figure.line(), flush=True)
+                    found.append(figure.record())
+            except Exception:
+                traceback.print_exc()
+                failed.append(name)
+            print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+            if target:
+                Path(target).write_text(json.dumps(found, indent=1) + "\n")
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

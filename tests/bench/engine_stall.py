@@ -17,14 +17,16 @@ PARALLEL = 2
 NUM_CTX = 8192
 PROMPT_TOKENS = 4000
 LONGEST_PROMPT = 8000
-LONGEST_RUNS = 3
+PAIRS = 2
+LONGEST_RUNS = 1
+"""Few, for each takes minutes, and a longest wait among thousands is no matter of chance."""
 BEFORE = 40
 
 
 def stall_figures(store: Path, home: Path) -> Iterator[Figure]:
     """The longest wait for a token, against the peer's and against the waits when nothing else runs."""
     with side_by_side(store, home, SMOLLM2, parallel=PARALLEL, num_ctx=NUM_CTX) as (ours, peer):
-        pairs = in_turns(lambda server: _gaps_s(server, PROMPT_TOKENS)[0], ours, peer)
+        pairs = in_turns(lambda server: _gaps_s(server, PROMPT_TOKENS)[0], ours, peer, PAIRS)
     yield against_peer("SmolLM2, 4000-token prompt arrives: worst gap", "s", pairs, 0.25, most=True)
     with ours_alone(store, home, SMOLLM2, parallel=PARALLEL, num_ctx=NUM_CTX) as ours:
         gaps = [_gaps_s(ours, LONGEST_PROMPT) for _ in range(LONGEST_RUNS)]

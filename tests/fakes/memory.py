@@ -166,6 +166,9 @@ class FakeMemory:
         self._states[slot] = (length - count if self.copies_whole else 0, past)
         return True
 
+    def state_bytes(self, slot: int) -> int:
+        return len(self.state(slot))
+
     def state(self, slot: int) -> memoryview:
         cells = [cell.past for cell in self._cells[slot]]
         return memoryview(array("q", [self._oldest[slot], *self._states[slot], *cells])).cast("B")

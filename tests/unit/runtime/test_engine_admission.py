@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from corral.runtime.engine import admission
 from corral.runtime.engine.admission import Slots
 from corral.runtime.engine.chain import Sampler
 from corral.runtime.engine.context import Batch, Context
@@ -76,6 +77,48 @@ def test_a_chat_is_not_cut_for_a_few_common_tokens() -> None:
     desk.serve(CHAT)
     desk.serve([*CHAT[:5], 1, 2, 3])
     assert desk.admit([*CHAT, 1, 2, 3]).cached == len(CHAT)
+
+
+@pytest.mark.parametrize("kind", ["full", "whole window"])
+def test_what_was_copied_ahead_leaves_the_cache_at_once_and_comes_back(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(kind)
+    desk.memory.most_kept = 16
+    desk.serve(CHAT)
+    assert desk.slots.copy_ahead()
+    assert not desk.slots.copy_ahead(), "it was copied twice"
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.memory, "state", None)  # to copy it now fails
+        desk.serve(list(range(300, 380)))
+    assert desk.admit([*CHAT, 1, 2, 3]).cached == len(CHAT)
+
+
+def test_what_was_copied_ahead_is_gone_on_with_where_it_is() -> None:
+    desk = Desk("full")
+    desk.memory.most_kept = 16
+    slot = desk.serve(CHAT).slot
+    assert desk.slots.copy_ahead()
+    assert desk.serve([*CHAT, 1, 2, 3]).slot == slot
+    assert desk.slots.copy_ahead()
+    assert desk.slots.cache_use([]).parked == 1, "the beginning stays beside the whole"
+
+
+def test_nothing_is_copied_ahead_where_nothing_will_leave_or_it_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk("full")
+    desk.serve(CHAT)
+    assert not desk.slots.copy_ahead()
+    desk.memory.most_kept = len(CHAT)
+    assert not desk.slots.copy_ahead()
+    desk.memory.most_kept = 16
+    monkeypatch.setattr(admission, "_COPIED_AHEAD_BYTES", 100)
+    assert not desk.slots.copy_ahead()
+    monkeypatch.undo()
+    monkeypatch.setattr(admission, "affordable_bytes", lambda: 100)
+    small = Desk("full")
+    small.memory.most_kept = 16
+    small.serve(CHAT)
+    assert not small.slots.copy_ahead()
 
 
 def test_nobody_waits_for_a_paused_leader() -> None:

@@ -96,6 +96,17 @@ def test_regular_expressions_and_both_kinds_of_grammar(runner: RunnerProcess) ->
     assert re.fullmatch(r"(red|blue)-[0-9]{3}", runner.ask(22, ASK, grammar=lark(gbnf)).text)
 
 
+def test_a_form_that_the_answer_has_anyway_changes_nothing(runner: RunnerProcess) -> None:
+    count = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,"
+    free = runner.ask(25, count, num_predict=24)
+    assert re.fullmatch("[0-9, ]+", free.text)
+    assert runner.ask(26, count, num_predict=24, grammar=Grammar("regex", "[0-9, ]+")).text == free.text
+    banned = Grammar("regex", "[0-8, ]+")  # the first tokens are as before, then all that was ruled out is worked out
+    bound_text = runner.ask(27, count, num_predict=48, grammar=banned).text
+    assert "9" not in bound_text
+    assert bound_text.startswith(free.text[:9])
+
+
 def test_what_cannot_be_enforced_is_told(runner: RunnerProcess) -> None:
     answer = runner.ask(30, ASK, grammar=bound({"type": "array", "items": {"enum": [1, 2]}, "uniqueItems": True}))
     assert answer.started is not None

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
+from corral.runtime.engine.chain import Likeliest
+from corral.runtime.engine.context import Context
 from corral.runtime.engine.protocol import Loaded, Sampling, Turn
 from tests.unit.runtime.runner_process import Answer, RunnerProcess
 
@@ -23,6 +27,24 @@ def runner(starter_gguf: Path) -> Iterator[RunnerProcess]:
     with RunnerProcess() as child:
         assert isinstance(child.load(starter_gguf, num_ctx=1024, num_cells=4096), Loaded)
         yield child
+
+
+class FixedLogits:
+    """A context whose step came out as it is told."""
+
+    def __init__(self, logits: list[float]) -> None:
+        self.row = np.array(logits, np.float32)
+
+    def logits(self, _index: int) -> npt.NDArray[np.float32]:
+        return self.row
+
+
+def test_the_likeliest_token_is_the_same_when_it_is_asked_for_again() -> None:
+    context = FixedLogits([0.1, 2.0, 1.5, 1.5])
+    sampler = Likeliest([(1, -1.0), (1, -0.5), (3, 0.3)])
+    drawn = [sampler.sample(cast(Context, context), 0) for _ in range(3)]
+    assert drawn == [3, 3, 3]
+    assert context.row.tolist() == np.array([0.1, 2.0, 1.5, 1.5], np.float32).tolist()
 
 
 def ask(runner: RunnerProcess, prompt: str | list[Turn] = ASK, num_predict: int = 16, **settings: Any) -> Answer:

@@ -116,6 +116,8 @@ class Walk:
             self.slots.put_away(float("inf"))
         elif roll < 0.60:
             self.break_off()
+        elif roll < 0.64:
+            self.slots.copy_ahead()
 
     def _any_id(self) -> int:
         ids = [one.request.id for one in self.running] + [one.id for one in self.loop._waiting]
