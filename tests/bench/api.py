@@ -24,6 +24,7 @@ from corral.runtime.verbs import Chunk, DoneReason, GenerateRequest, Stats
 from tests.bench.figures import Figure
 from tests.bench.models import SMOLLM2
 from tests.bench.prompts import story_prompt
+from tests.bench.service import service_figures
 from tests.bench.streams import Ask, Ours, ask_all
 from tests.fakes.served import MODEL, ServedFake
 
@@ -48,6 +49,7 @@ def api_figures(store: Path, home: Path) -> Iterator[Figure]:
     with _served(Paced.with_models(MODEL)) as service:
         gaps = tuple(_worst_gaps_ms(_port(service)) for _ in range(3))
     yield Figure(f"{MANY} streams of {PER_S:g} tokens/s, gap of the slowest 1 %", gaps, "ms", 100)
+    yield from service_figures(store)
 
 
 @contextlib.contextmanager
