@@ -7,18 +7,23 @@ chunks written. Its time on the processor is counted, which other work on the ma
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
+import math
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 from corral.api.server import Service
 from corral.runtime.runner import Runner
 from corral.runtime.settings import Settings
+from corral.runtime.verbs import GenerateRequest
 from corral.runtime.workbench import Workbench
 from tests.bench.figures import Figure
 from tests.bench.models import SMOLLM2
@@ -42,6 +47,9 @@ def service_figures(store: Path) -> Iterator[Figure]:
             costs, firsts = zip(*[_a_request(service, path) for _ in range(RUNS + 1)][1:], strict=True)
             yield Figure(f"processor time of the service per {path} of one token", costs, "us", 1000)
             yield Figure(f"first byte of {path}, engine that computes nothing", firsts, "ms", 1.0)
+        pairs = [(_a_request(service, "/api/generate")[1], _verb_ms(service)) for _ in range(RUNS + 1)][1:]
+        beyond = tuple(over_http - verb for over_http, verb in pairs)
+        yield Figure("first byte over HTTP, beyond the verb's", beyond, "ms", 1.0)
 
 
 @contextlib.contextmanager
@@ -121,6 +129,26 @@ def _processor_s(program: str, *arguments: str) -> tuple[float, str]:
     if client.returncode:
         raise ValueError(f"the client ended with {client.returncode}")
     return took_s, said
+
+
+def _verb_ms(service: Service) -> float:
+    """Milliseconds until the first piece of the middle one of as many requests, asked on the verbs' own loop."""
+    options = {"num_predict": 1, "seed": 1}
+    request = GenerateRequest(SMOLLM2.name, "x", options=options, keep_alive_s=math.inf)
+
+    async def ask() -> float:
+        began = time.perf_counter()
+        first_s = 0.0
+        async with aclosing(service.client.generate(request)) as chunks:
+            async for chunk in chunks:
+                if chunk.text:
+                    first_s = time.perf_counter() - began
+        return first_s
+
+    async def ask_all() -> float:
+        return statistics.median([await ask() for _ in range(FIRSTS)])
+
+    return asyncio.run_coroutine_threadsafe(ask_all(), service.loop).result() * 1000
 
 
 _READER = """
