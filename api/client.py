@@ -11,18 +11,14 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from corral.api import wire
-from corral.api.snapshot_wire import PACKED, SnapshotReader, SnapshotWire, from_loaded
 from corral.api.transport import Transport
 from corral.runtime.errors import NotSupported, RemoteFailed, ServerUnreachable
-from corral.runtime.recordings import Recorded
-from corral.runtime.settings_change import SettingsChange
-from corral.runtime.snapshot import Snapshot
-from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
@@ -49,6 +45,13 @@ from corral.runtime.verbs import (
 from corral.store.errors import ModelNotFound
 from corral.store.names import Digest, ModelName, without_local
 
+if TYPE_CHECKING:
+    from corral.api.snapshot_wire import SnapshotReader
+    from corral.runtime.recordings import Recorded
+    from corral.runtime.settings_change import SettingsChange
+    from corral.runtime.snapshot import Snapshot
+    from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
+
 _AnyRequest = ChatRequest | GenerateRequest | EmbedRequest | RerankRequest | TokenizeRequest | DetokenizeRequest
 
 
@@ -64,8 +67,14 @@ class HttpClient:
     ) -> None:
         """`trusted` is a file of certificates by which the server is known; `headers` go with every request."""
         self._server = Transport(base_url, api_key, trusted, headers)
-        self._reader = SnapshotReader()
         self._tells_snapshots = True
+
+    @cached_property
+    def _reader(self) -> SnapshotReader:
+        # Its many types take a tenth of the time of a command that asks one thing and looks at no snapshot.
+        from corral.api.snapshot_wire import SnapshotReader
+
+        return SnapshotReader()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -86,6 +95,8 @@ class HttpClient:
         Raises:
             ServerUnreachable, RemoteFailed: the server does not answer, or not as it should.
         """
+        from corral.api.snapshot_wire import PACKED, SnapshotWire, from_loaded
+
         if self._tells_snapshots:
             try:
                 path = f"/api/snapshot{self._reader.query()}"
@@ -331,6 +342,8 @@ class HttpClient:
 
     async def reload_settings(self) -> SettingsChange:
         """Have the server read its settings again; see `api.served.ServedClient`."""
+        from corral.runtime.settings_change import SettingsChange
+
         change = await self._server.call("POST", "/api/config/reload", wire.SettingsChangeWire)
         return SettingsChange(change.changed, change.restart, change.warnings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -28,7 +29,12 @@ def json_reply(value: object, *, status: int = 200, charset: bool = True) -> web
 def utc_now(time_ns: Callable[[], int] = time.time_ns) -> str:
     """Return this moment as RFC 3339 in UTC, with nanoseconds."""
     seconds, rest = divmod(time_ns(), 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
+    return f"{_second(seconds)}.{rest:09d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def local_time(moment: datetime) -> str:

@@ -189,12 +189,16 @@ class Answers:
         async with AsyncExitStack() as stack:
             lease_of = scheduler.lease(wanted, job.keep_alive_s, job.caller.priority, row)
             entering = stack.enter_async_context(lease_of)
-            leasing = asyncio.ensure_future(cancellation.guard(entering))
-            if job.progress:
-                async with aclosing(load_progress(leasing, partial(scheduler.load_fraction, wanted.digest))) as steps:
-                    async for step in steps:
-                        yield Chunk(progress=step)
-            lease = await leasing
+            if scheduler.serves(wanted):
+                lease = await entering
+            else:
+                leasing = asyncio.ensure_future(cancellation.guard(entering))
+                if job.progress:
+                    fraction = partial(scheduler.load_fraction, wanted.digest)
+                    async with aclosing(load_progress(leasing, fraction)) as steps:
+                        async for step in steps:
+                            yield Chunk(progress=step)
+                lease = await leasing
             if job.prompt is None:
                 total_ns = int((self._clock() - began) * 1e9)
                 yield Chunk(done_reason=DoneReason.LOAD, stats=Stats(total_ns=total_ns, load_ns=lease.load_ns))
@@ -209,7 +213,7 @@ class Answers:
             watch = PromptWatch(self._clock)
             while True:
                 output = await stream.take()
-                if cut := _cut(output):
+                if (output.started or output.finished) and (cut := _cut(output)):
                     self._dispatch.refuse(() if output.finished is not None else cut)
                     warnings += cut
                     self._requests.update(row, warnings=warnings)

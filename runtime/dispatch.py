@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from corral.runtime.forecast import Forecast, forecast, layers_that_fit, with_gp
 from corral.runtime.library import Library, ModelOnDisk
 from corral.runtime.loads import load_message, size_of
 from corral.runtime.model_tables import ModelTable
-from corral.runtime.options import OPTIONS, parse_options, unknown_names
+from corral.runtime.options import OPTIONS, Options, parse_options, unknown_names
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Wanted
 from corral.runtime.runner_stream import RunnerStream
@@ -33,6 +33,8 @@ CONTEXT_BY_VRAM = ((47 * 2**30, 262144), (23 * 2**30, 32768))
 SMALLEST_CONTEXT = 4
 SMALLEST_CONTEXT_WITH_IMAGES = 2048
 """Of a model that reads images, each of which takes hundreds of tokens (spec a.9)."""
+_LOADING = frozenset(name for name, option in OPTIONS.items() if option.loads)
+_MOST_KNOWN = 256
 _VOCABULARY = "token_embd.weight"
 _NO_TABLE = ModelTable()
 
@@ -52,6 +54,7 @@ class Dispatch:
     free_memory: Callable[[], int]
     new_id: Callable[[], str]
     gpus: Callable[[], Sequence[GpuSample]] = tuple
+    _known: dict[tuple[str, ...], tuple[Settings, Wanted]] = field(default_factory=dict)
 
     def caller(self, given: Caller | None, verb: str) -> Caller:
         """Return who asks; without one it is this process."""
@@ -87,10 +90,22 @@ class Dispatch:
         """Return how the model is to be loaded; `given` are the options as the model and the request name them."""
         if model.remote is not None:
             raise NotSupported(f'"{model.shown}" has its engine on another server, which cannot be asked this')
+        options = parse_options(self.settings.load_options, given)
+        loading = {name: given[name] for name in given.keys() & _LOADING if given[name] is not None}
+        key = (model.digest, model.shown, model.runner_key, repr(sorted(loading.items())))
+        # What a model will take is weighed where it is to be loaded, not for each request to one that is there.
+        settings, wanted = self._known.get(key, (None, None))
+        if wanted is None or settings is not self.settings or not self.scheduler.serves(wanted):
+            wanted = self._weighed(model, options, frozenset(loading))
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = (self.settings, wanted)
+        return wanted
+
+    def _weighed(self, model: ModelOnDisk, options: Options, explicit: frozenset[str]) -> Wanted:
         settings, header, table = self.settings, model.header, self._table(model)
         if table.num_parallel:
             settings = replace(settings, num_parallel=table.num_parallel)
-        options = parse_options(settings.load_options, given)
         num_ctx = options.num_ctx or settings.context_length or self._default_context()
         if "vision" in model.capabilities:
             num_ctx = max(num_ctx, SMALLEST_CONTEXT_WITH_IMAGES)
@@ -108,9 +123,6 @@ class Dispatch:
             draft=model.draft,
             adapters=model.adapters,
             projector=model.projectors[0] if model.projectors else None,
-        )
-        explicit = frozenset(
-            name for name, value in given.items() if value is not None and name in OPTIONS and OPTIONS[name].loads
         )
         expected = self._forecast(model, load)
         some = expected.on_gpu > 0 or (settings.gpu_overhead > 0 and bool(self._measured_gpus()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ class Library:
         self._models = models
         self._headers: OrderedDict[Digest, GgufHeader] = OrderedDict()
         self._infills: dict[Digest, bool] = {}
+        self._opened: dict[tuple[str, ...], tuple[StoredModel, ModelOnDisk]] = {}
         self._summaries: dict[tuple[str, ...], tuple[StoredModel, ModelSummary]] = {}
 
     def call(self, aliases: Mapping[str, str]) -> None:
@@ -159,6 +161,17 @@ class Library:
 
     def _open(self, text: str) -> ModelOnDisk:
         stored = self._find(text)
+        kept = self._opened.get(stored.name.key)
+        # Bytes under a digest never change, but may go; then it is opened anew, which says what is missing.
+        if kept is not None and kept[0] is stored and _is_whole(stored):
+            return kept[1]
+        model = self._read(stored, text)
+        if len(self._opened) >= HEADERS_KEPT:
+            self._opened.clear()
+        self._opened[stored.name.key] = (stored, model)
+        return model
+
+    def _read(self, stored: StoredModel, text: str) -> ModelOnDisk:
         if remote := remote_of(stored.config):
             return self._stub(stored, remote)
         models = stored.layers(MediaType.MODEL)
@@ -325,6 +338,10 @@ class Library:
         if not model.projectors:
             return {}
         return model_info(read_header(model.projectors[0], short_arrays=SHOWN_ARRAY, arrays=verbose))
+
+
+def _is_whole(stored: StoredModel) -> bool:
+    return all(os.path.isfile(stored.files.blob(layer.digest)) for layer in stored.manifest.layers)
 
 
 def details(config: ModelConfig, header: GgufHeader | None, parent: str = "") -> Details:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 from corral.runtime.client_totals import ClientTotals
 from corral.runtime.recordings import Recordings
@@ -25,6 +26,7 @@ class RequestLog:
         self._clock = clock
         self._wall_clock = wall_clock
         self._rows: dict[str, RequestView] = {}
+        self._news: dict[str, dict[str, object]] = {}
         self._cancels: dict[str, Callable[[], None]] = {}
         self.recordings = Recordings()
         self.clients = ClientTotals()
@@ -58,12 +60,13 @@ class RequestLog:
         """Change fields of a row that is still open; a request that ended stays as it was."""
         row = self._rows.get(request_id)
         if row is not None and row.state not in _ENDED:
-            self._rows[request_id] = replace(row, **fields)  # type: ignore[arg-type]
+            # A row is made anew when somebody looks: streams change theirs far more often.
+            self._news.setdefault(request_id, {}).update(fields)
 
     def end(self, request_id: str, *, status: int, note: str = "") -> None:
         """Close a row with its HTTP status (499: its client went away or it was cancelled)."""
         self._cancels.pop(request_id, None)
-        row = self._rows.get(request_id)
+        row = self.get(request_id)
         if row is None or row.state in _ENDED:
             return
         state = RequestState.DONE
@@ -88,7 +91,10 @@ class RequestLog:
 
     def get(self, request_id: str) -> RequestView | None:
         """The row of that id."""
-        return self._rows.get(request_id)
+        row, news = self._rows.get(request_id), self._news.pop(request_id, None)
+        if row is not None and news:
+            row = self._rows[request_id] = replace(row, **news)  # type: ignore[arg-type]
+        return row
 
     def is_open(self, request_id: str) -> bool:
         """Say whether a request of that id is in flight."""
@@ -102,11 +108,14 @@ class RequestLog:
 
     def rows(self) -> tuple[RequestView, ...]:
         """All rows, newest first."""
+        for request_id in tuple(self._news):
+            self.get(request_id)
         return tuple(reversed(self._rows.values()))
 
     def _forget_oldest(self) -> None:
         surplus = len(self._rows) - KEPT
         if surplus <= 0:
             return
-        for request_id in [key for key, row in self._rows.items() if row.state in _ENDED][:surplus]:
+        ended = (key for key, row in self._rows.items() if row.state in _ENDED)
+        for request_id in tuple(islice(ended, surplus)):
             del self._rows[request_id]

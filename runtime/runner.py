@@ -13,12 +13,13 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from corral.runtime.cache_figures import CacheFigures
+from corral.runtime.child_pipes import ChildPipes, start_child
 from corral.runtime.engine import protocol
 from corral.runtime.engine.framing import Frames, frame, from_runner
 from corral.runtime.errors import BadRequest, LoadFailed, PromptTooLong, RunError, RunnerDied, TemplateFailed
@@ -28,7 +29,8 @@ from corral.runtime.stderr_tail import StderrTail
 
 HELLO_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 3.0
-_READ_BYTES = 1 << 18
+_PROGRAM = (sys.executable, "-P", "-m", "corral.runtime.engine")
+"""With `-P`, because the folder we were started in must not shadow modules."""
 
 _PASSED_ON = (
     "PATH",
@@ -83,9 +85,11 @@ class Runner:
     `heard_at` is when it last said anything, by the clock; `streams_waiting` of its requests wait for room in it.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, clock: Callable[[], float]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, pipes: ChildPipes, clock: Callable[[], float]) -> None:
         self._process = process
         self._clock = clock
+        self._frames = Frames()
+        self._garbled = ""
         self._streams: dict[int, RunnerStream] = {}
         self._next_id = 1
         self.stderr = StderrTail()
@@ -106,26 +110,17 @@ class Runner:
         self.prompt_rate = Rate(clock)
         self._prompt_done: dict[int, int] = {}
         self._asked: dict[int, asyncio.Future[protocol.Reply]] = {}
+        pipes.follow(self._hear)
 
     @classmethod
-    async def start(cls, clock: Callable[[], float] = time.monotonic) -> Runner:
+    async def start(cls, clock: Callable[[], float] = time.monotonic, program: Sequence[str] = _PROGRAM) -> Runner:
         """Start a child and wait until it has llama.cpp imported; it then waits for `load` and costs no processor time.
 
         Raises:
             LoadFailed: the child did not come up.
         """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # the folder we were started in must not shadow modules
-            "-m",
-            "corral.runtime.engine",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=runner_environment(os.environ),
-            start_new_session=True,  # a Ctrl-C in our terminal is not meant for it
-        )
-        runner = cls(process, clock)
+        process, pipes = await start_child(program, runner_environment(os.environ))
+        runner = cls(process, pipes, clock)
         try:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
                 await runner._hello
@@ -249,20 +244,22 @@ class Runner:
                 stdin.write(frame(message))
 
     async def _read(self) -> None:
+        """Wait for the end of what it says; `_hear` takes all before it."""
         stdout = self._process.stdout
         assert stdout is not None
-        cause = ""
+        with contextlib.suppress(ConnectionError):
+            await stdout.read()
+        await self._reap(self._garbled)
+
+    def _hear(self, data: bytes) -> None:
+        if self._garbled:
+            return
         try:
-            frames = Frames()
-            while data := await stdout.read(_READ_BYTES):
-                for body in frames.feed(data):
-                    self._take(from_runner.decode(body))
-        except ConnectionError:
-            pass
+            for body in self._frames.feed(data):
+                self._take(from_runner.decode(body))
         except (ValueError, msgspec.MsgspecError) as error:
-            cause = f"it sent what is no message: {error}"
+            self._garbled = f"it sent what is no message: {error}"
             self.kill()
-        await self._reap(cause)
 
     async def _reap(self, cause: str) -> None:
         code = await self._process.wait()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from corral.runtime.engine import protocol
 from corral.runtime.errors import RunError
@@ -13,8 +14,7 @@ MAX_UNREAD_CHARS = 64 * 1024
 _LOGPROB_CHARS = 256  # what a token's log probabilities count among the text that is not read yet
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True):
     """What came for one request since the last look: text, how many tokens it took, and the end if it is there.
 
     `thinking` comes before `text`, `calls` after it; `thought` of the tokens,
@@ -39,7 +39,8 @@ class RunnerStream:
     def __init__(self, request_id: int, send: Callable[[protocol.ToRunner], None]) -> None:
         self.id = request_id
         self._send = send
-        self._arrived = asyncio.Event()
+        self._has_news = False
+        self._reader: asyncio.Future[None] | None = None
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._calls: list[protocol.ToolCall] = []
@@ -88,22 +89,29 @@ class RunnerStream:
                 self._finished = message
             case protocol.Rendered():
                 self._rendered = message
-        self._arrived.set()
+        self._wake()
 
     def fail(self, error: RunError) -> None:
         """End the stream with an error, unless it has ended."""
         if not self.over:
             self._error = error
-            self._arrived.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._has_news = True
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
     async def take(self) -> Output:
-        """Wait for something new and return all of it.
+        """Wait for something new and return all of it; for one reader at a time.
 
         Raises:
             RunError: the request failed; text that came before is returned by an earlier call.
         """
-        await self._arrived.wait()
-        self._arrived.clear()
+        while not self._has_news:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        self._has_news = False
         if self._error is not None and not self._texts:
             raise self._error
         output = Output(
@@ -122,7 +130,7 @@ class RunnerStream:
         self._calls = []
         self._started = self._progress = None
         if self._error is not None:
-            self._arrived.set()
+            self._has_news = True
         if self._paused:
             self._paused = False
             self._send(protocol.Pause(self.id, False))

@@ -91,6 +91,15 @@ class Scheduler:
         """The resident of these weights."""
         return self._residents.get(digest)
 
+    def serves(self, wanted: Wanted) -> bool:
+        """Say whether a lease would be had at once: the model is there, fits, and takes requests."""
+        resident = self._residents.get(wanted.digest)
+        if resident is None or resident.runner is None or not resident.ready.done():
+            return False
+        if resident.stopping or resident.drains or not resident.runner.alive:
+            return False
+        return reload_reason(resident.wanted, wanted, self._clock() - resident.loaded_at) is None
+
     def load_fraction(self, digest: str) -> float | None:
         """How much of a model that is asked for is loaded, 0..1; None where it is loaded already."""
         resident = self.find(digest)

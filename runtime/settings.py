@@ -44,7 +44,7 @@ class Settings:
 
     `faults` are the mistakes in the file `config`, with which no server starts; `reread` reads everything again.
     `model_tables` hold for single models, by their names. `gpu_overhead` are bytes of each GPU that others get.
-    `cloud_source` is what clients are told of why there are no models elsewhere (spec a.19).
+    `cloud_source` is what clients are told of why Ollama's cloud is off (spec a.19).
 
     `models_extra` and `gguf_folders` are read and never written; `aliases` are further names by model.
     `kv_cache_type` is one type, or two for keys and values. `load_options` hold unless a request or a model says
@@ -110,6 +110,11 @@ class Settings:
     def trusted(self) -> Path | None:
         """The certificates by which a server is known, beside the system's: those named, else our own."""
         return self.tls_ca or self.tls_cert
+
+    @property
+    def no_cloud(self) -> bool:
+        """Whether the environment says that no engine on another machine is asked."""
+        return self.cloud_source != "config"
 
     @property
     def loopback(self) -> bool:
@@ -211,7 +216,7 @@ def _address(env: Environment, *, tls: bool) -> Address:
 
 
 def _cloud_source(env: Environment, home: Path) -> str:
-    """Say who turned models elsewhere off, in Ollama's words; there are none here, as if its file had said so."""
+    """Say who turned Ollama's cloud off, in its words. It is off here anyway, as if its file had said so."""
     if not env.flag("NO_CLOUD"):
         return "config"
     try:

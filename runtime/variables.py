@@ -106,7 +106,7 @@ VARIABLES = (
     Variable("LOG_FORMAT", "Form of the log's lines, logfmt or json", default="logfmt", ours=True),
     Variable("STRICT", "Refuse requests that would be answered with a warning", Kind.FLAG, ours=True),
     Variable("READ_ONLY", "Refuse requests that change which models there are", Kind.FLAG, ours=True),
-    Variable("NO_CLOUD", "Tell clients that models elsewhere are off by the environment; there are none", Kind.FLAG),
+    Variable("NO_CLOUD", "Refuse models whose engine is on another machine", Kind.FLAG),
     Variable(
         "API_KEY", "Keys, comma separated, of which every request must bring one", Kind.LIST, ours=True, secret=True
     ),

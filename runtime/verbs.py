@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from corral.runtime.conversation import Message, ToolCall, ToolChoice, Tools
 from corral.runtime.model_views import DeletePlan, Details, LoadedModel, ModelDetails, ModelSummary, TensorInfo
-from corral.runtime.snapshot import Snapshot
 from corral.runtime.tokens import Detokenized, DetokenizeRequest, TokenizeRequest, Tokens
 from corral.runtime.upkeep import Upkeep
 from corral.store.progress import Progress
 
 if TYPE_CHECKING:
     from corral.runtime.recordings import Recorded
+    from corral.runtime.snapshot import Snapshot
 
 __all__ = [
     "FOREVER",

@@ -20,12 +20,12 @@ from corral.runtime.errors import RequestCanceled, RunError
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges, HostProbe, SystemProbe, available_memory
 from corral.runtime.housekeeping import forget_sequences, tidy
-from corral.runtime.library import Library
 from corral.runtime.live_settings import MODELS_A_GPU, LiveSettings
 from corral.runtime.loaded_models import loaded_models
 from corral.runtime.log_lines import LogLines
 from corral.runtime.pooling import Pooling
 from corral.runtime.publish import Publisher
+from corral.runtime.reading import library_of
 from corral.runtime.recordings import Recorded
 from corral.runtime.remote.answers import RemoteAnswers
 from corral.runtime.remote.health import Hosts
@@ -64,7 +64,6 @@ from corral.runtime.watch import Watch
 from corral.store import plans
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog
-from corral.store.collection import Collection
 from corral.store.errors import ModelNotFound, StoreError
 from corral.store.manifests import ManifestStore
 from corral.store.names import Digest, ModelName
@@ -100,8 +99,7 @@ class Workbench:
         self._blobs = BlobStore(self._paths)
         self._manifests = ManifestStore(self._paths)
         self._catalog = Catalog(self._paths, self._blobs)
-        others = [Catalog(paths, BlobStore(paths)) for paths in map(StorePaths, settings.models_extra)]
-        self._library = Library(Collection(self._catalog, others, settings.gguf_folders, settings.aliases))
+        self._library = library_of(settings, self._catalog)
         self.events = Events(wall_clock)
         self.requests = RequestLog(clock, wall_clock)
         self.log = LogLines(wall_clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -98,6 +99,7 @@ class Catalog:
         self._blobs = blobs
         self._manifests = ManifestStore(paths)
         self._read: dict[str, tuple[tuple[int, ...], StoredModel]] = {}
+        self._spelled: set[ModelName] = set()
 
     @property
     def paths(self) -> StorePaths:
@@ -134,9 +136,15 @@ class Catalog:
             ModelNotFound: there is none.
             BrokenManifest: its manifest or config cannot be read.
         """
+        if name in self._spelled:  # as it was asked for before, so no folder need be read
+            with contextlib.suppress(OSError):
+                return self._load(name, str(self._paths.manifest(name)))
+            self._spelled.discard(name)
         kept = self._manifests.locate(name)
         if kept is None:
             raise ModelNotFound(name.short)
+        if kept == name:
+            self._spelled.add(name)
         try:
             return self._load(kept, str(self._paths.manifest(kept)))
         except FileNotFoundError:

@@ -234,17 +234,16 @@ class ManifestStore:
 
     def locate(self, name: ModelName) -> ModelName | None:
         """The spelling under which `name` is kept, if it is; case makes no difference (spec h.3)."""
-        found: list[Path] = [self._paths.manifests]
+        found = [str(self._paths.manifests)]
         for part in (name.host, name.namespace, name.model, name.tag):
             wanted = part.casefold()
-            spellings = [Path(child.path) for folder in found for child in _children(folder)]
-            found = [path for path in spellings if path.name.casefold() == wanted]
+            found = [child.path for folder in found for child in _children(folder) if child.name.casefold() == wanted]
         # Where a file system and another program allowed two spellings, the one asked for wins.
-        exact = self._paths.manifest(name)
+        exact = str(self._paths.manifest(name))
         for path in sorted(found, key=lambda path: (path != exact, path)):
-            if path.is_file():
+            if os.path.isfile(path):
                 with contextlib.suppress(InvalidName):
-                    return ModelName(*path.parts[-4:])
+                    return ModelName(*path.split(os.sep)[-4:])
         return None
 
     def read_bytes(self, name: ModelName) -> bytes:

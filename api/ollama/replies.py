@@ -25,11 +25,13 @@ from corral.runtime.verbs import (
 
 def generate_object(model: str, chunk: Chunk) -> dict[str, Any]:
     """A piece of an answer on `/api/generate`; `response` is always there, the figures on the last one only."""
-    said = {"response": chunk.text} | without_empty(thinking=chunk.thinking)
-    reply = {"model": model, "created_at": utc_now(), **said, "done": chunk.done_reason is not None}
+    reply: dict[str, Any] = {"model": model, "created_at": utc_now(), "response": chunk.text}
+    if chunk.thinking:
+        reply["thinking"] = chunk.thinking
+    reply["done"] = chunk.done_reason is not None
     if chunk.rendered:
         return reply | _rendered(chunk)
-    return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
+    return _with_rest(reply, chunk)
 
 
 class ChatObjects:
@@ -40,13 +42,27 @@ class ChatObjects:
 
     def __call__(self, model: str, chunk: Chunk) -> dict[str, Any]:
         """Return the next piece."""
-        calls = [call_object(call, self._calls + number) for number, call in enumerate(chunk.tool_calls)]
-        self._calls += len(calls)
-        said = {"role": "assistant", "content": chunk.text} | without_empty(thinking=chunk.thinking, tool_calls=calls)
+        said: dict[str, Any] = {"role": "assistant", "content": chunk.text}
+        if chunk.thinking:
+            said["thinking"] = chunk.thinking
+        if chunk.tool_calls:
+            said["tool_calls"] = [call_object(call, self._calls + at) for at, call in enumerate(chunk.tool_calls)]
+            self._calls += len(chunk.tool_calls)
         reply = {"model": model, "created_at": utc_now(), "message": said, "done": chunk.done_reason is not None}
         if chunk.rendered:
             return reply | {"message": {"role": "", "content": ""}} | _rendered(chunk)
-        return reply | _progress(chunk) | _logprobs(chunk) | _trailer(chunk)
+        return _with_rest(reply, chunk)
+
+
+def _with_rest(reply: dict[str, Any], chunk: Chunk) -> dict[str, Any]:
+    """Add what few pieces have; most are a word of text, and there are thousands of them."""
+    if chunk.progress is not None:
+        reply |= _progress(chunk)
+    if chunk.logprobs:
+        reply["logprobs"] = [logprob_object(one) for one in chunk.logprobs]
+    if chunk.done_reason is not None:
+        reply |= _trailer(chunk)
+    return reply
 
 
 def call_object(call: ToolCall, index: int) -> dict[str, Any]:
@@ -76,10 +92,6 @@ def _progress(chunk: Chunk) -> dict[str, Any]:
             return {}
 
 
-def _logprobs(chunk: Chunk) -> dict[str, Any]:
-    return without_empty(logprobs=[logprob_object(one) for one in chunk.logprobs])
-
-
 def logprob_object(one: Logprob) -> dict[str, Any]:
     """How likely a token was, with the likeliest in its place where they were asked for."""
     reply = {"token": one.token, "logprob": one.logprob, "bytes": list(one.data)}
@@ -87,8 +99,6 @@ def logprob_object(one: Logprob) -> dict[str, Any]:
 
 
 def _trailer(chunk: Chunk) -> dict[str, Any]:
-    if chunk.done_reason is None:
-        return {}
     stats = chunk.stats
     drafts = {"draft_count": stats.drafted, "draft_accepted_count": stats.accepted} if stats.drafted else {}
     return (

@@ -12,15 +12,20 @@ from urllib.parse import urlsplit
 
 from corral.runtime.errors import BadRequest, CloudDisabled
 from corral.runtime.remote.address import Remote
+from corral.runtime.server_address import is_loopback
 
 CLOUD = "ollama.com"
 _LONGEST_FILE = 1 << 20
 
 
 class Allowed:
-    """`hosts` are names or `name:port`, `file` has addresses, one a line; it is read again whenever it is asked."""
+    """`hosts` are names or `name:port`, `file` has addresses, one a line; it is read again whenever it is asked.
 
-    def __init__(self, hosts: Sequence[str], file: Path | None = None) -> None:
+    With `near_only` (`NO_CLOUD`) no other machine is asked, whoever allowed it.
+    """
+
+    def __init__(self, hosts: Sequence[str], file: Path | None = None, *, near_only: bool = False) -> None:
+        self._near_only = near_only
         self._hosts = frozenset(host.lower() for host in hosts)
         self._file = file
 
@@ -28,9 +33,12 @@ class Allowed:
         """Refuse a model one of whose servers may not be asked (spec a.5).
 
         Raises:
-            CloudDisabled: it is the cloud's.
+            CloudDisabled: it is the cloud's, or on another machine where none is to be asked.
             BadRequest: it is any other.
         """
+        for url in remote.hosts if self._near_only else ():
+            if not is_loopback(name_of(url)):
+                raise CloudDisabled(f"remote model is unavailable: {place_of(url)} is another machine, NO_CLOUD is set")
         known = _noted(self._file)
         for url in remote.hosts:
             if url in known or self._hosts & {name_of(url), place_of(url)}:

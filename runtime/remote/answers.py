@@ -65,7 +65,7 @@ class RemoteAnswers:
         self._dispatch = dispatch
         self._hosts = hosts
         settings = dispatch.settings
-        self._allowed = Allowed(settings.remotes, settings.remotes_file)
+        self._allowed = Allowed(settings.remotes, settings.remotes_file, near_only=settings.no_cloud)
         self._first_s = max(settings.load_timeout_s, IDLE_S)
         self._stubs: dict[str, _Stub] = {}
 

@@ -24,11 +24,11 @@ from corral.runtime.verbs import Chunk, DoneReason, GenerateRequest, Stats
 from tests.bench.figures import Figure
 from tests.bench.models import SMOLLM2
 from tests.bench.prompts import story_prompt
+from tests.bench.service import service_figures
 from tests.bench.streams import Ask, Ours, ask_all
 from tests.fakes.served import MODEL, ServedFake
 
 RUNS = 5
-FIRSTS = 3
 STREAMS = 8
 TOKENS = 64
 CALLS = 4000
@@ -39,7 +39,7 @@ _NUM_CTX = 1024
 
 
 def api_figures(store: Path, home: Path) -> Iterator[Figure]:
-    """Milliseconds to the first byte and the ratio of speeds against the verbs; calls a second; the gap of streams."""
+    """The ratio of speeds against the verbs; calls a second; the gap of streams; what the service itself takes."""
     SMOLLM2.put(store)
     yield from _overhead(store)
     with _served(ServedFake.with_models(MODEL)) as service:
@@ -48,6 +48,7 @@ def api_figures(store: Path, home: Path) -> Iterator[Figure]:
     with _served(Paced.with_models(MODEL)) as service:
         gaps = tuple(_worst_gaps_ms(_port(service)) for _ in range(3))
     yield Figure(f"{MANY} streams of {PER_S:g} tokens/s, gap of the slowest 1 %", gaps, "ms", 100)
+    yield from service_figures(store)
 
 
 @contextlib.contextmanager
@@ -71,17 +72,12 @@ def _port(service: Service) -> int:
 def _overhead(store: Path) -> Iterator[Figure]:
     with _served(None, store) as service:
         server = Ours(_port(service), SMOLLM2.name, _NUM_CTX, default_threads(), SMOLLM2.ends)
-        firsts, ratios = [], []
+        ratios = []
         for run in range(RUNS + 1):
-            ask = Ask(story_prompt(), 1)
-            over_http = min(ask_all(server, [ask])[0].first_s for _ in range(FIRSTS))
-            direct = min(_verbs(service, server, [ask])[0][0] for _ in range(FIRSTS))
             asks = [Ask(story_prompt(), TOKENS)] * STREAMS
             speeds = (_speed(_verbs(service, server, asks)), _http_speed(server, asks))
             if run:  # the first is for the caches
-                firsts.append((over_http - direct) * 1000)
                 ratios.append(speeds[1] / speeds[0])
-    yield Figure("first byte over HTTP, beyond the verb's", tuple(firsts), "ms", 1.0)
     yield Figure(f"tokens/s over HTTP : verbs, {STREAMS} streams", tuple(ratios), "x", 0.98, most=False)
 
 

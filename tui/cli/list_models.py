@@ -21,8 +21,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     """Print the models on disk."""
-    with cli.session() as session:
-        models = session.run(session.client.list_models())
+    models = cli.models()
     print(describe(models, arguments[0] if arguments else "", datetime.now(UTC)), end="")
     return 0
 

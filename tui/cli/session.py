@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -23,7 +23,7 @@ from corral.tui.cli.probe import answers
 if TYPE_CHECKING:
     from corral.api.client import HttpClient
     from corral.api.server import Service
-    from corral.runtime.verbs import Client
+    from corral.runtime.verbs import Client, ModelSummary
 
 T = TypeVar("T")
 
@@ -65,6 +65,19 @@ class Cli:
         """Read the settings; `connect` stands in for the way to a server in tests."""
         home = Path(environ.get("HOME") or Path.home())
         return cls(load(environ, home), environ, home, connect or open_session)
+
+    def models(self) -> Sequence[ModelSummary]:
+        """List the models: a server's if one answers, else what lies on disk here, without starting anything.
+
+        Raises:
+            ServerUnreachable: as `open_session`.
+        """
+        if self.connect is open_session and _is_here(self.settings) and not _answers(self.settings):
+            from corral.runtime.reading import library_of
+
+            return asyncio.run(library_of(self.settings).list())
+        with self.session() as session:
+            return session.run(session.client.list_models())
 
     @contextlib.contextmanager
     def session(self) -> Generator[Session, None, None]:
@@ -155,12 +168,11 @@ def open_session(settings: Settings) -> Session:
     Raises:
         ServerUnreachable: the settings name another machine and nothing answers there.
     """
-    here = is_loopback(urlsplit(settings.base_url).hostname or "")
-    if answers(settings.base_url, _CONNECT_S[here]):
+    if _answers(settings):
         with held_back():
             from corral.api.client import HttpClient
         return RemoteSession(HttpClient(settings.base_url, next(iter(settings.api_keys), ""), settings.trusted))
-    if not here:
+    if not _is_here(settings):
         raise ServerUnreachable("could not connect to corral server, run 'corral serve' to start it")
     with held_back():
         from corral.api.server import Service
@@ -168,6 +180,14 @@ def open_session(settings: Settings) -> Session:
     service = Service(settings, serving=False)
     service.start()
     return OwnSession(service)
+
+
+def _is_here(settings: Settings) -> bool:
+    return is_loopback(urlsplit(settings.base_url).hostname or "")
+
+
+def _answers(settings: Settings) -> bool:
+    return answers(settings.base_url, _CONNECT_S[_is_here(settings)])
 
 
 def keep_log_quiet() -> None:

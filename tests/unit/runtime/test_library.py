@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import gguf
@@ -9,7 +10,14 @@ import pytest
 
 from corral.runtime.capabilities import capabilities
 from corral.runtime.library import SHOWN_ARRAY, model_info
+from corral.runtime.reading import library_of
+from corral.runtime.settings import Settings
+from corral.store.errors import BlobNotFound, ModelNotFound
 from corral.store.gguf import read_header
+from corral.store.names import ModelName
+from corral.store.paths import StorePaths
+from tests.conftest import add_to_store
+from tests.unit.store.handmade import Gguf
 
 
 @pytest.mark.parametrize(("verbose", "long"), [(False, []), (True, list(range(6)))])
@@ -48,3 +56,22 @@ def test_what_a_model_can_do(tmp_path: Path, template: str | None, parser: str, 
     writer.write_kv_data_to_file()
     writer.close()
     assert capabilities(read_header(path), template, parser=parser) == (wanted or ("completion", "tools", "thinking"))
+
+
+async def test_a_model_is_opened_once_and_seen_to_change(tmp_path: Path) -> None:
+    file = tmp_path / "x.gguf"
+    file.write_bytes(bytes(Gguf()))
+    store = StorePaths(tmp_path / "models")
+    add_to_store(file, store.root, "Mine:latest")
+    manifest = store.manifest(ModelName.parse("Mine:latest"))
+    os.utime(manifest, (1, 1))  # what is young is read again each time
+    library = library_of(Settings(models=store.root))
+    first = await library.open("Mine")
+    assert await library.open("Mine") is first
+    assert (await library.open("mine")).name == first.name
+    store.blob(first.weights).unlink()
+    with pytest.raises(BlobNotFound):
+        await library.open("Mine")
+    manifest.unlink()
+    with pytest.raises(ModelNotFound):
+        await library.open("Mine")

@@ -423,3 +423,40 @@ async def test_more_than_the_queue_holds_are_refused(workbench: Workbench) -> No
             await answer(workbench, question())
         gate.set()
         assert {text for text, _ in await asyncio.gather(*answers)} == {"late"}
+
+
+@pytest.mark.parametrize("host", ["http://10.0.0.5:8000", "http://127.0.0.1:9,http://gpu.example:8000"])
+async def test_without_a_cloud_no_other_machine_is_asked(tmp_path: Path, host: str) -> None:
+    asked: list[str] = []
+    allowed = ("10.0.0.5", "127.0.0.1", "gpu.example")
+    settings = Settings(models=tmp_path / "models", remotes=allowed, cloud_source="env")
+
+    def connect(url: str) -> Connections:
+        asked.append(url)
+        raise AssertionError(url)
+
+    bench = Workbench(settings, warm=False, connect=connect)  # type: ignore[arg-type]
+    await bench.start()
+    try:
+        request = CreateRequest("far", base="org/model", remote_host=host)
+        assert [step.status async for step in bench.create(request)][-1] == "success"
+        text = "ollama cloud is disabled: remote model is unavailable: .* is another machine, NO_CLOUD is set"
+        with pytest.raises(CloudDisabled, match=text):
+            await answer(bench, question())
+        with pytest.raises(CloudDisabled, match=text):
+            await bench.embed(EmbedRequest("far", ("a",)))
+    finally:
+        await bench.close()
+    assert asked == []
+
+
+async def test_without_a_cloud_a_server_on_this_machine_is_asked(tmp_path: Path) -> None:
+    settings = Settings(models=tmp_path / "models", remotes=("127.0.0.1",), cloud_source="env")
+    bench = Workbench(settings, warm=False, connect=Connections(()))
+    await bench.start()
+    try:
+        async with upstreams(1) as (server,):
+            await stub(bench, server)
+            assert (await answer(bench, question()))[0] == "one two three "
+    finally:
+        await bench.close()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -105,15 +107,58 @@ def test_a_modelfile_that_is_not_there(corral: Driver, tmp_path: Path, capsys: p
     assert capsys.readouterr().err == "Error: specified Modelfile wasn't found\n"
 
 
-@pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
+@pytest.mark.parametrize("kind", ["named", "of the shell", "-"])
+def test_a_modelfile_comes_through_a_pipe(
+    corral: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    (tmp_path / "model.gguf").write_bytes(bytes(Gguf()))
+    monkeypatch.chdir(tmp_path)
+    text = b"FROM ./model.gguf\nSYSTEM Be brief.\n"
+    if kind == "named":
+        os.mkfifo("pipe")
+        writer = threading.Thread(target=lambda: Path("pipe").write_bytes(text))
+        writer.start()
+        assert corral("create", "mine", "-f", "pipe") == 0
+        writer.join()
+    else:
+        output, end = os.pipe()
+        os.write(end, text)
+        os.close(end)
+        kept = os.dup(0)
+        os.dup2(output, 0)
+        try:
+            assert corral("create", "mine", "-f", "-" if kind == "-" else f"/dev/fd/{output}") == 0
+        finally:
+            os.dup2(kept, 0)
+            os.close(kept)
+            os.close(output)
+    request = request_of(corral)
+    assert (list(request.files), request.system) == (["model.gguf"], "Be brief.")
+
+
+def test_a_pipe_that_says_too_much_is_not_read_to_its_end(
+    corral: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError), (tmp_path / "pipe").open("wb", buffering=0) as pipe:
+            for _ in range(20):
+                pipe.write(b"#" * (1 << 20))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert corral("create", "mine", "-f", str(tmp_path / "pipe")) == 1
+    writer.join()
+    assert capsys.readouterr().err == f"Error: {tmp_path / 'pipe'} is too large for a Modelfile\n"
+
+
+@pytest.mark.parametrize("kind", ["device", "folder"])
 def test_what_is_no_file_is_refused_at_once(
     corral: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     path = Path("/dev/zero")
-    if kind == "pipe":
-        path = tmp_path / "pipe"
-        os.mkfifo(path)
-    elif kind == "folder":
+    if kind == "folder":
         path = tmp_path
     assert corral("create", "mine", "-f", str(path)) == 1
     assert capsys.readouterr().err.startswith("Error: ")
