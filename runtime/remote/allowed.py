@@ -31,10 +31,8 @@ class Allowed:
             CloudDisabled: it is the cloud's.
             BadRequest: it is any other.
         """
-        known = _noted(self._file)
-        for url in remote.hosts:
-            if url in known or self._hosts & {name_of(url), place_of(url)}:
-                continue
+        others = [url for url in remote.hosts if not self._hosts & {name_of(url), place_of(url)}]
+        for url in set(others) - (_noted(self._file) if others else frozenset()):
             if name_of(url) == CLOUD:
                 raise CloudDisabled
             raise BadRequest("this server cannot run this remote model")
