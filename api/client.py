@@ -64,9 +64,13 @@ class HttpClient:
         api_key: str = "",
         trusted: Path | None = None,
         headers: Mapping[str, str] | None = None,
+        server: Transport | None = None,
     ) -> None:
-        """`trusted` is a file of certificates by which the server is known; `headers` go with every request."""
-        self._server = Transport(base_url, api_key, trusted, headers)
+        """`trusted` is a file of certificates by which the server is known; `headers` go with every request.
+
+        Whoever has a way to the server already gives it as `server`.
+        """
+        self._server = server or Transport(base_url, api_key, trusted, headers)
         self._tells_snapshots = True
 
     @cached_property

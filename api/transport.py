@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -26,6 +26,24 @@ MAX_REPLY = 64 * 2**20
 MAX_LINE = 16 * 2**20
 MAX_ERROR = 64 * 2**10
 _SHOWN_ERROR = 200
+
+
+class Reply(Protocol):
+    """What came back, as much of it as httpx's replies and others have in common."""
+
+    @property
+    def status_code(self) -> int:
+        """HTTP's status."""
+        ...
+
+    @property
+    def is_success(self) -> bool:
+        """Whether that is one of success."""
+        ...
+
+    def aiter_bytes(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes."""
+        ...
 
 
 class Transport:
@@ -75,7 +93,7 @@ class Transport:
     @contextlib.asynccontextmanager
     async def _open(
         self, method: str, path: str, content: bytes | AsyncIterable[bytes] | None, accept: str = ""
-    ) -> AsyncGenerator[httpx.Response, None]:
+    ) -> AsyncGenerator[Reply, None]:
         import httpx
 
         began = False
@@ -191,7 +209,7 @@ def _json(body: Mapping[str, object] | None) -> bytes | None:
     return None if body is None else msgspec.json.encode(body)
 
 
-async def _read(response: httpx.Response, limit: int) -> bytes:
+async def _read(response: Reply, limit: int) -> bytes:
     data = bytearray()
     async for piece in response.aiter_bytes():
         data += piece
@@ -215,7 +233,7 @@ def _decode_line(line: bytes, reply: type[T], model: str) -> T:
     return decoded
 
 
-async def _raise_for_status(response: httpx.Response, model: str) -> None:
+async def _raise_for_status(response: Reply, model: str) -> None:
     if response.is_success:
         return
     data = bytearray()

@@ -27,6 +27,12 @@ _SLIDES_ALL_BUT_EVERY: Final = {
     "smallthinker": 4,
 }
 """Of so many layers the last one looks at everything, the others through the window (llama.cpp: `set_swa_pattern`)."""
+_UNGATED: Final = "bert"
+"""The encoder whose layers have one wide product and no gate beside it."""
+_OTHER_ENCODERS: Final = frozenset({"gemma-embedding"})
+"""Those without a cache whose names do not say so (llama.cpp: `llama_model::create_memory`)."""
+_ROW_NUMBERS: Final = 3
+"""What a token of a text to be pooled is told beside its sequence: its id, its place, its type."""
 _ROOM_ON_GPU: Final = 0.92
 """How much of a GPU's free memory is planned with; drivers and other programs take some."""
 
@@ -84,9 +90,7 @@ def forecast(metadata: Mapping[str, object], load: Load, weights: int, *, vocabu
     batch = sizes.batch_size(load.num_batch, load.num_sequences)
     micro = min(load.micro_batch or batch, batch)
     if load.embedding:
-        rows = min(load.num_ctx, shape.number("context_length") or load.num_ctx)
-        compute = _FLOAT * rows * max(shape.widest, 8 * shape.width) + _FLOAT * sizes.MOST_TEXTS * vocabulary
-        return Forecast(weights, 0, compute, extra, load.use_mmap is not False, shape.layers + 1)
+        return _pooled(shape, load, weights, vocabulary, extra)
     whole = not shape.window or _keeps_whole(shape, load, weights)
     state = shape.state_bytes
     spare = sizes.spare_states(weights, state) if state else sizes.SPARE_SEQUENCES if whole else 0
@@ -110,6 +114,24 @@ def forecast(metadata: Mapping[str, object], load: Load, weights: int, *, vocabu
     )
 
 
+def _pooled(shape: Shape, load: Load, weights: int, vocabulary: int, extra: int) -> Forecast:
+    """Say what a model takes that makes texts into vectors: a text is computed in one piece (`engine/pooled.py`)."""
+    rows = min(load.num_ctx, shape.number("context_length") or load.num_ctx)
+    attended, masked = 5.5 * shape.width, 2 * rows
+    if load.flash_attention is False:
+        attended, masked = 6 * shape.width + shape.heads * rows, _FLOAT * rows
+    if not shape.is_ungated:
+        attended += 2 * shape.width  # turned by their places, from one product for queries, keys and values
+    inside, cache = max(attended, shape.bent + 3 * shape.width), 0.0
+    if not shape.is_encoder:
+        # llama.cpp reserves for every token what the next one could be, though nobody asks.
+        inside = max(inside, vocabulary + 2 * shape.width)
+        cache = _blocks(rows) * sum(shape.cell_bytes(load.kv_type, load.kv_type_v or load.kv_type))
+    compute = int(rows * (_FLOAT * (inside + sizes.MOST_TEXTS + _ROW_NUMBERS) + masked))
+    compute += _FLOAT * sizes.MOST_TEXTS * (vocabulary + shape.width)
+    return Forecast(weights, int(cache), compute, extra, load.use_mmap is not False, shape.layers + 1)
+
+
 class Shape:
     """A model's measures as its header has them."""
 
@@ -126,6 +148,22 @@ class Shape:
             2 * experts * self.number("expert_feed_forward_length"),
             6 * self.number("ssm.inner_size"),
         )
+
+    @property
+    def bent(self) -> int:
+        """Return how wide the wide part of an encoder's layer is."""
+        feed = max(self._each("feed_forward_length"), default=0)
+        return feed if self.is_ungated else 3 * feed
+
+    @property
+    def is_ungated(self) -> bool:
+        """Say whether it is an encoder of the first kind."""
+        return self._architecture == _UNGATED
+
+    @property
+    def is_encoder(self) -> bool:
+        """Say whether it has no cache at all."""
+        return "bert" in self._architecture or self._architecture in _OTHER_ENCODERS
 
     def number(self, key: str) -> int:
         """Return a whole number of the architecture, 0 where it isn't one."""

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from corral.api import wire
 from corral.api.client import HttpClient
 from corral.api.engines.openai import OpenAiClient
-from corral.api.transport import Transport
+from corral.api.engines.transport import EngineTransport
 from corral.api.version import FORWARDED
 from corral.runtime.errors import RemoteFailed
 from corral.runtime.remote.allowed import key_of
@@ -31,9 +31,8 @@ class ServerConnection:
     and again after it failed: another program may have taken its place."""
 
     def __init__(self, url: str, api_key: str = "") -> None:
-        headers = {FORWARDED: "1"}
-        self._server = Transport(url, api_key, headers=headers)
-        self._native = HttpClient(url, api_key, headers=headers)
+        self._server = EngineTransport(url, api_key, headers={FORWARDED: "1"})
+        self._native = HttpClient(url, server=self._server)
         self._openai = OpenAiClient(self._server)
         self._found: HttpClient | OpenAiClient | None = None
         self._health = "/health"
@@ -87,7 +86,6 @@ class ServerConnection:
     async def close(self) -> None:
         """Close every connection."""
         await self._server.close()
-        await self._native.close()
 
 
 _NO_ROUTE = frozenset({404, 405})

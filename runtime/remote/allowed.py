@@ -39,10 +39,8 @@ class Allowed:
         for url in remote.hosts if self._near_only else ():
             if not is_loopback(name_of(url)):
                 raise CloudDisabled(f"remote model is unavailable: {place_of(url)} is another machine, NO_CLOUD is set")
-        known = _noted(self._file)
-        for url in remote.hosts:
-            if url in known or self._hosts & {name_of(url), place_of(url)}:
-                continue
+        others = [url for url in remote.hosts if not self._hosts & {name_of(url), place_of(url)}]
+        for url in set(others) - (_noted(self._file) if others else frozenset()):
             if name_of(url) == CLOUD:
                 raise CloudDisabled
             raise BadRequest("this server cannot run this remote model")

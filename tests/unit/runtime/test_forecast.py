@@ -9,7 +9,11 @@ import pytest
 from corral.runtime.engine.protocol import Load
 from corral.runtime.forecast import Forecast, context_that_fits, forecast, layers_that_fit, with_gpu
 from corral.runtime.runner import Runner
+from corral.store.convert import convert
 from corral.store.gguf import read_header
+from tests import tiny_checkpoints
+from tests.bench.minilm import fetched_minilm
+from tests.unit.runtime.tiny_bert import write_bert
 from tests.unit.runtime.tiny_models import write_tiny
 
 GIB = 2**30
@@ -52,6 +56,41 @@ async def test_so_does_one_of_every_kind_of_memory(tmp_path: Path, kind: str, wh
     path = write_tiny(tmp_path / "tiny.gguf", kind)
     load = Load(path=str(path), num_ctx=1024, num_cells=65536, num_sequences=2, whole_window=whole)
     expected, took = await taken(path, load)
+    assert expected == pytest.approx(took, rel=0.1)
+
+
+@pytest.mark.parametrize("num_ctx", [512, 2048])
+@pytest.mark.parametrize(("family", "feed"), [("bert", 1024), ("bert", 192), ("nomic-bert", 1024), ("nomic-bert", 192)])
+async def test_so_does_an_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, feed: int, num_ctx: int
+) -> None:
+    for name, size in {"WIDTH": 256, "HEADS": 4, "FEED": feed, "CTX": 2048}.items():
+        monkeypatch.setattr(tiny_checkpoints, name, size)
+    tiny_checkpoints.write_encoder(tmp_path / "published", family)
+    convert(tmp_path / "published", tmp_path / "model.gguf")
+    load = Load(path=str(tmp_path / "model.gguf"), num_ctx=num_ctx, num_cells=num_ctx, num_sequences=1, embedding=True)
+    expected, took = await taken(tmp_path / "model.gguf", load)
+    assert expected == pytest.approx(took, rel=0.1)
+
+
+async def test_so_does_an_encoder_without_flash_attention(tmp_path: Path) -> None:
+    path = write_bert(tmp_path / "tiny.gguf")
+    load = Load(path=str(path), num_ctx=128, num_cells=128, num_sequences=1, flash_attention=False, embedding=True)
+    expected, took = await taken(path, load)
+    assert expected == pytest.approx(took, rel=0.1)
+
+
+@pytest.mark.model
+async def test_so_does_a_real_encoder() -> None:
+    path = fetched_minilm()
+    load = Load(path=str(path), num_ctx=512, num_cells=512, num_sequences=1, embedding=True)
+    expected, took = await taken(path, load)
+    assert expected == pytest.approx(took, rel=0.1)
+
+
+async def test_so_does_a_decoder_that_embeds(starter_gguf: Path) -> None:
+    load = Load(path=str(starter_gguf), num_ctx=1024, num_cells=1024, num_sequences=1, embedding=True)
+    expected, took = await taken(starter_gguf, load)
     assert expected == pytest.approx(took, rel=0.1)
 
 
