@@ -102,6 +102,12 @@ class Terminal:
         """Send keys as the terminal would."""
         os.write(self._master, keys.encode())
 
+    def resize(self, columns: int, lines: int) -> None:
+        """Make the window another size; the program is told as by any terminal."""
+        with self._lock:
+            self._screen.resize(lines, columns)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
     def stall(self) -> None:
         """Stop reading: what the program writes piles up until its writes block."""
         self._reading.clear()

@@ -38,9 +38,9 @@ class SlashCommands(TurnKeys, SessionKeys):
             "/show": self._show,
             "/load": self._load,
             "/save": self._save,
-            "/list": lambda _: self.workbench.run_worker(self.workbench.action_go("models")),
+            "/list": lambda _: self.workbench.run_worker(partial(self.workbench.action_go, "models")),
             "/clear": lambda _: self._clear(),
-            "/bye": lambda _: self.run_worker(self.workbench.action_quit()),
+            "/bye": lambda _: self.run_worker(self.workbench.action_quit),
             "/help": lambda _: self._help(),
             "/model": self._model,
             "/system": self._system,
@@ -167,7 +167,7 @@ class SlashCommands(TurnKeys, SessionKeys):
 
     def _model(self, name: str) -> None:
         if not name:
-            self.run_worker(self.app.run_action("pick_model", self))
+            self.run_worker(partial(self.app.run_action, "pick_model", self))
         elif any(model.name == name for model in self.models):
             self.use_model(name)
         else:

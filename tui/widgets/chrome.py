@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from socket import gethostname
 
 from rich.cells import cell_len
@@ -100,7 +101,7 @@ class Header(Widget):
         """Go where the tab says."""
         for first, last, where in self._spots:
             if first <= event.x < last:
-                self.app.run_worker(self.app.run_action(f"app.go('{where}')"), exit_on_error=False)
+                self.app.run_worker(partial(self.app.run_action, f"app.go('{where}')"), exit_on_error=False)
 
     def on_resize(self) -> None:
         """Choose the version anew."""

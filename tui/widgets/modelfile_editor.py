@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
 from textual.widgets import TextArea
 
 from corral.store.lint import Finding, Severity
@@ -50,6 +51,13 @@ class ModelfileEditor(TextArea):
         self._findings: dict[int, Finding] = {}
         self.models: tuple[str, ...] = ()
         self.offered = Offers()
+
+    def _refresh_size(self) -> None:
+        """Take the whole pane: Textual cuts what stands behind the lines at the longest one's end."""
+        super()._refresh_size()
+        room = self.scrollable_content_region.width
+        if self.virtual_size.width < room:
+            self.virtual_size = Size(room, self.virtual_size.height)
 
     def mark(self, findings: Sequence[Finding]) -> None:
         """Draw the first finding of each line behind it."""

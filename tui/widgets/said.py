@@ -21,6 +21,7 @@ from corral.tui.widgets.tool_calls import tool_call_lines
 __all__ = ["Look", "Said", "figures_line", "frozen", "heading", "warning_line"]
 
 _SEPARATOR = " · "
+_LONGEST = 200_000  # characters of a turn that are laid out: a megabyte would hold up the screen for seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +85,15 @@ def _file_line(file: Attached) -> Content:
 def frozen(turn: Turn, look: Look | None = None) -> Content:
     """Draw a finished turn."""
     look = look or Look()
-    body = render(turn.text, chosen=look.code) if turn.role == "assistant" else Content(clean(turn.text))
+    text = turn.text[:_LONGEST]
+    body = render(text, chosen=look.code) if turn.role == "assistant" else Content(clean(text))
     lines = [heading(turn, look)]
     if turn.thinking:
         lines.append(thoughts(turn, 0, is_open=look.is_open))
     if body.plain:
         lines.append(body)
+    if len(turn.text) > _LONGEST:
+        lines.append(Content.styled(f"… {len(turn.text) - _LONGEST:,} characters more: E writes the whole chat", "dim"))
     lines += [_file_line(file) for file in turn.attached]
     lines += [tool_call_lines(call, is_open=look.is_open) for call in turn.tool_calls]
     if turn.state is TurnState.STOPPED:
