@@ -14,12 +14,14 @@ import subprocess
 import termios
 import threading
 import time
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pyte
+from wcwidth import wcwidth
 
 from tests.waiting import PATIENCE_S, block_until
 
@@ -30,6 +32,13 @@ _UNKNOWN = re.compile(rb"\x1b\[[<>=?][0-9;]*[a-ln-zA-Z$]+|\x1b\[[0-9;?]*\$p|\x1b
 def _without_size(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment but for a size that somebody exported: it would win over the pty's own."""
     return {name: value for name, value in environ.items() if name not in {"COLUMNS", "LINES"}}
+
+
+class _Screen(pyte.Screen):
+    """Takes marks of all scripts: pyte leaves off at those that Unicode gives no class of combining."""
+
+    def draw(self, data: str) -> None:
+        super().draw("".join(one for one in data if unicodedata.combining(one) or wcwidth(one) != 0))
 
 
 class Terminal:
@@ -46,7 +55,7 @@ class Terminal:
     ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        self._screen = pyte.Screen(columns, lines)
+        self._screen = _Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         self._reading = threading.Event()

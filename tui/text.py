@@ -28,7 +28,10 @@ _SIGNS: dict[int, str | None] = {
     **dict.fromkeys((*_INVISIBLE, *_MARKERS, *_JOINING), None),
     **_FLAG_LETTERS,
 }
-_MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+_MARK = (
+    "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u0e34-\u0e3a\u0e47-\u0e4e\u0eb4-\u0ebc\u0ec8-\u0ecd"
+    "\u0f71-\u0f84\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+)
 _MARKS = re.compile(f"({_MARK}{{4}}){_MARK}+")
 _SPACES = str.maketrans("\t\n", "  ")
 _CHARACTERS_PER_CELL = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from corral.runtime.errors import RunnerDied
@@ -20,7 +21,7 @@ from corral.runtime.snapshot import (
     TransferView,
 )
 from corral.runtime.upkeep import PullPlan, UnfinishedPull
-from corral.runtime.verbs import Message, ModelDetails, TensorInfo, ToolCall
+from corral.runtime.verbs import ChatRequest, Chunk, Message, ModelDetails, TensorInfo, ToolCall
 from corral.store.errors import SourceError
 from corral.tui.app import WorkbenchApp
 from corral.tui.link import ServiceLink
@@ -36,6 +37,11 @@ TEXTS = list(texts(MANY))
 
 class Hostile(FakeClient):
     """Says hostile things whatever it is asked; from the second question on answers fail."""
+
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+        if any(isinstance(one, ChatRequest) for one in self.asked):
+            self.fail_with, self.fail_after = RunnerDied("".join(SEEDS)), 10
+        return super().chat(request)
 
     async def show(self, model: str, *, verbose: bool = False) -> ModelDetails:
         text = TEXTS[hash(model) % MANY] + "".join(SEEDS)
@@ -104,7 +110,6 @@ def main() -> None:
     client.warnings = tuple(SEEDS)
     client.calls = tuple(ToolCall(text, {text: text}, text) for text in TEXTS[:20])
     client.unfinished = [UnfinishedPull(text, 1, 2, WALL_S) for text in TEXTS[:5]]
-    client.fail_with, client.fail_after = RunnerDied("".join(SEEDS)), MANY + 10
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     run_workbench(WorkbenchApp(ServiceLink(client, loop), environ=os.environ, start_model=MODEL))

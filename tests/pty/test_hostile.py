@@ -16,7 +16,7 @@ from tests.waiting import block_until
 ROOT = Path(__file__).parents[2]
 MODEL = "smollm2:135m"
 F2, F3, F4, F5, F6 = "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~"
-ESCAPE, ENTER, DOWN, QUIT = "\x1b", "\r", "\x1b[B", "\x11"
+ESCAPE, ENTER, QUIT = "\x1b", "\r", "\x11"
 
 OURS = re.compile(
     r"""\x1b(?:
@@ -37,7 +37,7 @@ def strangers(raw: bytes) -> list[str]:
     return [repr(rest[max(one.start() - 20, 0) : one.end() + 20]) for one in OBEYED.finditer(rest.replace("\r", ""))]
 
 
-@pytest.mark.parametrize("attack", [*COMMANDS, "\u202e", "\u200b", "\0"])
+@pytest.mark.parametrize("attack", [*(one for one in COMMANDS if "red" not in one), "\u202e", "\u200b", "\0"])
 def test_the_judge_sees_what_is_not_ours(attack: str) -> None:
     assert strangers(f"\x1b[1;31mred\x1b[0m{attack}\r\n".encode())
 
@@ -53,6 +53,10 @@ def test_no_text_from_outside_commands_the_terminal(tmp_path: Path, size: tuple[
         def look(keys: str, *seen: str) -> None:
             terminal.press(keys)
             terminal.wait_for(*seen)
+
+        def close(title: str) -> None:
+            terminal.press(ESCAPE)
+            terminal.wait_gone(title)
 
         def whole() -> None:
             """No text was wider than it was taken for: the frames stand at the right edge still."""
@@ -75,8 +79,8 @@ def test_no_text_from_outside_commands_the_terminal(tmp_path: Path, size: tuple[
         look(ESCAPE, "write")
         drawn("og")
         whole()
-        look("h", "Chats")
-        look(ESCAPE, "write")
+        look("h", "search everything")
+        close("search everything")
         look(F3, "[2")
         terminal.wait_for("Models 61")
         look("i", "Info") if size[0] < 120 else None
@@ -84,24 +88,23 @@ def test_no_text_from_outside_commands_the_terminal(tmp_path: Path, size: tuple[
         whole()
         look("p", "Pull a model")
         look("x", "not known")
-        look(ESCAPE, "chat")
-        look("d", "Delete this model?")
-        look("n", "chat")
+        close("Pull a model")
         look(F4, "[3", "TOK/S")
         drawn("jjK")
         whole()
         look(F6, "[5", "Requests")
-        look(ENTER, "Request", "Esc close")
-        look(ESCAPE, "details")
+        look(ENTER, "t prompt · C curl")
+        close("t prompt · C curl")
         whole()
         look(F3, "[2")
         look("e", "[4", "Modelfile")
         whole()
         look(F2, "[1")
-        terminal.press("again" + ENTER)
-        terminal.wait_for("r tries again")
+        look("r", "r tries again")
+        whole()
         look(QUIT, "Stop serving?")
         terminal.press("y")
         assert terminal.wait_exit() == 0
         assert b"Traceback" not in terminal.raw
         assert strangers(bytes(terminal.raw)) == []
+        assert [one for one in COMMANDS if len(one) > 1 and one.encode() in terminal.raw] == []

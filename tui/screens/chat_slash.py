@@ -38,9 +38,9 @@ class SlashCommands(TurnKeys, SessionKeys):
             "/show": self._show,
             "/load": self._load,
             "/save": self._save,
-            "/list": lambda _: self.workbench.run_worker(partial(self.workbench.action_go, "models")),
+            "/list": lambda _: self.start(partial(self.workbench.action_go, "models"), "leave"),
             "/clear": lambda _: self._clear(),
-            "/bye": lambda _: self.run_worker(self.workbench.action_quit),
+            "/bye": lambda _: self.start(self.workbench.action_quit, "leave"),
             "/help": lambda _: self._help(),
             "/model": self._model,
             "/system": self._system,
@@ -167,7 +167,7 @@ class SlashCommands(TurnKeys, SessionKeys):
 
     def _model(self, name: str) -> None:
         if not name:
-            self.run_worker(partial(self.app.run_action, "pick_model", self))
+            self.start(partial(self.app.run_action, "pick_model", self), "pick")
         elif any(model.name == name for model in self.models):
             self.use_model(name)
         else:
