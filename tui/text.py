@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 
 from corral.tui.control_chars import CONTROL_SIGNS
 
-__all__ = ["clean", "clean_line", "fit", "install_net"]
+__all__ = ["SIGN_EACH", "clean", "clean_line", "fit", "install_net"]
 
 _INVISIBLE = (0x00AD, 0x180E, *range(0x200B, 0x200E), *range(0x2060, 0x2065), *range(0x206A, 0x2070), 0xFEFF)
 _NONCHARACTERS = (*range(0xFDD0, 0xFDF0), *(plane << 16 | last for plane in range(17) for last in (0xFFFE, 0xFFFF)))
@@ -28,6 +28,12 @@ _SIGNS: dict[int, str | None] = {
     **dict.fromkeys((*_INVISIBLE, *_MARKERS, *_JOINING), None),
     **_FLAG_LETTERS,
 }
+SIGN_EACH = {
+    code: "\ufffd" if sign in (None, "\n") else sign
+    for code, sign in _SIGNS.items()
+    if code not in _JOINING and code not in _FLAG_LETTERS
+}
+"""For fields whose cursor counts characters: as `clean`, but a sign for each character, for `str.translate`."""
 _MARK = (
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u0e34-\u0e3a\u0e47-\u0e4e\u0eb4-\u0ebc\u0ec8-\u0ecd"
     "\u0f71-\u0f84\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"

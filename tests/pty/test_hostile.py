@@ -34,7 +34,7 @@ OURS = re.compile(
 def strangers(raw: bytes) -> list[str]:
     """What a terminal was sent that is neither a sequence of ours nor a character to be seen."""
     rest = OURS.sub("", raw.decode("utf-8"))
-    return [repr(rest[max(one.start() - 20, 0) : one.end() + 20]) for one in OBEYED.finditer(rest.replace("\r", ""))]
+    return [ascii(rest[max(one.start() - 20, 0) : one.end() + 20]) for one in OBEYED.finditer(rest.replace("\r", ""))]
 
 
 @pytest.mark.parametrize("attack", [*(one for one in COMMANDS if "red" not in one), "\u202e", "\u200b", "\0"])

@@ -265,7 +265,7 @@ def test_a_killed_workbench_takes_its_runners_along(own_store: Path, home: Path)
 
 @pytest.mark.parametrize(
     "reached",
-    ["corral.tui.cli.registry", "corral.tui.cli.workbench", "corral.api.server", "textual.app", "corral.tui.app"],
+    ["corral.tui.cli.registry", "corral.api.server", "textual.app", "corral.tui.app"],
 )
 def test_an_interrupt_while_it_starts_ends_it_quietly(own_store: Path, home: Path, reached: str) -> None:
     """Python itself tells on the terminal which module it has just imported."""

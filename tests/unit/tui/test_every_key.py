@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from corral.runtime.upkeep import UnfinishedPull
 from corral.tui.actions import ACTIONS, Where
@@ -109,6 +110,8 @@ class Watched:
         if where is not Where.APP and app.current_mode != Where(SCENES[PLACES[where]].mode):
             await app.action_go(SCENES[PLACES[where]].mode)
         await self.pilot.pause()
+        if isinstance(app.focused, Input):  # a filter, which would take the keys as text
+            await self.press("escape")
         match where:
             case Where.CHAT:
                 screen = app.screen

@@ -30,7 +30,7 @@ from corral.tui.dialogs.delete import delete_dialog
 from corral.tui.dialogs.details import DetailsDialog
 from corral.tui.dialogs.quit import QuitDialog
 from corral.tui.modelfile_diff import Change, Sign
-from corral.tui.text import clean, clean_line, fit
+from corral.tui.text import SIGN_EACH, clean, clean_line, fit
 from corral.tui.turns import Turn, TurnState
 from corral.tui.widgets import (
     client_table,
@@ -179,9 +179,13 @@ def lines(text: str) -> str:
     return clean(text) + clean_line(text) + fit(text, 7) + fit(text, 70, pad=True)
 
 
+def typed(text: str) -> str:
+    return text.translate(SIGN_EACH)
+
+
 DRAWN: list[Callable[[str], str]] = [
     lines, question, answer, tool_result, growing, thinking, calls, side, in_store, in_memory, asked, waiting, served,
-    clients, log, moved, details, asks, told,
+    clients, log, moved, details, asks, told, typed,
 ]  # fmt: skip
 
 
