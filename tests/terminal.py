@@ -35,7 +35,14 @@ def _without_size(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Screen(pyte.Screen):
-    """Takes marks of all scripts: pyte leaves off at those that Unicode gives no class of combining."""
+    """Takes marks of all scripts: pyte leaves off at those that Unicode gives no class of combining.
+
+    It also fails over the half of a wide character that is left when the other half is drawn over.
+    """
+
+    @property
+    def display(self) -> list[str]:
+        return ["".join(self.buffer[row][at].data for at in range(self.columns)) for row in range(self.lines)]
 
     def draw(self, data: str) -> None:
         super().draw("".join(one for one in data if unicodedata.combining(one) or wcwidth(one) != 0))

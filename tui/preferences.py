@@ -6,6 +6,7 @@ name = "corral-deuter"    # see :theme
 [screen]
 motion = false            # nothing moves by itself
 mouse = false             # leave the mouse to the terminal
+images = true             # draw images in chats over SSH too; false: never
 
 [keys]
 "model.unload" = "X"      # see the key report, :keys
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from corral.runtime.config_file import config_path
 
-_SCREEN = {"motion": bool, "mouse": bool}
+_SCREEN = ("motion", "mouse", "images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Preferences:
     theme: str = ""
     motion: bool | None = None
     mouse: bool | None = None
+    images: bool | None = None
     keys: Mapping[str, object] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
@@ -73,6 +75,7 @@ def _read(document: Mapping[str, object]) -> Preferences:
         theme if isinstance(theme, str) else "",
         screen.get("motion"),
         screen.get("mouse"),
+        screen.get("images"),
         tables.get("keys", {}),
         tuple(problems),
     )
