@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from textual.content import Content
 from textual.widgets import Static
@@ -120,16 +121,11 @@ def frozen(turn: Turn, look: Look | None = None, pictures: Sequence[Content | No
         lines.append(thoughts(turn, 0, is_open=look.is_open))
     if body.plain:
         lines.append(body)
-<<<<<<< HEAD
     if len(turn.text) > _LONGEST:
         lines.append(Content.styled(f"… {len(turn.text) - _LONGEST:,} characters more: E writes the whole chat", "dim"))
-    lines += [_file_line(file) for file in turn.attached]
-    lines += [tool_call_lines(call, is_open=look.is_open) for call in turn.tool_calls]
-=======
     lines += _files(turn, pictures)
     for number, call in enumerate(turn.tool_calls):
         lines.append(tool_call_lines(call, is_open=look.is_open, is_given=number < look.given))
->>>>>>> main
     if turn.state is TurnState.STOPPED:
         lines.append(Content.styled("⏹ stopped", "$warning"))
     if turn.state is TurnState.FAILED:
@@ -180,7 +176,8 @@ class Said(Static):
 
     def _draw_pictures(self) -> None:
         if self._images and self.look.picture is not PictureSize.NONE:
-            _: Worker[None] = self.run_worker(self._put_pictures(self.look.picture), group="pictures", exclusive=True)
+            work: Callable[[], Coroutine[None, None, None]] = partial(self._put_pictures, self.look.picture)
+            _: Worker[None] = self.run_worker(work, group="pictures", exclusive=True)
         else:
             self._pictures = ()
 
