@@ -106,7 +106,7 @@ def thinking(text: str) -> str:
 
 def calls(text: str) -> str:
     call = ToolCall(text, {text: {"deep": [text]}}, text)
-    return tool_call_lines(call, is_open=False, is_given=False).plain + tool_call_lines(call, is_open=True).plain
+    return tool_call_lines(call, is_open=False).plain + tool_call_lines(call, is_open=True).plain
 
 
 def side(text: str) -> str:
