@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
 
-.PHONY: run serve test lint format bench torture screenshots clean help
+.PHONY: run serve test lint format bench torture screenshots snapshots clean help
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -51,6 +51,9 @@ torture: $(VENV)/.dev ## break things for long
 
 screenshots: $(VENV)/.dev ## draw screenshots/ from the running app with the starter model
 	$(BIN)/python -m tests.screenshots
+
+snapshots: $(VENV)/.dev ## draw the screens anew that tests compare with; read the difference before you commit it
+	$(BIN)/python -m pytest -q -n $(JOBS) tests/unit/tui/test_snapshots.py --snapshot-update
 
 clean: ## remove what was built here
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

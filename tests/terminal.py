@@ -14,12 +14,14 @@ import subprocess
 import termios
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pyte
+from wcwidth import wcwidth
 
 from tests.waiting import PATIENCE_S, block_until
 
@@ -32,8 +34,12 @@ def _without_size(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in {"COLUMNS", "LINES"}}
 
 
-class _Answering(pyte.Screen):
-    """A screen that says where its cursor is when it is asked."""
+class _Screen(pyte.Screen):
+    """Says where its cursor is when it is asked, and takes marks of all scripts.
+
+    pyte leaves off at those that Unicode gives no class of combining. It also fails over the half of a wide character
+    that is left when the other half is drawn over.
+    """
 
     def __init__(self, columns: int, lines: int, answer: Callable[[str], None]) -> None:
         super().__init__(columns, lines)
@@ -42,6 +48,13 @@ class _Answering(pyte.Screen):
     def write_process_input(self, data: str) -> None:
         """Send what the terminal says to the program."""
         self._answer(data)
+
+    @property
+    def display(self) -> list[str]:
+        return ["".join(self.buffer[row][at].data for at in range(self.columns)) for row in range(self.lines)]
+
+    def draw(self, data: str) -> None:
+        super().draw("".join(one for one in data if unicodedata.combining(one) or wcwidth(one) != 0))
 
 
 class Terminal:
@@ -61,7 +74,7 @@ class Terminal:
     ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        self._screen = _Answering(columns, lines, self._answer)
+        self._screen = _Screen(columns, lines, self._answer)
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         self._reading = threading.Event()
@@ -120,6 +133,11 @@ class Terminal:
     def _answer(self, data: str) -> None:
         with contextlib.suppress(OSError):
             self.press(data)
+    def resize(self, columns: int, lines: int) -> None:
+        """Make the window another size; the program is told as by any terminal."""
+        with self._lock:
+            self._screen.resize(lines, columns)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def stall(self) -> None:
         """Stop reading: what the program writes piles up until its writes block."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import STARTER_MODEL
-from tests.programs import CORRAL, answers, environment, free_port
+from tests.programs import CORRAL, environment, free_port
+from tests.pty.test_workbench import ApiStream
 from tests.terminal import Terminal
 from tests.waiting import block_until
 
@@ -41,9 +42,13 @@ def test_the_api_answers_while_the_editor_has_the_terminal(own_store: Path, tmp_
         terminal.wait_for(f"Prompt to {STARTER_MODEL}")
         terminal.press(F5)
         terminal.wait_for("Modelfile", f"FROM {STARTER_MODEL}")
+        stream = ApiStream(port)
         terminal.press(F7)
         block_until((tmp_path / "began").exists, 30)
-        assert answers(port)
+        before = stream.count
+        block_until(lambda: stream.count > before + 50 or bool(stream.error), 60)
+        stream.stop()
+        assert not stream.error
         (tmp_path / "may end").touch()
         terminal.wait_for("PARAMETER seed 4711", "modified")
         block_until(lambda: "seed 4711" in _draft(home), 30)

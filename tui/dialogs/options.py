@@ -27,6 +27,7 @@ __all__ = ["OptionsDialog", "range_text"]
 
 _WIDTH = 110
 _NAME, _VALUE, _RANGE = 22, 18, 14
+_LEAST_ABOUT = 16
 _AROUND = 15  # cells of frames, paddings and gaps beside the columns
 
 
@@ -64,6 +65,7 @@ class OptionsDialog(SearchedList[None]):
     DEFAULT_CSS = """
     OptionsDialog OptionList { height: 1fr; scrollbar-size-vertical: 1; border: none; margin-top: 1; padding: 0; }
     OptionsDialog OptionList { background: transparent; }
+    OptionsDialog OptionList:focus { border: none; }
     OptionsDialog .options-about { height: 2; color: $text-muted; }
     """
 
@@ -120,6 +122,11 @@ class OptionsDialog(SearchedList[None]):
         room = min(_WIDTH, self.app.size.width * 9 // 10) - _NAME - _VALUE - _RANGE - _AROUND
         style = "bold $accent" if row.is_own else ""
         sign = "●" if row.is_own else " "
+        if room < _LEAST_ABOUT:  # what it does, and may be, stands below the list too
+            limits = fit(row.limits, room + _RANGE) if room >= 0 else ""
+            return Content.assemble(
+                (f"{sign} {fit(row.name, _NAME, pad=True)} {fit(row.value, _VALUE, pad=True)} ", style), (limits, "dim")
+            )
         return Content.assemble(
             (f"{sign} {fit(row.name, _NAME, pad=True)} {fit(row.value, _VALUE, pad=True)} ", style),
             (f"{fit(row.limits, _RANGE, pad=True)} ", "dim"),

@@ -80,6 +80,9 @@ class PullDialog(ModalScreen[PullWanted | None]):
     PullDialog Horizontal Input { width: 1fr; }
     PullDialog .ask-problem { height: 1; color: $error; }
     PullDialog #pull-plan { height: 3; color: $text-muted; }
+    PullDialog.-narrow #pull-plan { height: 5; }
+    PullDialog.-short .dialog-text { display: none; }
+    PullDialog.-short Horizontal { margin-top: 0; }
     """
 
     def __init__(self, link: ServiceLink, *, starter: str, what: str = "") -> None:
@@ -97,8 +100,8 @@ class PullDialog(ModalScreen[PullWanted | None]):
             box.border_subtitle = "Enter start · → complete a path · Esc cancel"
             yield Static(
                 Content(
-                    "A name (qwen3:8b), hf.co/user/repository, https://….gguf, the path of a GGUF file here,\n"
-                    f"or {self._starter}: the model a Python package carries."
+                    "A name (qwen3:8b), hf.co/user/repository, https://….gguf,\n"
+                    f"a GGUF file here, or {self._starter}: out of a Python package."
                 ),
                 classes="dialog-text",
             )

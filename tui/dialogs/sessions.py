@@ -66,6 +66,7 @@ class SessionsDialog(SearchedList[SessionChoice]):
     ]
     DEFAULT_CSS = """
     SessionsDialog OptionList { height: 1fr; border: none; margin-top: 1; background: transparent; padding: 0; }
+    SessionsDialog OptionList:focus { border: none; }
     """
 
     def __init__(self, search: Callable[[str], Awaitable[Sequence[FoundSession]]], *, words: str = "") -> None:

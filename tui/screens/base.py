@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from corral.runtime.snapshot import Snapshot
 from corral.tui.actions import Where, bindings_for
 from corral.tui.link import ServiceLink
 from corral.tui.widgets.chrome import Header, TooSmall
+from corral.tui.widgets.key_line import KeyLine
 
 if TYPE_CHECKING:
     from corral.tui.app import WorkbenchApp
@@ -36,7 +36,7 @@ class WorkbenchScreen(Screen[None]):
         yield Header(self.WHERE)
         with Container(id="body"):
             yield from self.compose_body()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
         yield TooSmall()
 
     def compose_body(self) -> ComposeResult:

@@ -45,9 +45,9 @@ class SlashCommands(TurnKeys, SessionKeys):
             "/show": self._show,
             "/load": self._load,
             "/save": self._save,
-            "/list": lambda _: self.workbench.run_worker(self.workbench.action_go("models")),
+            "/list": lambda _: self.start(partial(self.workbench.action_go, "models"), "leave"),
             "/clear": lambda _: self._clear(),
-            "/bye": lambda _: self.run_worker(self.workbench.action_quit()),
+            "/bye": lambda _: self.start(self.workbench.action_quit, "leave"),
             "/help": self._help,
             "/model": self._model,
             "/system": self._system,
@@ -222,7 +222,7 @@ class SlashCommands(TurnKeys, SessionKeys):
 
     def _model(self, name: str) -> None:
         if not name:
-            self.run_worker(self.app.run_action("pick_model", self))
+            self.start(partial(self.app.run_action, "pick_model", self), "pick")
         elif self._model_called(name):
             self.use_model(self._model_called(name))
         else:

@@ -56,6 +56,7 @@ class ModelsScreen(ModelVerbs):
     ModelsScreen.-info.-normal #models-top, ModelsScreen.-info.-narrow #models-top { layout: vertical; }
     ModelsScreen.-info.-normal #models-panel, ModelsScreen.-info.-narrow #models-panel { width: 1fr; }
     ModelsScreen.-info.-normal #info-panel, ModelsScreen.-info.-narrow #info-panel { width: 1fr; height: 10; }
+    ModelsScreen.-info.-short #models-foot, ModelsScreen.-info.-short #transfers-panel { display: none; }
     """
 
     def __init__(self) -> None:

@@ -82,7 +82,9 @@ class RunningScreen(MemoryKeys):
     RunningScreen.-short #host-gauges { display: none; }
     RunningScreen.-short #running-bottom { display: none; }
     RunningScreen.-short .gauges { height: 5; }
+    RunningScreen.-short.-gpu #gpu-gauges { height: 5; }
     RunningScreen.-medium.-info .gauges, RunningScreen.-short.-info .gauges { display: none; }
+    RunningScreen.-medium.-info #gpu-gauges, RunningScreen.-short.-info #gpu-gauges { display: none; }
     RunningScreen.-medium.-info #work-gauges { display: block; height: 9; }
     RunningScreen.-short.-info #work-gauges { display: block; height: 6; }
     """

@@ -98,7 +98,6 @@ class ServerScreen(CallingScreen):
 
     def on_mount(self) -> None:
         """Start on the requests."""
-        self.query_one("#clients", KeyedTable).set_columns(client_table.COLUMNS)
         self.table.focus()
 
     def on_resize(self) -> None:
@@ -176,7 +175,9 @@ class ServerScreen(CallingScreen):
     def _draw_bottom(self) -> None:
         self.write("#listener", "\n".join(listener_lines(self._snapshot)))
         found = client_table.usages(self._snapshot.clients, self._snapshot.requests)
-        self.query_one("#clients", KeyedTable).sync(client_table.rows(found))
+        clients = self.query_one("#clients", KeyedTable)
+        clients.set_columns(client_table.columns(self.size.width // 2 - 4))
+        clients.sync(client_table.rows(found))
         title = f"Clients {len(found)}" if found else "Clients · nobody has asked yet"
         self.query_one("#clients-panel", Panel).entitle(title, "share of tokens")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from socket import gethostname
 
 from rich.cells import cell_len
@@ -10,6 +11,7 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
+from textual.worker import Worker
 
 from corral.runtime.snapshot import HostSample, Snapshot
 from corral.tui import figures
@@ -100,7 +102,8 @@ class Header(Widget):
         """Go where the tab says."""
         for first, last, where in self._spots:
             if first <= event.x < last:
-                self.app.run_worker(self.app.run_action(f"app.go('{where}')"), exit_on_error=False)
+                work: Callable[[], Coroutine[None, None, object]] = partial(self.app.run_action, f"app.go('{where}')")
+                _: Worker[object] = self.app.run_worker(work, exit_on_error=False)
 
     def on_resize(self) -> None:
         """Choose the version anew."""

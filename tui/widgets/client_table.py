@@ -13,7 +13,7 @@ from corral.tui.states import IN_FLIGHT
 from corral.tui.text import clean_line
 from corral.tui.widgets.keyed_table import Column, Row
 
-COLUMNS = (
+_EVERY = (
     Column("name", "CLIENT", 0, least=8),
     Column("requests", "REQ", 5, is_right=True),
     Column("errors", "ERR", 4, is_right=True),
@@ -21,6 +21,14 @@ COLUMNS = (
     Column("share", "SHARE", 5, is_right=True),
     Column("rate", "TOK/S", 5, is_right=True),
 )
+_LEFT_OUT = ((42, "rate"), (36, "errors"), (30, "tokens"))
+"""Below which width which column goes first."""
+
+
+def columns(width: int) -> tuple[Column, ...]:
+    """The columns a table of this width has room for."""
+    gone = {key for least, key in _LEFT_OUT if width < least}
+    return tuple(column for column in _EVERY if column.key not in gone)
 
 
 @dataclass(frozen=True, slots=True)

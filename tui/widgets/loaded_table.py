@@ -12,6 +12,8 @@ from corral.tui.widgets.glyphs import Glyphs, bar
 from corral.tui.widgets.keyed_table import Column, Row
 
 _WIDE = 100
+_NARROW = 70
+_LEFT_OUT = frozenset({"where", "ctx", "queue"})  # where it is narrow: the model's panel tells them
 
 
 def columns(width: int) -> tuple[Column, ...]:
@@ -24,7 +26,7 @@ def columns(width: int) -> tuple[Column, ...]:
         )
     else:
         memory = (Column("memory", "MEM", 6, is_right=True),)
-    return (
+    every = (
         Column("name", "NAME", 0),
         Column("where", "WHERE", 9 if width >= _WIDE else 7),
         *memory,
@@ -35,6 +37,7 @@ def columns(width: int) -> tuple[Column, ...]:
         Column("until", "UNTIL", 7 if width >= _WIDE else 6, is_right=True),
         Column("state", "STATE", 20 if width >= _WIDE else 12),
     )
+    return tuple(column for column in every if width >= _NARROW or column.key not in _LEFT_OUT)
 
 
 def memory_bytes(model: ModelView) -> int:

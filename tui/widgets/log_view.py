@@ -16,7 +16,7 @@ from textual.strip import Strip
 from corral.runtime.snapshot import LogLine
 from corral.tui.figures import time_of_day
 from corral.tui.states import LEVEL_SIGNS
-from corral.tui.text import clean_line
+from corral.tui.text import clean_line, fit
 
 __all__ = ["LEVELS", "LogView", "log_text"]
 
@@ -30,7 +30,7 @@ Passes = Callable[[LogLine], bool]
 def log_text(line: LogLine) -> str:
     """A line as it is shown: time, level in a sign and a word, where it comes from, what it says."""
     sign = LEVEL_SIGNS.get(line.level, (" ", ""))[0]
-    word = _WORDS.get(line.level, line.level)
+    word = _WORDS.get(line.level) or fit(line.level, 5, pad=True)
     return f"{time_of_day(line.wall_s)} {sign} {word} {clean_line(line.source):<7} {clean_line(line.text)}"
 
 

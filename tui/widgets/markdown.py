@@ -151,7 +151,7 @@ class _Blocks:
         self._gap()
 
     def _on_fence(self, token: Token) -> None:
-        language = token.info.strip().split(" ")[0] if token.info else ""
+        language = clean(token.info.strip().split(" ")[0]) if token.info else ""
         is_chosen = self._code_number == self._chosen
         self._code_number += 1
         if language or is_chosen:
@@ -200,10 +200,11 @@ def _inline(children: Sequence[Token]) -> Content:
     hrefs: list[str] = []
     for token in children:
         style = " ".join(styles)
+        said = clean(token.content)  # once more: the parser makes characters of entities such as &#x202e;
         if token.type == "text":
-            parts.append(Content.styled(token.content, style))
+            parts.append(Content.styled(said, style))
         elif token.type == "code_inline":
-            parts.append(Content.styled(token.content, f"{style} $accent".strip()))
+            parts.append(Content.styled(said, f"{style} $accent".strip()))
         elif token.type in ("softbreak", "hardbreak"):
             parts.append(Content("\n"))  # a model that breaks a line means it
         elif token.type in _INLINE_OPEN:
@@ -215,9 +216,9 @@ def _inline(children: Sequence[Token]) -> Content:
             styles.append("underline")
         elif token.type == "link_close":
             styles.pop()
-            parts.append(Content.styled(f" ({hrefs.pop()})", "dim"))
+            parts.append(Content.styled(f" ({clean(hrefs.pop())})", "dim"))
         elif token.type == "image":
-            parts.append(Content.styled(f"[image: {token.content}]", "dim"))
+            parts.append(Content.styled(f"[image: {said}]", "dim"))
         else:
-            parts.append(Content(token.content))
+            parts.append(Content(said))
     return Content("").join(parts)

@@ -7,16 +7,14 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
 from textual.widgets import TextArea
 
 from corral.store.lint import Finding, Severity
-from corral.tui.control_chars import CONTROL_SIGNS
 from corral.tui.modelfile_completion import Offers, offers
-from corral.tui.text import clean_line
+from corral.tui.text import SIGN_EACH, clean_line
 from corral.tui.widgets.modelfile_syntax import Kind, Stretch, stretches
 
-# One sign a character: the cursor counts characters. A tab stays, it is drawn as blanks.
-_INERT = {**CONTROL_SIGNS, **dict.fromkeys((*range(0x200B, 0x2010), 0x2028, 0x2029, 0xFEFF), "\ufffd")}
 _SIGNS = {Severity.ERROR: "✗", Severity.WARNING: "!"}
 
 
@@ -50,6 +48,13 @@ class ModelfileEditor(TextArea):
         self._findings: dict[int, Finding] = {}
         self.models: tuple[str, ...] = ()
         self.offered = Offers()
+
+    def _refresh_size(self) -> None:
+        """Take the whole pane: Textual cuts what stands behind the lines at the longest one's end."""
+        super()._refresh_size()
+        room = self.scrollable_content_region.width
+        if self.virtual_size.width < room:
+            self.virtual_size = Size(room, self.virtual_size.height)
 
     def mark(self, findings: Sequence[Finding]) -> None:
         """Draw the first finding of each line behind it."""
@@ -89,7 +94,7 @@ class ModelfileEditor(TextArea):
 
     def get_line(self, line_index: int) -> Text:
         """The line with its colours; a control character, which a terminal would obey, is a sign of one cell."""
-        text = Text(self.document.get_line(line_index).translate(_INERT), end="", no_wrap=True)
+        text = Text(self.document.get_line(line_index).translate(SIGN_EACH), end="", no_wrap=True)
         for stretch in self._line_stretches(line_index):
             style = self.get_component_rich_style(f"modelfile--{stretch.kind}", partial=True)
             text.stylize(style, stretch.start, stretch.end)

@@ -51,7 +51,7 @@ def _transfer_lines(snapshot: Snapshot) -> Iterator[str]:
     for one in snapshot.transfers:
         share = f"{one.completed / one.total * 100:.0f}%" if one.total else "…"
         yield f"↓ {fit(one.model, _WIDTH - 9, pad=True)} {share:>4}"
-        speed = f" {figures.size(one.bytes_per_s)}B/s" if one.bytes_per_s else ""
+        speed = f" {figures.size(one.bytes_per_s)}B/s".replace("BB", "B") if one.bytes_per_s else ""
         yield (
             f"  {figures.size(one.completed)}/{figures.size(one.total)}{speed}"
             if one.total

@@ -14,12 +14,14 @@ from corral.tui.text import clean_line
 from corral.tui.widgets.keyed_table import Column, Row
 
 _WIDE = 110
+_NARROW = 70
+_LEFT_OUT = frozenset({"ttft", "out", "rate"})  # where it is narrow: Enter tells them
 
 
 def columns(width: int) -> tuple[Column, ...]:
     """The columns a table of this width has room for."""
     if width < _WIDE:
-        return (
+        every = (
             Column("time", "TIME", 8),
             Column("client", "CLIENT", 9),
             Column("path", "PATH", 13),
@@ -30,6 +32,7 @@ def columns(width: int) -> tuple[Column, ...]:
             Column("rate", "TOK/S", 5, is_right=True),
             Column("duration", "DUR", 5, is_right=True),
         )
+        return tuple(column for column in every if width >= _NARROW or column.key not in _LEFT_OUT)
     return (
         Column("time", "TIME", 8),
         Column("client", "CLIENT", 12),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from textual.content import Content
 from textual.widgets import Static
@@ -24,6 +25,7 @@ from corral.tui.widgets.tool_calls import tool_call_lines, tool_result_lines
 __all__ = ["Look", "Said", "figures_line", "frozen", "heading", "warning_line"]
 
 _SEPARATOR = " · "
+_LONGEST = 200_000  # characters of a turn that are laid out: a megabyte would hold up the screen for seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,14 @@ def _file_line(file: Attached) -> Content:
 
 
 def _body(turn: Turn, look: Look) -> Content:
+    text = turn.text[:_LONGEST]
     match turn.role:
         case "assistant":
-            return render(turn.text, chosen=look.code)
+            return render(text, chosen=look.code)
         case "tool":
-            return tool_result_lines(turn.text, is_open=look.is_open)
+            return tool_result_lines(text, is_open=look.is_open)
         case _:
-            return Content(clean(turn.text))
+            return Content(clean(text))
 
 
 def _files(turn: Turn, pictures: Sequence[Content | None]) -> list[Content]:
@@ -118,6 +121,8 @@ def frozen(turn: Turn, look: Look | None = None, pictures: Sequence[Content | No
         lines.append(thoughts(turn, 0, is_open=look.is_open))
     if body.plain:
         lines.append(body)
+    if len(turn.text) > _LONGEST:
+        lines.append(Content.styled(f"… {len(turn.text) - _LONGEST:,} characters more: E writes the whole chat", "dim"))
     lines += _files(turn, pictures)
     for number, call in enumerate(turn.tool_calls):
         lines.append(tool_call_lines(call, is_open=look.is_open, is_given=number < look.given))
@@ -171,7 +176,8 @@ class Said(Static):
 
     def _draw_pictures(self) -> None:
         if self._images and self.look.picture is not PictureSize.NONE:
-            _: Worker[None] = self.run_worker(self._put_pictures(self.look.picture), group="pictures", exclusive=True)
+            work: Callable[[], Coroutine[None, None, None]] = partial(self._put_pictures, self.look.picture)
+            _: Worker[None] = self.run_worker(work, group="pictures", exclusive=True)
         else:
             self._pictures = ()
 

@@ -12,11 +12,14 @@ from corral.tui.states import IN_FLIGHT, request_state
 from corral.tui.text import clean_line
 from corral.tui.widgets.keyed_table import Column, Row
 
+_NARROW = 70
+_LEFT_OUT = frozenset({"cached", "rate", "age"})
+
 
 def columns(width: int) -> tuple[Column, ...]:
     """The columns a table of this width has room for."""
     is_wide = width >= 100
-    return (
+    every = (
         Column("client", "CLIENT", 22 if is_wide else 11),
         Column("path", "REQUEST", 0, least=10),
         Column("state", "STATE", 10),
@@ -26,6 +29,7 @@ def columns(width: int) -> tuple[Column, ...]:
         Column("rate", "TOK/S", 6, is_right=True),
         Column("age", "AGE", 5, is_right=True),
     )
+    return tuple(column for column in every if width >= _NARROW or column.key not in _LEFT_OUT)
 
 
 def slots_of(model: str | None, requests: Sequence[RequestView], loaded: Collection[str]) -> list[RequestView]:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import ast
 import asyncio
+import gc
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from textual.app import App
 
 from corral.runtime.snapshot import EMPTY, GpuSample, HostSample, RequestState, RequestView
+from corral.tui import app as app_module
 from corral.tui.actions import ACTIONS, Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.link import ServiceLink
+from corral.tui.screens.chat import ChatScreen
 from corral.tui.terminal import ExitReason
 from tests.fakes.client import FakeClient
 from tests.fakes.screen import SIZES, picture, until, workbench
@@ -162,3 +167,27 @@ async def test_monochrome_terminals_get_no_colour() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "Prompt to" in picture(app))
         assert app.theme == "ansi-dark"
+
+
+async def test_work_that_is_replaced_before_it_began_leaves_nothing_behind() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        screen = app.screen_stack[0]
+        assert isinstance(screen, ChatScreen)
+        for _ in range(5):
+            screen.on_screen_resume()  # as a quick way out and back does, faster than the loop turns
+        await pilot.pause()
+        gc.collect()  # a coroutine that never ran would say so here, and a warning is an error
+
+
+def test_workers_are_given_functions() -> None:
+    """A coroutine made for a worker that is cancelled before it starts is never awaited, which Python warns of."""
+    wrong = []
+    for path in (Path(app_module.__file__).parent).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "run_worker":
+                given = node.args[0]
+                if isinstance(given, ast.Call) and getattr(given.func, "id", "") != "partial":
+                    wrong.append(f"{path.name}:{node.lineno}")
+    assert wrong == []

@@ -29,6 +29,7 @@ ATTACKS = ["\x1b]52;c;aGk=\x07", "\x1b[2J", "\x1b]0;title\x07", "\x1bPq\x1b\\", 
         ("a\u200bb\ufeff", "ab"),
         ("\ud800", "\ufffd"),
         ("漢字 é", "漢字 é"),
+        ("👍🏽 ❤\ufe0f 🇩🇪", "👍 ❤ DE"),
     ],
 )
 def test_clean_makes_controls_visible(raw: str, shown: str) -> None:
