@@ -90,6 +90,11 @@ class RateLimit:
         self._clock = clock
         self._free_at = 0.0
 
+    def change(self, bytes_per_s: int) -> None:
+        """Let so many through from now on, in what is under way too."""
+        if bytes_per_s != self._rate:
+            self._rate, self._free_at = bytes_per_s, 0.0
+
     def delay_s(self, size: int) -> float:
         """Book `size` bytes, and say for how many seconds their owner has to wait."""
         if not self._rate:
