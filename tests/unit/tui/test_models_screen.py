@@ -39,7 +39,7 @@ async def test_lists_the_models_with_what_is_loaded_and_what_comes(size: tuple[i
         shown = picture(app)
         assert "Models 3" in shown
         assert "● busy" in shown
-        assert "◐ loading" in shown
+        assert "◐ load 41%" in shown
         assert "41%" in shown
         assert "48.2MB/s" in shown
         assert "chat" in shown.splitlines()[-1]
