@@ -28,10 +28,15 @@ class LiveSettings:
         """`limit` is how fast all pulls together may go."""
         self._dispatch = dispatch
         self._events = events
-        self._limit = limit or RateLimit(0)
+        self.limit = limit or RateLimit(0)
         self._adjusted: dict[str, str] = {}
         self._preloading: asyncio.Task[None] | None = None
         self._gpus_known = asyncio.Event()
+
+    @property
+    def settings(self) -> Settings:
+        """What holds now."""
+        return self._dispatch.settings
 
     def meet(self, gpus: Sequence[GpuSample]) -> None:
         """Take note of the GPUs there are; how many models fit and how they are loaded depends on them."""
@@ -97,7 +102,7 @@ class LiveSettings:
     def _take_over(self, new: Settings) -> SettingsChange:
         dispatch = self._dispatch
         dispatch.settings, change = take_over(dispatch.settings, new)
-        self._limit.change(dispatch.settings.limit_rate)
+        self.limit.change(dispatch.settings.limit_rate)
         dispatch.library.call(dispatch.settings.aliases)
         tables = dispatch.settings.model_tables
         dispatch.scheduler.pin_named(frozenset(name for name, table in tables.items() if table.pinned))

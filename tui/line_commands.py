@@ -188,6 +188,14 @@ async def _set(app: WorkbenchApp, words: Sequence[str]) -> str:
     return f"{name} is {found.value or 'not set'}, {found.origin}{restart}\n{found.about}"
 
 
+async def _doctor(app: WorkbenchApp, words: Sequence[str]) -> str:
+    from corral.tui.dialogs.doctor import DoctorDialog
+    from corral.tui.doctor import examine
+
+    app.push_screen(DoctorDialog(await examine(app)))
+    return ""
+
+
 async def _keys(app: WorkbenchApp, words: Sequence[str]) -> str:
     from corral.tui.dialogs.key_report import KeyReport
 
@@ -238,6 +246,7 @@ COMMANDS = (
     LineCommand("host", "host [NAME]", "Show another server, by name or address", _host, Takes.PLACE, 0, 1),
     LineCommand("theme", "theme [NAME]", "Take other colours, seeing each first", _theme, Takes.THEME, 0, 1),
     LineCommand("set", "set [NAME] [VALUE]", "Set something; alone: list everything", _set, Takes.SETTING, 0, -1),
+    LineCommand("doctor", "doctor", "Look whether terminal, service, machine and store are well", _doctor),
     LineCommand("keys", "keys", "Show whose key is whose, and try keys", _keys),
     LineCommand("help", "help", "Show the keys that work here", partial(_action, "help"), aliases=("h",)),
     LineCommand("detach", "detach", "Give the terminal back and go on serving", partial(_action, "detach")),

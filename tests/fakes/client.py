@@ -110,6 +110,7 @@ class FakeClient:
             one.name: one
             for one in (
                 SettingView("keep_alive", "5m", "default", True, "How long a model stays in memory"),
+                SettingView("limit_rate", "", "default", True, "How fast models are fetched at most"),
                 SettingView("max_queue", "512", "OLLAMA_MAX_QUEUE", False, "Requests that may wait"),
             )
         }

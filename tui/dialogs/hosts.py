@@ -21,7 +21,6 @@ from corral.tui.text import clean_line, fit
 __all__ = ["HostsDialog"]
 
 _NAME_CELLS = 18
-_URL_CELLS = 34
 
 
 class HostsDialog(SearchedList[str]):
@@ -35,7 +34,7 @@ class HostsDialog(SearchedList[str]):
         Binding("k", "move(-1)", show=False),
     ]
     DEFAULT_CSS = """
-    HostsDialog OptionList { height: auto; max-height: 12; border: none; margin-top: 1; background: transparent; }
+    HostsDialog OptionList { height: auto; max-height: 14; padding: 0; border: none; margin-top: 1; background: transparent; }
     """
 
     def __init__(self, hosts: Sequence[Host], now: str, look: Callable[[str], Awaitable[str]]) -> None:
@@ -79,11 +78,12 @@ class HostsDialog(SearchedList[str]):
         options.set_options(Option(row) for row in rows)
         options.highlighted = min(place, len(rows) - 1)
 
-    @staticmethod
-    def _row(name: str, url: str, state: str, *, is_now: bool) -> Content:
-        sign = "▸" if is_now else " "
-        head = f"{sign} {fit(clean_line(name), _NAME_CELLS, pad=True)} {fit(clean_line(url), _URL_CELLS, pad=True)}"
-        return Content.assemble(head, (f" {clean_line(state)}", "dim"))
+    def _row(self, name: str, url: str, state: str, *, is_now: bool) -> Content:
+        head = f"{'▸' if is_now else ' '} {fit(clean_line(name), _NAME_CELLS, pad=True)} "
+        where = fit(clean_line(url), self.row_cells - 4)
+        return Content.assemble(
+            (head, "bold"), fit(clean_line(state), self.row_cells - len(head)), (f"\n    {where}", "dim")
+        )
 
     @on(Input.Submitted)
     def _typed(self, event: Input.Submitted) -> None:

@@ -70,12 +70,13 @@ class SettingsDialog(SearchedList[str]):
         if self._shown:
             options.highlighted = 0
 
-    @staticmethod
-    def _row(one: SettingView) -> Content:
+    def _row(self, one: SettingView) -> Content:
         sign = " " if one.live else "↻"
-        name, value = fit(one.name, _NAME_CELLS, pad=True), fit(clean_line(one.value) or "—", _VALUE_CELLS, pad=True)
-        about = f"  {clean_line(one.origin)} · {clean_line(one.about)}"
-        return Content.assemble(f"{sign} ", (name, "bold"), " ", value, (about, "dim"))
+        head = f"{sign} {fit(one.name, _NAME_CELLS, pad=True)}"
+        value = fit(clean_line(one.value) or "—", _VALUE_CELLS, pad=True)
+        about = f"{clean_line(one.origin)} · {clean_line(one.about)}"
+        room = self.row_cells - len(head) - _VALUE_CELLS - 2
+        return Content.assemble((head, "bold"), " ", value, (f" {fit(about, max(room, 0))}", "dim"))
 
     @on(Input.Submitted)
     @on(OptionList.OptionSelected)
