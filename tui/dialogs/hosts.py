@@ -34,7 +34,9 @@ class HostsDialog(SearchedList[str]):
         Binding("k", "move(-1)", show=False),
     ]
     DEFAULT_CSS = """
-    HostsDialog OptionList { height: auto; max-height: 14; padding: 0; border: none; margin-top: 1; background: transparent; }
+    HostsDialog OptionList { height: auto; max-height: 14; margin-top: 1; padding: 0; border: none; }
+    HostsDialog OptionList, HostsDialog OptionList:focus { background: transparent; border: none; }
+    HostsDialog > .dialog { height: auto; }
     """
 
     def __init__(self, hosts: Sequence[Host], now: str, look: Callable[[str], Awaitable[str]]) -> None:

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from corral.runtime.upkeep import SettingView
@@ -34,6 +34,7 @@ class SettingsDialog(SearchedList[str]):
         Binding("k", "move(-1)", show=False),
     ]
     DEFAULT_CSS = """
+    SettingsDialog #setting-about { height: 2; color: $text-muted; }
     SettingsDialog OptionList { height: 1fr; border: none; margin-top: 1; background: transparent; padding: 0; }
     """
 
@@ -49,6 +50,7 @@ class SettingsDialog(SearchedList[str]):
             box.border_subtitle = "⏎ change · ↻ needs a restart · Esc close"
             yield Input(placeholder="find by name, value or meaning", compact=True)
             yield OptionList(markup=False)
+            yield Static("", id="setting-about", markup=False)
 
     def on_mount(self) -> None:
         """Show all, and let words be typed."""
@@ -74,9 +76,14 @@ class SettingsDialog(SearchedList[str]):
         sign = " " if one.live else "↻"
         head = f"{sign} {fit(one.name, _NAME_CELLS, pad=True)}"
         value = fit(clean_line(one.value) or "—", _VALUE_CELLS, pad=True)
-        about = f"{clean_line(one.origin)} · {clean_line(one.about)}"
         room = self.row_cells - len(head) - _VALUE_CELLS - 2
-        return Content.assemble((head, "bold"), " ", value, (f" {fit(about, max(room, 0))}", "dim"))
+        return Content.assemble((head, "bold"), " ", value, (f" {fit(clean_line(one.origin), max(room, 0))}", "dim"))
+
+    @on(OptionList.OptionHighlighted)
+    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        one = self._shown[event.option_index]
+        restart = "" if one.live else "; changing it needs a restart"
+        self.query_one("#setting-about", Static).update(clean_line(f"{one.about}{restart}"), layout=False)
 
     @on(Input.Submitted)
     @on(OptionList.OptionSelected)
