@@ -27,7 +27,7 @@ from corral.tui.dialogs.quit import QuitDialog, what_runs
 from corral.tui.hosts import KnownHosts
 from corral.tui.keymap import read_keymap
 from corral.tui.link import ServiceLink
-from corral.tui.preferences import load_preferences
+from corral.tui.preferences import Preferences, load_preferences
 from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.states import IN_FLIGHT
 from corral.tui.terminal import ExitReason, is_remote
@@ -144,24 +144,24 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         self.can_detach = can_detach
         self._when_drawn = when_drawn
         self.is_read_only = False
-        self.has_mouse = True
-        self.lines = CommandHistory(self.environ)
+        self.has_mouse: bool = True
+        self.lines: CommandHistory = CommandHistory(self.environ)
         self.set_here: set[str] = set()
         self._places: Places | None = None
-        self.is_remote = is_remote(self.environ)
-        self.preferences = load_preferences(self.environ)
+        self.is_remote: bool = is_remote(self.environ)
+        self.preferences: Preferences = load_preferences(self.environ)
         self.keys = read_keymap(self.preferences.keys)
         self.set_keymap(self.keys.bindings())
         for theme in THEMES:
             self.register_theme(theme)
         wanted = self.preferences.theme
         self.theme = initial_theme(self.environ, wanted if wanted in self.available_themes else "")
-        self.first_theme = self.theme
-        self.confirms = self.preferences.confirm is not False
-        self.refresh_s = self.preferences.refresh_s or (_FAR_REFRESH_S if self.is_remote else _NEAR_REFRESH_S)
-        self.first_glyphs = terminal_glyphs(self.environ)
-        self.glyphs = Glyphs(self.preferences.graph or self.first_glyphs)
-        self.hosts = KnownHosts(self.preferences.hosts, self.environ)
+        self.first_theme: str = self.theme
+        self.confirms: bool = self.preferences.confirm is not False
+        self.refresh_s: float = self.preferences.refresh_s or (_FAR_REFRESH_S if self.is_remote else _NEAR_REFRESH_S)
+        self.first_glyphs: Glyphs = terminal_glyphs(self.environ)
+        self.glyphs: Glyphs = Glyphs(self.preferences.graph or self.first_glyphs)
+        self.hosts: KnownHosts = KnownHosts(self.preferences.hosts, self.environ)
         self.animation_level = "basic" if self._wants_motion() else "none"
         self._timer: Timer | None = None
         self._attention = Attention(self.environ)

@@ -41,7 +41,10 @@ class CallingScreen(WorkbenchScreen):
 
         Only for what can be undone or begun again; the rest asks always.
         """
-        return not self.workbench.confirms or bool(await self.app.push_screen_wait(dialog))
+        if not self.workbench.confirms:
+            return True
+        is_sure = await self.app.push_screen_wait(dialog)
+        return is_sure
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Tell what nobody expected, too: work that ends so must not end unseen."""

@@ -451,7 +451,7 @@ def test_a_load_is_told_by_its_phase(phase: str, wide: str, narrow: str) -> None
 
 def test_speed_and_memory_of_late_are_drawn() -> None:
     view = model("a", rates=(0.0, 50.0, 100.0), rss_history=(1, 2), tokens_per_s=61.2)
-    assert loaded_row(view, is_wide=True, glyphs=Glyphs.BLOCK)["rate"].plain == " 61.2      ▄█"
+    assert loaded_row(view, is_wide=True, glyphs=Glyphs.BLOCK)["rate"].plain == " 61.2       ▄█"
     assert loaded_row(view, is_wide=False, glyphs=Glyphs.BLOCK)["rate"].plain == "61  ▄█"
     assert speed_words(view, Glyphs.BLOCK) == "61.2 tok/s ▄█ peak 100"
     assert any("rss 310M ▄█" in line for line in model_lines(view, 60, Glyphs.BLOCK))
