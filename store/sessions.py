@@ -18,10 +18,21 @@ from pathlib import Path
 
 from corral.store.errors import SessionsError
 
-__all__ = ["SCHEMA", "Attached", "FoundSession", "SavedSession", "SavedTurn", "SessionStore"]
+__all__ = [
+    "FOUND_BEGINS",
+    "FOUND_ENDS",
+    "SCHEMA",
+    "Attached",
+    "FoundSession",
+    "SavedSession",
+    "SavedTurn",
+    "SessionStore",
+]
 
 SCHEMA = 1
 """Counts up with every change of the tables; kept in `PRAGMA user_version`."""
+FOUND_BEGINS, FOUND_ENDS = "\x02", "\x03"
+"""Stand around each word of an excerpt that was looked for."""
 _BUSY_MS = 5_000
 _MOST_FOUND = 200
 _SNIPPET_WORDS = 12
@@ -216,10 +227,10 @@ class SessionStore:
     def _hits(self, query: str, limit: int) -> list[sqlite3.Row]:
         """The turns that match, the newest of each conversation; `snippet` goes with no GROUP BY."""
         rows = self._read(
-            "SELECT s.*, t.id AS turn, snippet(words, 0, '', '', '…', ?) AS excerpt"
+            "SELECT s.*, t.id AS turn, snippet(words, 0, ?, ?, '…', ?) AS excerpt"
             " FROM words JOIN turns t ON t.number = words.rowid JOIN sessions s ON s.id = t.session"
             " WHERE words MATCH ? ORDER BY t.wall_s LIMIT ?",
-            (_SNIPPET_WORDS, query, limit * 20),
+            (FOUND_BEGINS, FOUND_ENDS, _SNIPPET_WORDS, query, limit * 20),
         )
         return list({row["id"]: row for row in rows}.values())
 

@@ -127,15 +127,17 @@ _APP = (
 )
 
 _CHAT = (
-    Action("stop", "escape", "stop", "Stop the answer and keep its text", Where.CHAT, "stop"),
+    Action("stop", "escape", "stop", "Stop the answer and keep its text; leave marks", Where.CHAT, "stop"),
     Action("prompt.focus", "enter,i", "write", "Write in the prompt", Where.CHAT, "write"),
     Action("fetch", "f", "fetch the starter model", "Fetch the starter model", Where.CHAT, "fetch_starter"),
     Action("model.pick", "m", "model", "Choose the model of this chat", Where.CHAT, "pick_model"),
     Action("chat.new", "a", "new chat", "Start another chat", Where.CHAT, "new_chat"),
     Action("again", "r", "again", "Answer the last question again", Where.CHAT, "regenerate"),
+    Action("again.with", "A,shift+a", "", "Answer it again with another model", Where.CHAT, "regenerate_with"),
     Action("more", "plus", "", "Go on where the answer was cut", Where.CHAT, "go_on"),
-    Action("copy", "y", "copy", "Copy the last answer, or the chosen message", Where.CHAT, "copy_answer"),
+    Action("copy", "y", "copy", "Copy the last answer, or what is chosen", Where.CHAT, "copy_answer"),
     Action("copy.all", "Y,shift+y", "", "Copy the whole chat", Where.CHAT, "copy_chat"),
+    Action("select", "V,shift+v", "", "Select lines: j k move, y copies, Esc leaves", Where.CHAT, "select"),
     Action("code.next", "c", "", "Copy the code of the answer, block by block", Where.CHAT, "copy_code"),
     Action("chat.edit", "e", "edit", "Say the question in other words, on a branch", Where.CHAT, "edit"),
     Action("variant.prev", "left_square_bracket", "", "Read the variant before", Where.CHAT, "variant(-1)"),
@@ -155,7 +157,7 @@ _CHAT = (
     Action("chat.find", "slash", "", "Find words in this chat", Where.CHAT, "find"),
     Action("find.next", "n", "", "Go to the next place found", Where.CHAT, "find_next(1)"),
     Action("find.prev", "N,shift+n", "", "Go to the place found before", Where.CHAT, "find_next(-1)"),
-    Action("thoughts", "o", "", "Open what models thought and called, or fold it", Where.CHAT, "thoughts"),
+    Action("thoughts", "o", "", "Open thoughts, calls, results and images, or fold them", Where.CHAT, "thoughts"),
     Action("rail", "b", "chats", "Show or hide the list of chats", Where.CHAT, "rail"),
     Action("chat.next", "full_stop", "", "Go to the next chat", Where.CHAT, "switch_chat(1)"),
     Action("chat.previous", "comma", "", "Go to the chat before", Where.CHAT, "switch_chat(-1)"),

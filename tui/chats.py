@@ -8,16 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from uuid import uuid4
 
-from corral.runtime.verbs import Caller, ChatRequest, Chunk, Message, Stats
+from corral.runtime.verbs import Caller, ChatRequest, Chunk, Message, Stats, ToolCall
 from corral.store.sessions import Attached, SavedSession, SavedTurn
 from corral.tui.chat_settings import ChatSettings
 from corral.tui.link import ServiceLink, StreamHandle
 from corral.tui.turns import Turn, TurnState, new_id
 
-__all__ = ["CLIENT", "Chat", "Chats", "new_caller"]
+__all__ = ["CLIENT", "Chat", "Queued", "new_caller"]
 
 CLIENT = "tui"
 """Who the screen is in the table of requests."""
@@ -31,12 +30,21 @@ def new_caller(path: str) -> Caller:
     return Caller(uuid4().hex[:12], CLIENT, "POST", path)
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A question that is asked once the answer that is coming in has ended."""
+
+    text: str
+    attached: tuple[Attached, ...] = ()
+
+
 @dataclass(eq=False)
 class Chat:
     """One conversation with one model, which may be changed on the way.
 
     `root` says nothing itself: what follows it is the tree of what was said. `is_there` tells that the turns of a saved
-    chat have been read. `changed` and `gone` are turns that must be written, and ids of those deleted since.
+    chat have been read. `changed` and `gone` are turns that must be written, and ids of those deleted since. `draft` is
+    what stands in the prompt, not sent yet, and `queue` what was sent while an answer came in.
     """
 
     number: int
@@ -52,6 +60,8 @@ class Chat:
     is_changed: bool = False
     changed: dict[str, Turn] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
+    draft: str = ""
+    queue: list[Queued] = field(default_factory=list)
     _live: Turn | None = None
     _before: Stats = field(default_factory=Stats)
 
@@ -105,6 +115,14 @@ class Chat:
         return next((turn for turn in reversed(self.turns) if turn.role == "assistant" and turn.text), None)
 
     @property
+    def open_calls(self) -> tuple[ToolCall, ...]:
+        """What the last answer called and nobody has given the result of yet, in order."""
+        turns = self.turns
+        while turns and turns[-1].role == "tool":
+            turns.pop()
+        return turns[-1].tool_calls[len(turns[-1].results) :] if turns and not self.is_live else ()
+
+    @property
     def used_tokens(self) -> int:
         """Tokens the conversation took at the last answer's end."""
         answer = next((turn for turn in reversed(self.turns) if turn.stats.prompt_tokens), None)
@@ -129,17 +147,25 @@ class Chat:
             tools=self.settings.offered,
         )
 
-    def ask(
-        self, text: str, link: ServiceLink, wall_s: float, attached: tuple[Attached, ...] = (), *, tool: str = ""
-    ) -> None:
-        """Say something and have it answered; with `tool` it is what that tool gave back."""
-        self.mark(self.end.add(Turn("tool" if tool else "user", wall_s, text, attached=attached, tool_name=tool)))
+    def ask(self, text: str, link: ServiceLink, wall_s: float, attached: tuple[Attached, ...] = ()) -> None:
+        """Say something and have it answered."""
+        self.mark(self.end.add(Turn("user", wall_s, text, attached=attached)))
         self._answer(link, wall_s)
 
-    def again(self, link: ServiceLink, wall_s: float) -> bool:
+    def give(self, text: str, link: ServiceLink, wall_s: float) -> ToolCall | None:
+        """Give the first open call its result; the answer goes on with the last one. None where no call is open."""
+        calls = self.open_calls
+        if not calls:
+            return None
+        self.mark(self.end.add(Turn("tool", wall_s, text, tool_name=calls[0].name, tool_call_id=calls[0].id)))
+        if len(calls) == 1:
+            self._answer(link, wall_s)
+        return calls[0]
+
+    def again(self, link: ServiceLink, wall_s: float, *, model: str = "") -> bool:
         """Have the last question answered once more, beside its answer; False where there is none.
 
-        An answer that failed with nothing to show for it goes.
+        An answer that failed with nothing to show for it goes. `model` answers this once, "" for the chat's own.
         """
         if self.is_live:
             return False
@@ -149,9 +175,9 @@ class Chat:
             if last.state is TurnState.FAILED and not last.text:
                 self._forget(last)
             last = above
-        if last.parent is None:
+        if last.parent is None or (last.role == "tool" and self.open_calls):
             return False
-        self._answer(link, wall_s, last)
+        self._answer(link, wall_s, last, model=model)
         return True
 
     def edit(
@@ -164,9 +190,10 @@ class Chat:
         parent = turn.parent if turn.parent is not None else self.root
         model = turn.model if turn.role == "assistant" else ""
         edited = Turn(turn.role, wall_s, text, model=model, attached=attached, tool_name=turn.tool_name)
+        edited.tool_call_id = turn.tool_call_id
         parent.add(edited)
         self.mark_all(parent.children)
-        if edited.role != "assistant":
+        if edited.role == "user" or (edited.role == "tool" and not self.open_calls):
             self._answer(link, wall_s, edited)
 
     def go_on(self, link: ServiceLink, wall_s: float) -> bool:
@@ -178,17 +205,17 @@ class Chat:
         self._stream(last, link)
         return True
 
-    def _answer(self, link: ServiceLink, wall_s: float, question: Turn | None = None) -> None:
+    def _answer(self, link: ServiceLink, wall_s: float, question: Turn | None = None, *, model: str = "") -> None:
         above = question if question is not None else self.end
-        answer = above.add(Turn("assistant", wall_s, "", TurnState.LIVE, self.model))
+        answer = above.add(Turn("assistant", wall_s, "", TurnState.LIVE, model or self.model))
         self.mark_all(above.children)
         self._before = Stats()
-        self._stream(answer, link)
+        self._stream(answer, link, model)
 
-    def _stream(self, answer: Turn, link: ServiceLink) -> None:
+    def _stream(self, answer: Turn, link: ServiceLink, model: str = "") -> None:
         caller = new_caller("/api/chat")
         answer.state, answer.request_id, answer.problem = TurnState.LIVE, caller.request_id, ""
-        request = replace(self.request(), caller=caller)
+        request = replace(self.request(), model=model or self.model, caller=caller)
         self._live = answer
         self.mark(answer)
         self.handle = link.stream(lambda client: client.chat(request))
@@ -322,7 +349,8 @@ class Chat:
         return SavedSession(self.id, self.title, self.model, self.created_s, self.changed_s, self._kept())
 
     def _kept(self) -> dict[str, object]:
-        return self.settings.saved() | ({"name": self.name} if self.name else {})
+        own = {"name": self.name, "draft": self.draft}
+        return self.settings.saved() | {name: value for name, value in own.items() if value}
 
     def take_changes(self) -> tuple[tuple[SavedTurn, ...], tuple[str, ...]]:
         """What must be written and what deleted since the last time, parents first."""
@@ -343,6 +371,8 @@ class Chat:
         chat = cls(number, saved.model, id=saved.id, created_s=saved.created_s, changed_s=saved.changed_s)
         chat.settings = ChatSettings.restored(saved.settings)
         chat.name = saved.title  # until its first question is known
+        draft = saved.settings.get("draft")
+        chat.draft = draft if isinstance(draft, str) else ""
         chat.is_there = False
         return chat
 
@@ -376,66 +406,3 @@ class Chat:
             if turn is upto:
                 break
         return chat
-
-
-class Chats:
-    """All conversations and which one is on the screen, the newest first."""
-
-    def __init__(self) -> None:
-        self._numbers = count(1)
-        self.all: list[Chat] = [Chat(next(self._numbers))]
-        self.current = self.all[0]
-
-    @property
-    def live(self) -> list[Chat]:
-        """The chats with an answer coming in."""
-        return [chat for chat in self.all if chat.is_live]
-
-    def open(self, model: str) -> Chat:
-        """Make a chat with `model` the current one: the current one where it is still empty, else a new one."""
-        if not self.current.is_empty:
-            self.add(Chat(self.next_number()))
-        self.current.model = model
-        return self.current
-
-    def next_number(self) -> int:
-        """A number for a chat that is to be added."""
-        return next(self._numbers)
-
-    def add(self, chat: Chat) -> None:
-        """Put a chat first and make it the current one."""
-        self.all.insert(0, chat)
-        self.current = chat
-
-    def bring(self, sessions: Sequence[SavedSession]) -> None:
-        """List saved chats behind those that are here."""
-        known = {chat.id for chat in self.all}
-        self.all += [Chat.restored(self.next_number(), one) for one in sessions if one.id not in known]
-
-    def find(self, session: SavedSession) -> Chat:
-        """The chat of a saved one, listed now if it was not."""
-        found = next((chat for chat in self.all if chat.id == session.id), None)
-        if found is None:
-            found = Chat.restored(self.next_number(), session)
-            self.all.append(found)
-        return found
-
-    def remove(self, chat: Chat) -> int:
-        """Take a chat from the list; returns where it was. There is always one left."""
-        place = self.all.index(chat)
-        self.all.remove(chat)
-        if not self.all:
-            self.all.append(Chat(self.next_number(), chat.model))
-        if self.current is chat:
-            self.current = self.all[min(place, len(self.all) - 1)]
-        return place
-
-    def step(self, by: int) -> Chat:
-        """Make the next or previous chat the current one."""
-        self.current = self.all[(self.all.index(self.current) + by) % len(self.all)]
-        return self.current
-
-    def select(self, matches: Callable[[Chat], bool]) -> Chat:
-        """Make the first chat that matches the current one."""
-        self.current = next((chat for chat in self.all if matches(chat)), self.current)
-        return self.current

@@ -32,7 +32,10 @@ COMMANDS: tuple[Command, ...] = (
         "/set",
         "what [value]",
         "set something of this chat",
-        ("parameter", "system", "think", "nothink", "format", "noformat", "tools", "verbose", "quiet"),
+        (
+            *("parameter", "system", "think", "nothink", "format", "noformat", "tools"),
+            *("verbose", "quiet", "history", "nohistory"),
+        ),
     ),
     Command(
         "/show",
@@ -40,26 +43,26 @@ COMMANDS: tuple[Command, ...] = (
         "show something of the model",
         ("info", "license", "modelfile", "parameters", "system", "template"),
     ),
-    Command("/load", "model or chat", "turn to a model, with nothing said yet, or to a saved chat"),
+    Command("/load", "model or chat", "begin anew, or open a saved chat"),
     Command("/save", "model", "save this chat as a model"),
     Command("/list", "", "list the models"),
     Command("/clear", "", "forget what was said"),
     Command("/bye", "", "leave the workbench"),
-    Command("/help", "", "list these commands"),
+    Command("/help", "[what]", "list these commands, or say more", ("set", "show", "shortcuts")),
     Command("/model", "model", "go on with another model"),
     Command("/system", "text", "say who the model is"),
     Command("/options", "", "all options of this chat"),
-    Command("/regen", "", "answer again"),
+    Command("/regen", "[model]", "answer again, or by another model"),
     Command("/continue", "", "go on where the answer was cut"),
     Command("/edit", "", "say the last question in other words"),
     Command("/branch", "", "go on in a chat of its own"),
     Command("/compare", "model", "ask a second model too"),
-    Command("/result", "text", "answer the tool that the model called"),
+    Command("/result", "text", "say what the first open call of the answer gave back"),
     Command("/raw", "", "show what the model is sent, and its tokens"),
     Command("/search", "words", "find chats by what was said"),
     Command("/rename", "name", "name this chat"),
     Command("/delete", "", "delete this chat"),
-    Command("/export", "md, json or jsonl [file]", "write this chat to a file, or copy it", ("md", "json", "jsonl")),
+    Command("/export", "md|json|jsonl [file]", "write this chat to a file, or copy it", ("md", "json", "jsonl")),
 )
 
 
@@ -114,7 +117,7 @@ class Completer:
                 offered = [(one.name, f"{value_text(one.default)}  {one.text}") for one in OPTIONS.values()]
             case ["/set", "think", _]:
                 offered = [(level, "") for level in THINK_LEVELS[1:]]
-            case ["/load" | "/model" | "/compare", _]:
+            case ["/load" | "/model" | "/compare" | "/regen", _]:
                 offered = [(model, "") for model in self._models()]
             case [name, _]:
                 offered = [(word, "") for one in COMMANDS if one.name == name for word in one.words]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -33,7 +34,7 @@ def export_text(chat: Chat, form: ExportFormat) -> str:
         case ExportFormat.LINES:
             messages: list[dict[str, object]] = [{"role": "system", "content": chat.settings.system}]
             messages = messages if chat.settings.system else []
-            messages += [{"role": one.role, "content": one.message().content} for one in chat.turns if one.text]
+            messages += [_openai(turn) for turn in chat.turns if turn.text or turn.tool_calls or turn.attached]
             return json.dumps({"messages": messages}, ensure_ascii=False) + "\n"
 
 
@@ -65,8 +66,36 @@ def _markdown(chat: Chat) -> str:
             quoted = "\n".join(f"> {line}" for line in turn.thinking.strip().split("\n"))
             parts.append(f"{quoted}\n")
         parts.append(f"{turn.message().content.strip()}\n")
+        parts += [f"```json\n{_json({'name': one.name, 'arguments': one.arguments})}\n```\n" for one in turn.tool_calls]
         parts += [f"*image: {one.name}*\n" for one in turn.attached if one.is_image]
     return "\n".join(parts)
+
+
+def _openai(turn: Turn) -> dict[str, object]:
+    """A message as OpenAI's clients send it: images as data, arguments of calls as a text of JSON."""
+    message = turn.message()
+    said: dict[str, object] = {"role": message.role, "content": message.content}
+    if message.images:
+        shown = [{"type": "image_url", "image_url": {"url": _data_url(one)}} for one in message.images]
+        said["content"] = [{"type": "text", "text": message.content}, *shown]
+    if message.tool_calls:
+        said["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _json(call.arguments)}}
+            for call in message.tool_calls
+        ]
+    if message.role == "tool":
+        said["tool_call_id"] = message.tool_call_id
+    return said
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _data_url(image: bytes) -> str:
+    kinds = {b"\x89PNG": "png", b"GIF8": "gif", b"RIFF": "webp"}
+    kind = kinds.get(image[:4], "bmp" if image.startswith(b"BM") else "jpeg")
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"
 
 
 def _tree(chat: Chat) -> dict[str, object]:

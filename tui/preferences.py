@@ -6,6 +6,7 @@ name = "corral-deuter"    # see :theme
 [screen]
 motion = false            # nothing moves by itself
 mouse = false             # leave the mouse to the terminal
+images = true             # draw images in chats over SSH too; false: never
 confirm = false           # delete and cancel without a question where U or r takes it back
 refresh = 2               # seconds between two drawings of the gauges
 graph = "block"           # or braille, ascii
@@ -30,7 +31,7 @@ from pathlib import Path
 from corral.runtime.config_file import config_path
 from corral.tui.widgets.glyphs import Glyphs
 
-_FLAGS = ("motion", "mouse", "confirm")
+_FLAGS = ("motion", "mouse", "images", "confirm")
 _TEXTS = ("hosts", "commands")
 _LEAST_REFRESH_S, _MOST_REFRESH_S = 0.5, 60.0
 
@@ -42,6 +43,7 @@ class Preferences:
     theme: str = ""
     motion: bool | None = None
     mouse: bool | None = None
+    images: bool | None = None
     confirm: bool | None = None
     refresh_s: float | None = None
     graph: str = ""
@@ -84,6 +86,7 @@ def _read(document: Mapping[str, object]) -> Preferences:
         theme=theme if isinstance(theme, str) else "",
         motion=flags.get("motion"),
         mouse=flags.get("mouse"),
+        images=flags.get("images"),
         confirm=flags.get("confirm"),
         refresh_s=refresh_s,
         graph=graph,

@@ -35,7 +35,7 @@ class Turn:
 
     `thinking`, also as it came, was thought before it and took `thought_s` seconds. `attached` files go to the model
     with the text. `children` are what was said next, one of them `picked`; the others are branches not read now.
-    `reason` says why an answer ended, `stop` the text that ended it. A tool's turn answers `tool_name`.
+    `reason` says why an answer ended, `stop` the text that ended it. A tool's turn answers the call of `tool_name`.
     """
 
     role: str
@@ -51,6 +51,7 @@ class Turn:
     thought_s: float = 0.0
     tool_calls: tuple[ToolCall, ...] = ()
     tool_name: str = ""
+    tool_call_id: str = ""
     attached: tuple[Attached, ...] = ()
     reason: str = ""
     stop: str = ""
@@ -69,6 +70,16 @@ class Turn:
     def next(self) -> Turn | None:
         """What was said after it, on the branch that is read."""
         return self.children[self.picked] if self.children else None
+
+    @property
+    def results(self) -> list[Turn]:
+        """What tools gave back to its calls, in order, on the branch that is read."""
+        found = []
+        turn = self.next
+        while turn is not None and turn.role == "tool":
+            found.append(turn)
+            turn = turn.next
+        return found
 
     @property
     def place(self) -> int:
@@ -132,7 +143,7 @@ class Turn:
         parts = [self.text, *(_fenced(one) for one in self.attached if not one.is_image)]
         images = tuple(one.data for one in self.attached if one.is_image)
         content = "\n\n".join(part for part in parts if part)
-        return Message(self.role, content, self.thinking, images, self.tool_calls, self.tool_name)
+        return Message(self.role, content, self.thinking, images, self.tool_calls, self.tool_name, self.tool_call_id)
 
     def saved(self) -> SavedTurn:
         """It as it is kept."""
@@ -147,6 +158,7 @@ class Turn:
             "reason": self.reason,
             "stop": self.stop,
             "tool_name": self.tool_name,
+            "tool_call_id": self.tool_call_id,
             "tool_calls": [
                 {"name": one.name, "arguments": dict(one.arguments), "id": one.id} for one in self.tool_calls
             ],
@@ -176,6 +188,7 @@ class Turn:
             turn.state = TurnState.STOPPED
         turn.model, turn.problem = _word(about, "model"), _word(about, "problem")
         turn.request_id, turn.tool_name = _word(about, "request_id"), _word(about, "tool_name")
+        turn.tool_call_id = _word(about, "tool_call_id")
         turn.reason, turn.stop = _word(about, "reason"), _word(about, "stop")
         thought_s, warnings = about.get("thought_s"), about.get("warnings")
         turn.thought_s = float(thought_s) if isinstance(thought_s, (int, float)) else 0.0

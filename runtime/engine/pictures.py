@@ -27,15 +27,15 @@ class Pixels(NamedTuple):
     data: bytes
 
 
-def read_picture(data: bytes, number: int) -> Pixels:
+def read_picture(data: bytes, number: int, *, most_pixels: int = MOST_PIXELS) -> Pixels:
     """Decode an image file, turned as its camera was held, on white, an animation's first picture.
 
-    `number` says which of a request's images it is. Raises ValueError, with words of our own: a library's may name
-    places in memory.
+    `number` says which of a request's images it is, `most_pixels` how large it may be. Raises ValueError, with words of
+    our own: a library's may name places in memory.
     """
     try:
         with warnings.catch_warnings(action="ignore"):
-            return _read(data)
+            return _read(data, most_pixels)
     except _Refused as refused:
         raise ValueError(f"image {number} {refused}") from None
     except Exception:  # whatever a library says of a stranger's bytes
@@ -46,7 +46,7 @@ class _Refused(Exception):
     """An image that is not decoded; `str(error)` says why, without its subject."""
 
 
-def _read(data: bytes) -> Pixels:
+def _read(data: bytes, most_pixels: int) -> Pixels:
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
@@ -54,8 +54,8 @@ def _read(data: bytes) -> Pixels:
     except Image.DecompressionBombError:
         raise _Refused(f"has more than {MOST_PIXELS // 1_000_000} million pixels") from None
     width, height = image.size
-    if width * height > MOST_PIXELS:
-        raise _Refused(f"has more than {MOST_PIXELS // 1_000_000} million pixels")
+    if width * height > most_pixels:
+        raise _Refused(f"has more than {most_pixels // 1_000_000} million pixels")
     if min(width, height) < _SMALLEST_SIDE or max(width, height) > _MOST_STRETCHED * min(width, height):
         raise _Refused(f"is {width} x {height} pixels: too small, or too narrow to be looked at")
     if max(width, height) > LONGEST_SIDE:

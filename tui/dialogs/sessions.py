@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from enum import StrEnum
 from functools import partial
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -18,7 +20,7 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 from textual.worker import Worker
 
-from corral.store.sessions import FoundSession
+from corral.store.sessions import FOUND_BEGINS, FOUND_ENDS, FoundSession
 from corral.tui import figures
 from corral.tui.dialogs.searched_list import SearchedList
 from corral.tui.text import clean_line, fit
@@ -27,6 +29,8 @@ __all__ = ["SessionChoice", "SessionVerb", "SessionsDialog"]
 
 _TITLE_CELLS = 48
 _MODEL_CELLS = 18
+_EXCERPT_CELLS = 76
+_FOUND = re.compile(f"({FOUND_BEGINS}[^{FOUND_ENDS}]*{FOUND_ENDS})")
 
 
 class SessionVerb(StrEnum):
@@ -40,10 +44,11 @@ class SessionVerb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionChoice:
-    """A chat and what is to be done with it."""
+    """A chat and what is to be done with it; `words` were looked for in it."""
 
     verb: SessionVerb
     found: FoundSession
+    words: str = ""
 
 
 class SessionsDialog(SearchedList[SessionChoice]):
@@ -108,7 +113,7 @@ class SessionsDialog(SearchedList[SessionChoice]):
         about = f"  {fit(session.model, _MODEL_CELLS, pad=True)} {figures.ago(time.time() - session.changed_s):>4}"
         row = Content.assemble(head, (about, "dim"))
         if found.excerpt:
-            row = Content.assemble(row, ("\n  " + fit(" ".join(found.excerpt.split()), 76), "dim italic"))
+            row = Content.assemble(row, "\n  ", _excerpt(found.excerpt))
         return row
 
     @on(Input.Submitted)
@@ -123,4 +128,17 @@ class SessionsDialog(SearchedList[SessionChoice]):
         """Do something with the chat under the cursor."""
         place = self.query_one(OptionList).highlighted
         if place is not None and place < len(self._found):
-            self.dismiss(SessionChoice(SessionVerb(verb), self._found[place]))
+            words = self.query_one(Input).value
+            self.dismiss(SessionChoice(SessionVerb(verb), self._found[place], words))
+
+
+def _excerpt(text: str) -> Content:
+    """Where it was said, the words that were looked for in bold."""
+    parts: list[tuple[str, str]] = []
+    room = _EXCERPT_CELLS
+    for piece in _FOUND.split(text):
+        is_found = piece.startswith(FOUND_BEGINS)
+        shown = fit(piece.strip(FOUND_BEGINS + FOUND_ENDS), room)
+        parts.append((shown, "bold reverse" if is_found else "dim italic"))
+        room -= cell_len(shown)
+    return Content.assemble(*parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from functools import partial
 
@@ -12,23 +11,22 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import OptionList, TextArea
+from textual.widgets import OptionList
 
 from corral.runtime.errors import RunError
 from corral.runtime.snapshot import RequestView, Snapshot
-from corral.runtime.verbs import TokenizeRequest
 from corral.store.errors import StoreError
-from corral.store.sessions import Attached
 from corral.tui.actions import Where
-from corral.tui.attaching import CannotAttach, attached_in, files_below
-from corral.tui.chats import Chat, new_caller
+from corral.tui.chats import Chat
 from corral.tui.completing import Completer
-from corral.tui.screens.chat_pair import PairKeys
+from corral.tui.screens.chat_asking import AskingKeys
 from corral.tui.text import clean_line, fit
 from corral.tui.widgets.context_meter import Meter, meter, will_be_cut
 from corral.tui.widgets.filter_bar import FilterBar
 from corral.tui.widgets.live_answer import stats_so_far
+from corral.tui.widgets.picture import picture_sizes
 from corral.tui.widgets.prompt_box import PromptBox
+from corral.tui.widgets.queued import QueuedLines
 from corral.tui.widgets.rail import Rail
 from corral.tui.widgets.suggestions import Suggestions
 from corral.tui.widgets.transcript import Transcript
@@ -40,10 +38,12 @@ _FLUSH_S = 0.1
 _REMOTE_FLUSH_S = 0.25  # every new row of a full view sends the whole view, 7 kB of it
 _ROWS_STEP = 4  # by which a growing answer's height grows
 _REST = 4  # how much longer than a drawing the pause after it is: a block is drawn whole however long it is
-_COUNT_AFTER_S = 0.4
+_ALL_LINES = 1_000_000
+_NAME_CELLS = 24
+_WIDE = 90  # columns of a pane whose meter has room for a bar
 
 
-class ChatScreen(PairKeys):
+class ChatScreen(AskingKeys):
     """The conversations of this user. All of them stream on, whichever is shown."""
 
     WHERE = Where.CHAT
@@ -64,10 +64,8 @@ class ChatScreen(PairKeys):
         self._requests: dict[str, RequestView] = {}
         self._transfers: tuple[str, ...] = ()
         self._timer: Timer | None = None
-        self._count_timer: Timer | None = None
         self._is_behind = False
         self._next_draw_s = 0.0
-        self._files: tuple[str, ...] | None = None
 
     def compose_body(self) -> ComposeResult:
         """Yield rail, transcript and prompt."""
@@ -78,6 +76,7 @@ class ChatScreen(PairKeys):
                     yield Transcript()
                 yield Welcome()
                 yield FilterBar()
+                yield QueuedLines()
                 yield Suggestions()
                 yield PromptBox()
 
@@ -86,8 +85,9 @@ class ChatScreen(PairKeys):
         is_remote = self.workbench.is_remote
         self._timer = self.set_interval(_REMOTE_FLUSH_S if is_remote else _FLUSH_S, self._pull, pause=True)
         self.transcript.rows_step = _ROWS_STEP
+        self.transcript.pictures = picture_sizes(self.workbench.environ, self.workbench.preferences.images)
         self.prompt.cursor_blink = not is_remote
-        self.prompt.completer = Completer(self.folder, self._known_files, lambda: [one.name for one in self.models])
+        self.prompt.completer = Completer(self.folder, self.known_files, lambda: [one.name for one in self.models])
         self.watch(self.transcript, "scroll_y", self._note_end, init=False)
         if self.workbench.start_model:
             self.chat.model = self.workbench.start_model
@@ -96,7 +96,7 @@ class ChatScreen(PairKeys):
 
     def on_screen_resume(self) -> None:
         """Look for models again: others may have fetched or removed some."""
-        self._files = None
+        self.forget_files()
         self.start(self._find_models, "models")
 
     def on_resize(self, event: events.Resize) -> None:
@@ -104,7 +104,9 @@ class ChatScreen(PairKeys):
         self.call_after_refresh(self.entitle)
 
     def on_descendant_focus(self) -> None:
-        """The frame changes with the focus."""
+        """The frame changes with the focus, and which of two models' answers keys act on."""
+        focused = self.focused
+        self.last_pane = focused if isinstance(focused, Transcript) else self.last_pane
         self.entitle()
 
     # What comes from the service
@@ -153,6 +155,7 @@ class ChatScreen(PairKeys):
             self._draw_growth()
         if any(not chat.is_live for chat in changed):
             self._show_state()
+            self.ask_queued()
         welcome = self.query_one(Welcome)
         if welcome.is_fetching:
             if welcome.poll():
@@ -195,6 +198,7 @@ class ChatScreen(PairKeys):
             self.chat.model = self.models[0].name
         if not self.chat.is_there:
             self.fetch(self.chat)
+        self.swap_drafts()
         self.transcript.show(self.chat)
         self.draw_twin()
         self._show_state()
@@ -202,139 +206,68 @@ class ChatScreen(PairKeys):
 
     def _show_state(self) -> None:
         self.query_one(Rail).show_chats(self.chats)
-        self.prompt.is_answering = self._is_answering()
+        self.prompt.is_answering = self.is_answering(self.chat) or bool(self.chat.queue)
+        self.show_queue()
         self.refresh_bindings()
 
-    def _is_answering(self) -> bool:
-        return self.chat.is_live or (self.twin is not None and self.twin.is_live)
-
-    def _used_tokens(self) -> int:
-        live = self.chat.live_turn
+    def _used_tokens(self, chat: Chat) -> int:
+        live = chat.live_turn
         request = self._requests.get(live.request_id) if live is not None else None
-        return request.prompt_tokens + request.output_tokens if request is not None else self.chat.used_tokens
+        return request.prompt_tokens + request.output_tokens if request is not None else chat.used_tokens
 
-    def _meter(self) -> Meter:
-        limit = self.contexts.get(self.chat.model, 0)
-        draft = 0 if self.chat.is_live else self.draft_tokens
-        cut = [] if self.chat.is_live else will_be_cut(self.chat.turns, draft, limit)
-        self.transcript.mark_cut(cut)
-        is_wide = self.size.width >= 120
-        return meter(self._used_tokens(), draft, limit, cut=len(cut), is_wide=is_wide)
+    def _meter(self, chat: Chat, pane: Transcript) -> Meter:
+        limit = self.contexts.get(chat.model, 0)
+        draft = 0 if chat.is_live else self.draft_tokens
+        cut = [] if chat.is_live else will_be_cut(chat.turns, draft, limit)
+        pane.mark_cut(cut)
+        is_wide = pane.outer_size.width >= _WIDE
+        return meter(self._used_tokens(chat), draft, limit, cut=len(cut), is_wide=is_wide)
 
     def entitle(self) -> None:
-        """Write title and meter into the frame, the meter at its right end."""
-        chat, pane = self.chat, self.transcript
-        shown = self._meter()
-        room = max(pane.outer_size.width - 6, 10)
+        """Write title and meter into each frame, the meter at its right end."""
+        chat, twin, second = self.chat, self.twin, self.twin_pane
         model = clean_line(chat.model) or "no model"
-        # the title gives way before the model's name does
-        changes = len(chat.settings.changes())
-        model_part = f" · {model}" + (f" · {changes} set" if changes else "")
-        title = fit(clean_line(chat.title), max(room - len(shown.text) - 3 - cell_len(model_part), 8)) + model_part
-        title = fit(title, max(room - len(shown.text) - 3, 8))
-        gap = room - len(Content(title)) - len(shown.text) - 2
-        line, style = ("━", "$border") if pane.has_focus else ("─", "$border-blurred")
-        text = Content.assemble(
-            title,
-            (f" {line * max(gap, 1)} " if shown.text else "", style),
-            (shown.text, "$warning" if shown.is_tight else "$text-muted"),
-        )
-        pane.entitle(text)
+        self._entitle(chat, self.transcript, clean_line(chat.title) if twin is None else "", model)
+        if twin is not None and second is not None:
+            self._entitle(twin, second, "", clean_line(twin.model))
         both = f" and {clean_line(self.twin.model)}" if self.twin is not None else ""
         to_whom = Content(f"Prompt to {model}{both}" if chat.model else "Prompt")
+        calls = self.chat.open_calls
+        if calls:
+            more = f", {len(calls) - 1} more to come" if len(calls) > 1 else ""
+            to_whom = Content(f"/result TEXT says what {fit(calls[0].name, _NAME_CELLS)} gave back{more}")
         if self.editing is not None:
             to_whom = Content("In other words: ⏎ asks on a branch, Esc leaves it")
         if self.prompt.border_title != to_whom.markup:
             self.prompt.border_title = to_whom
         self._note_end()
 
+    def _entitle(self, chat: Chat, pane: Transcript, title: str, model: str) -> None:
+        shown = self._meter(chat, pane)
+        room = max(pane.outer_size.width - 6, 10)
+        changes = len(chat.settings.changes())
+        model_part = (" · " if title else "") + model + (f" · {changes} set" if changes else "")
+        # the title gives way before the model's name does
+        text = fit(title, max(room - len(shown.text) - 3 - cell_len(model_part), 8)) + model_part
+        text = fit(text, max(room - len(shown.text) - 3, 8))
+        gap = room - cell_len(text) - len(shown.text) - 2
+        line, style = ("━", "$border") if pane.has_focus else ("─", "$border-blurred")
+        content = Content.assemble(
+            text,
+            (f" {line * max(gap, 1)} " if shown.text else "", style),
+            (shown.text, "$warning" if shown.is_tight else "$text-muted"),
+        )
+        pane.entitle(content)
+
     def _note_end(self) -> None:
-        pane = self.transcript
-        if pane.lines_below:
-            pane.note(f"↓ {pane.lines_below} lines below — End to follow")
-        elif not self.query_one(FilterBar).line:
-            pane.note("")
-
-    # What is typed
-
-    def _known_files(self) -> tuple[str, ...]:
-        """Files below the folder; looked for once a visit, in a thread."""
-        if self._files is None:
-            self._files = ()
-            self.start(self._look_for_files, "files")
-        return self._files
-
-    async def _look_for_files(self) -> None:
-        self._files = await asyncio.to_thread(files_below, self.folder)
-        self.prompt.suggest()
-
-    @on(TextArea.Changed, "#prompt")
-    def _count_soon(self) -> None:
-        """Count the question's tokens once the typing rests, by a model that is in memory anyway."""
-        if self._count_timer is not None:
-            self._count_timer.stop()
-        if not self.prompt.text:
-            self.draft_tokens = 0
-            if self.editing is not None:
-                self.editing = None
-            self.entitle()
-        elif self.chat.model in self.contexts:
-            self._count_timer = self.set_timer(_COUNT_AFTER_S, self._count)
-
-    def _count(self) -> None:
-        self.start(partial(self._count_draft, self.chat.model, self.prompt.whole_text), "count")
-
-    async def _count_draft(self, model: str, text: str) -> None:
-        try:
-            attached = await asyncio.to_thread(attached_in, text, self.folder, sees=False)
-            texts = [text, *(file.data.decode("utf-8", "replace") for file in attached)]
-            request = TokenizeRequest(model, "\n".join(texts), caller=new_caller("/api/tokenize"))
-            tokens = await self.link.call(lambda client: client.tokenize(request))
-        except (CannotAttach, RunError, StoreError):
-            return  # it is told when it is sent
-        if self.prompt.text:
-            self.draft_tokens = len(tokens.tokens)
-            self.entitle()
-
-    @on(PromptBox.Sent)
-    def _send(self, event: PromptBox.Sent) -> None:
-        if self.run_command(event.text):
-            return
-        if self._is_answering():
-            self.tell("An answer is still coming in: Esc stops it")
-        elif not self.chat.model:
-            self.action_pick_model()
-        elif "@" in event.text or "/" in event.text:
-            self.start(partial(self._read_and_ask, self.chat, event.text), "ask")
-        else:
-            self._ask(self.chat, event.text, ())
-
-    async def _read_and_ask(self, chat: Chat, text: str) -> None:
-        try:
-            attached = await asyncio.to_thread(attached_in, text, self.folder, sees=self.can("vision"))
-        except CannotAttach as problem:
-            self.tell_error(str(problem))
-            return
-        self._ask(chat, text, attached)
-
-    def _ask(self, chat: Chat, text: str, attached: tuple[Attached, ...]) -> None:
-        if chat.is_live or not chat.is_there:
-            return
-        editing, self.editing = self.editing, None
-        self.prompt.accept()
-        if editing is not None and editing in chat.turns:
-            chat.edit(editing, text, self.link, self.now_s(), attached)
-        else:
-            chat.ask(text, self.link, self.now_s(), attached)
-            self.ask_twin(text, attached)
-        self.asked()
-
-    @on(PromptBox.Left)
-    def _left(self) -> None:
-        if self.editing is not None:
-            self.editing = None
-            self.prompt.clear()
-        self.transcript.focus()
+        for pane in self.query(Transcript):
+            if pane.selection is not None:
+                count = pane.selection.count
+                pane.note(f"{count:,} line{'s' * (count > 1)} selected · j k select · y copies · Esc leaves")
+            elif pane.lines_below:
+                pane.note(f"↓ {pane.lines_below} lines below — End to follow")
+            elif not self._found:
+                pane.note("")
 
     # What the user does
 
@@ -356,16 +289,16 @@ class ChatScreen(PairKeys):
         chat = self.chat
         match action:
             case "stop":
-                return self._is_answering() or self.has_marks
+                return self.is_answering(chat) or bool(chat.queue) or self.has_marks
             case "fetch_starter":
                 return not self.models and not self.query_one(Welcome).is_fetching
             case "write" | "new_chat" | "pick_model" | "options" | "split":
                 return bool(self.models)
-            case "regenerate" | "edit" | "go_on":
+            case "regenerate" | "regenerate_with" | "edit" | "go_on":
                 return bool(chat.root.children) and not chat.is_live
             case "copy_answer" | "copy_chat" | "copy_code":
                 return chat.last_answer is not None
-            case "rename" | "export" | "fork" | "raw" | "find" | "choose":
+            case "rename" | "export" | "fork" | "raw" | "find" | "choose" | "select":
                 return bool(chat.root.children)
             case _:
                 return True
@@ -377,7 +310,9 @@ class ChatScreen(PairKeys):
         self.prompt.focus()
 
     def action_stop(self) -> None:
-        """Stop what comes in and keep what has come; else take marks away."""
+        """Leave a selection; else stop what comes in and keep what has come; else take marks away."""
+        if self.leave_selection():
+            return
         has_stopped = False
         for chat in (self.chat, self.twin):
             live = chat.live_turn if chat is not None else None
@@ -386,6 +321,7 @@ class ChatScreen(PairKeys):
             request = self._requests.get(live.request_id)
             known = (stats_so_far(request), request.warnings) if request is not None else ()
             has_stopped = chat.stop(*known) or has_stopped
+        has_stopped = self.bring_back(self.chat) or has_stopped
         if has_stopped:
             for pane in self.query(Transcript):
                 pane.grow()
@@ -422,7 +358,7 @@ class ChatScreen(PairKeys):
 
     def action_delete(self) -> None:
         """Delete the chosen message, or the chat."""
-        chosen = self.transcript.chosen
+        chosen = self.pane.chosen
         if chosen is not None:
             self.delete_turn(chosen)
         else:
@@ -430,6 +366,7 @@ class ChatScreen(PairKeys):
 
     def action_thoughts(self) -> None:
         """Open what models thought before their answers and what they called, or fold it to a line each."""
+        self.leave_selection()
         for pane in self.query(Transcript):
             pane.toggle_folds()
 
@@ -440,21 +377,24 @@ class ChatScreen(PairKeys):
 
     def action_follow(self) -> None:
         """Go to the end."""
+        if self.move_selection(_ALL_LINES):
+            return
         for pane in self.query(Transcript):
             pane.follow()
         self._note_end()
 
     def action_to_top(self) -> None:
         """Go to the beginning."""
-        self.transcript.to_top()
-        self._note_end()
+        if not self.move_selection(-_ALL_LINES):
+            self.pane.to_top()
+            self._note_end()
 
     def action_scroll_lines(self, lines: int) -> None:
-        """Scroll by lines."""
-        for pane in self.query(Transcript):
-            pane.leave_end(lines)
-        self._note_end()
+        """Scroll by lines; of two models' answers those that have the focus."""
+        if not self.move_selection(lines):
+            self.pane.leave_end(lines)
+            self._note_end()
 
     def action_scroll_half(self, direction: int) -> None:
         """Scroll by half a page."""
-        self.action_scroll_lines(direction * max(self.transcript.size.height // 2, 1))
+        self.action_scroll_lines(direction * max(self.pane.size.height // 2, 1))

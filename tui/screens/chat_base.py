@@ -9,7 +9,8 @@ from pathlib import Path
 from textual.worker import Worker
 
 from corral.runtime.verbs import ModelSummary
-from corral.tui.chats import Chat, Chats
+from corral.tui.chat_list import Chats
+from corral.tui.chats import Chat
 from corral.tui.screens.calling import CallingScreen
 from corral.tui.turns import Turn
 from corral.tui.widgets.prompt_box import PromptBox
@@ -31,6 +32,10 @@ class ChatBase(CallingScreen):
         """Tokens that each model in memory sees at once."""
         self.draft_tokens = 0
         """Tokens of the question that is not sent yet."""
+        self.twin: Chat | None = None
+        """The chat of a second model, while it is shown beside this one."""
+        self.last_pane: Transcript | None = None
+        """The one that had the focus last, of two."""
         self._undo: Callable[[], None] | None = None
 
     @property
@@ -49,9 +54,20 @@ class ChatBase(CallingScreen):
         return self.query_one(PromptBox)
 
     @property
+    def pane(self) -> Transcript:
+        """The messages that keys act on: of the second model where its pane had the focus last."""
+        last = self.last_pane
+        return last if last is not None and last.is_attached else self.transcript
+
+    @property
+    def read_chat(self) -> Chat:
+        """The chat that keys act on."""
+        return self.twin if self.twin is not None and self.pane is not self.transcript else self.chat
+
+    @property
     def target(self) -> Turn | None:
         """What keys act on: the chosen message, else the last answer."""
-        return self.transcript.chosen or self.chat.last_answer
+        return self.pane.chosen or self.read_chat.last_answer
 
     @property
     def folder(self) -> Path:
@@ -86,7 +102,8 @@ class ChatBase(CallingScreen):
     def asked(self) -> None:
         """Show that something was asked, and what comes."""
         self.show_chats()
-        self.transcript.follow()
+        for pane in self.query(Transcript):
+            pane.follow()
         self.watch_closely()
 
     def can_undo(self, what: str, undo: Callable[[], None]) -> None:

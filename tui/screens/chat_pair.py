@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from textual.containers import Horizontal
-from textual.content import Content
 
 from corral.store.sessions import Attached
 from corral.tui.chats import Chat
@@ -22,8 +21,6 @@ class PairKeys(SlashCommands):
     def __init__(self) -> None:
         super().__init__()
         self._paired: Chat | None = None
-        self.twin: Chat | None = None
-        """The chat of the second model."""
 
     @property
     def twin_pane(self) -> Transcript | None:
@@ -52,7 +49,8 @@ class PairKeys(SlashCommands):
     async def _show_twin(self, twin: Chat) -> None:
         if self.twin_pane is None:
             pane = Transcript("twin")
-            pane.rows_step = self.transcript.rows_step
+            pane.rows_step, pane.pictures = self.transcript.rows_step, self.transcript.pictures
+            pane.is_quiet = self.transcript.is_quiet
             await self.query_one("#pair", Horizontal).mount(pane)
         self.draw_twin()
         self.prompt.focus()
@@ -81,5 +79,4 @@ class PairKeys(SlashCommands):
         pane = self.twin_pane
         if pane is not None and self.twin is not None:
             pane.show(self.twin)
-            pane.entitle(Content(clean_line(self.twin.model)))
-            pane.follow()
+            self.entitle()

@@ -67,18 +67,18 @@ class SessionKeys(ChatBase):
             chat.fill(self._known.get(chat.id, chat.saved()), turns)
         return True
 
-    def visit(self, chat: Chat, turn_id: str = "") -> None:
-        """Show a chat; `turn_id` names the message to look at."""
+    def visit(self, chat: Chat, turn_id: str = "", words: str = "") -> None:
+        """Show a chat; `turn_id` names the message to look at, for `words` in it."""
         self.chats.select(lambda one: one is chat)
         self.show_chats()
         if turn_id:
-            self.fetch(chat, turn_id)
+            self.fetch(chat, turn_id, words)
 
-    def fetch(self, chat: Chat, turn_id: str = "") -> None:
+    def fetch(self, chat: Chat, turn_id: str = "", words: str = "") -> None:
         """Read what was said in a chat, and show it then."""
-        self.start(partial(self._visit, chat, turn_id), "visit")
+        self.start(partial(self._visit, chat, turn_id, words), "visit")
 
-    async def _visit(self, chat: Chat, turn_id: str) -> None:
+    async def _visit(self, chat: Chat, turn_id: str, words: str) -> None:
         if await self.read(chat) and self.chat is chat:
             turn = next((one for one in chat.root.walk() if one.id == turn_id), None)
             if turn is not None:
@@ -87,7 +87,12 @@ class SessionKeys(ChatBase):
             if turn is not None:
                 self.transcript.reach(chat.turns.index(turn))
                 self.transcript.choose(turn)
+                self.look_for(_said(words, turn))
                 self.transcript.focus()
+
+    def look_for(self, words: str) -> None:
+        """Mark words wherever they are said in this chat, for keys to go from one place to the next."""
+        raise NotImplementedError
 
     def action_sessions(self, words: str = "") -> None:
         """Find chats."""
@@ -105,7 +110,7 @@ class SessionKeys(ChatBase):
         chat = self.chats.find(session)
         match choice.verb:
             case SessionVerb.OPEN:
-                self.visit(chat, choice.found.turn)
+                self.visit(chat, choice.found.turn, choice.words)
                 if not choice.found.turn:
                     self.prompt.focus()
             case SessionVerb.RENAME:
@@ -190,6 +195,12 @@ class SessionKeys(ChatBase):
 def _export_problem(name: str) -> str:
     endings = [form.value for form in ExportFormat]
     return "" if Path(name).suffix[1:] in endings else f"the name must end with .{', .'.join(endings)}"
+
+
+def _said(words: str, turn: Turn) -> str:
+    """Of what was looked for, what a turn says as it was typed: all of it, else one of its words."""
+    text = turn.text.casefold()
+    return next((one for one in (words.strip(), *words.split()) if one.casefold() in text), "")
 
 
 def _pick(turn: Turn) -> None:

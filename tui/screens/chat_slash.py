@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from functools import partial
 
 from corral.runtime.errors import RunError
 from corral.runtime.options import DEPRECATED, OPTIONS
-from corral.runtime.verbs import CreateRequest, ModelDetails
-from corral.store.errors import StoreError
-from corral.tui.chat_settings import parse_format, parse_tools, value_text
+from corral.runtime.verbs import CreateRequest, GenerateRequest, ModelDetails
+from corral.store.errors import InvalidName, StoreError
+from corral.store.names import ModelName
+from corral.tui.chat_settings import ChatSettings, parse_format, parse_tools, value_text
+from corral.tui.chats import new_caller
+from corral.tui.cli.repl_texts import SET, SHOW
 from corral.tui.completing import COMMANDS, split_command
 from corral.tui.dialogs.details import DetailsDialog
 from corral.tui.dialogs.options import OptionsDialog
@@ -18,9 +22,12 @@ from corral.tui.exporting import ExportFormat, export_text, file_name
 from corral.tui.screens.calling import exhaust
 from corral.tui.screens.chat_sessions import SessionKeys
 from corral.tui.screens.chat_turns import TurnKeys
+from corral.tui.widgets.transcript import Transcript
 
 __all__ = ["SlashCommands"]
 
+_NOT_SET = "Couldn't set parameter: {}"
+_MISSING = {"system": "system message", "template": "prompt template"}
 _QUOTES = ('"""', '"', "'")
 
 
@@ -41,11 +48,11 @@ class SlashCommands(TurnKeys, SessionKeys):
             "/list": lambda _: self.workbench.run_worker(self.workbench.action_go("models")),
             "/clear": lambda _: self._clear(),
             "/bye": lambda _: self.run_worker(self.workbench.action_quit()),
-            "/help": lambda _: self._help(),
+            "/help": self._help,
             "/model": self._model,
             "/system": self._system,
             "/options": lambda _: self.action_options(),
-            "/regen": lambda _: self.action_regenerate(),
+            "/regen": self._regenerate,
             "/continue": lambda _: self.action_go_on(),
             "/edit": lambda _: self.action_edit(),
             "/branch": lambda _: self.action_fork(),
@@ -77,13 +84,30 @@ class SlashCommands(TurnKeys, SessionKeys):
         """Go on with another model."""
         raise NotImplementedError
 
-    def _help(self) -> None:
+    def _regenerate(self, model: str) -> None:
+        if model:
+            self.regenerate_with(self._model_called(model) or model)
+        else:
+            self.action_regenerate()
+
+    def _help(self, topic: str) -> None:
+        match topic.lstrip("/"):
+            case "set":
+                self.app.push_screen(DetailsDialog("/set", SET.splitlines()))
+            case "show":
+                self.app.push_screen(DetailsDialog("/show", SHOW.splitlines()))
+            case "shortcut" | "shortcuts":
+                self.workbench.action_help()
+            case _:
+                self._list_commands()
+
+    def _list_commands(self) -> None:
         width = max(len(f"{one.name} {one.takes}") for one in COMMANDS)
         lines = [f"{f'{one.name} {one.takes}':<{width}}  {one.about}" for one in COMMANDS]
         more = [
             "",
-            "/set takes: parameter NAME VALUE · system TEXT · think [LEVEL] · nothink ·",
-            "  format json or a schema · noformat · tools JSON",
+            "/? set, /? show and /? shortcuts say more.",
+            'Between two """ a message may have many lines, and begin with / too.',
         ]
         self.app.push_screen(DetailsDialog("Commands", [*lines, *more]))
 
@@ -98,38 +122,57 @@ class SlashCommands(TurnKeys, SessionKeys):
                 self._system(value)
             case "think":
                 settings.set_think(value or "on")
-                self.tell(f"Set 'think' mode to '{settings.think_level}'.")
+                self.tell(f"Set 'think' mode to '{value}'." if value else "Set 'think' mode.")
+                if self.models and not self.can("thinking"):
+                    self.tell(f'warning: model "{self.chat.model}" does not support thinking output')
             case "nothink":
                 settings.set_think("off")
                 self.tell("Set 'nothink' mode.")
-            case "format":
+            case "format" if value:
                 settings.form = parse_format(value)
-                self.tell("Set the form of answers.")
+                self.tell("Set format to 'json' mode." if settings.form == "json" else "Set the form of answers.")
+            case "format":
+                raise ValueError("Invalid or missing format. For 'json' mode use '/set format json'")
             case "noformat":
                 settings.form = None
                 self.tell("Disabled format.")
             case "tools":
                 settings.tools = parse_tools(value) if value else ()
                 self.tell(f"{len(settings.tools)} tools")
-            case "verbose" | "quiet" | "history" | "nohistory" | "wordwrap" | "nowordwrap":
-                self.tell("Figures are always shown here, and lines always wrapped")
+            case "verbose" | "quiet":
+                for pane in self.query(Transcript):
+                    pane.be_quiet(is_quiet=what == "quiet")
+                self.tell(f"Set '{what}' mode.")
+            case "history" | "nohistory":
+                self.prompt.remembers = what == "history"
+                forgets = "Prompts are not remembered now. Chats are kept: CORRAL_NOHISTORY=1 ends that"
+                self.tell("Prompts are remembered." if self.prompt.remembers else forgets)
+            case "wordwrap":
+                self.tell("Set 'wordwrap' mode.")
+            case "nowordwrap":
+                raise ValueError("Lines are always wrapped here")
+            case "":
+                self._help("set")
             case _:
-                raise ValueError("/set takes: parameter, system, think, nothink, format, noformat, tools")
+                raise ValueError(f"Unknown command '/set {what}'. Type /? for help")
         self.chat.is_changed = True
 
     def _set_parameter(self, rest: str) -> None:
         name, _, value = rest.partition(" ")
         if name in DEPRECATED:
-            self.tell(f"parameter {name} is deprecated")
+            self.tell(f"warning: parameter {name} is deprecated")
         elif not value.strip() or name not in OPTIONS:
             if name and name not in OPTIONS:
-                raise ValueError(f"unknown parameter '{name}'")
+                raise ValueError(_NOT_SET.format(json.dumps(f"unknown parameter '{name}'")))
             self.action_options()
         else:
-            if name == "stop":
-                self.chat.settings.options[name] = shlex.split(value)
-            else:
-                self.chat.settings.set_option(name, value.strip())
+            try:
+                if name == "stop":
+                    self.chat.settings.options[name] = shlex.split(value)
+                else:
+                    self.chat.settings.set_option(name, value.strip())
+            except ValueError as error:
+                raise ValueError(_NOT_SET.format(json.dumps(str(error), ensure_ascii=False))) from None
             self.tell(f"Set parameter '{name}' to '{value_text(self.chat.settings.options[name])}'")
 
     def _system(self, text: str) -> None:
@@ -138,24 +181,28 @@ class SlashCommands(TurnKeys, SessionKeys):
         self.tell("Set system message." if text else "The model's own system message holds again.")
 
     def _show(self, part: str) -> None:
+        if not part:
+            self._help("show")
+            return
         if part not in ("info", "license", "modelfile", "parameters", "system", "template"):
-            raise ValueError("/show takes: info, license, modelfile, parameters, system, template")
+            raise ValueError(f"Unknown command '/show {part}'. Type /? for help")
         self.start(partial(self._show_part, part), "show")
 
     async def _show_part(self, part: str) -> None:
         details = await self.try_verb(lambda client: client.show(self.chat.model))
         if details is not None:
-            text = _part(details, part)
-            if part == "system" and self.chat.settings.system:
-                text = self.chat.settings.system
-            lines = text.split("\n") if text else [f"No {part} was specified for this model."]
+            text = _part(details, part, self.chat.settings)
+            lines = text.split("\n") if text else [f"No {_MISSING.get(part, part)} was specified for this model."]
             self.app.push_screen(DetailsDialog(f"{part} · {details.name}", lines))
 
     def _load(self, name: str) -> None:
         if not name:
-            raise ValueError("/load takes a model, or the title of a saved chat")
-        if any(model.name == name for model in self.models):
-            self.use_model(name)
+            raise ValueError("Usage:\n  /load <modelname>\nor the title of a saved chat")
+        model = self._model_called(name)
+        if model:
+            self.tell(f"Loading model '{name}'")
+            self.use_model(model)
+            self.start(partial(self._load_model, model), "load")
             if self.chat.root.children:
                 self.can_undo("Nothing is said any more", self.chat.clear())
             self.show_chats()
@@ -165,17 +212,29 @@ class SlashCommands(TurnKeys, SessionKeys):
             raise ValueError(f"Couldn't find model '{name}'")
         self.visit(chat)
 
+    async def _load_model(self, model: str) -> None:
+        request = GenerateRequest(model, caller=new_caller("/api/generate"))
+        await self.try_verb(lambda client: exhaust(client.generate(request)))
+
+    def _model_called(self, name: str) -> str:
+        """A model's whole name, "" where there is no such model."""
+        return next((one.name for one in self.models if one.name in (name, f"{name}:latest")), "")
+
     def _model(self, name: str) -> None:
         if not name:
             self.run_worker(self.app.run_action("pick_model", self))
-        elif any(model.name == name for model in self.models):
-            self.use_model(name)
+        elif self._model_called(name):
+            self.use_model(self._model_called(name))
         else:
             raise ValueError(f"Couldn't find model '{name}'")
 
     def _save(self, name: str) -> None:
         if not name or " " in name:
-            raise ValueError("Usage: /save <modelname>")
+            raise ValueError("Usage:\n  /save <modelname>")
+        try:
+            ModelName.parse(name)
+        except InvalidName:
+            raise ValueError(f"error: The model name '{name}' is invalid") from None
         chat = self.chat
         request = CreateRequest(
             name,
@@ -199,10 +258,8 @@ class SlashCommands(TurnKeys, SessionKeys):
             self.can_undo("Cleared session context", undo)
 
     def _result(self, text: str) -> None:
-        calls = self.chat.end.tool_calls
-        if not calls or self.chat.is_live:
-            raise ValueError("The last answer called no tool")
-        self.chat.ask(text, self.link, self.now_s(), tool=calls[0].name)
+        if self.chat.give(text, self.link, self.now_s()) is None:
+            raise ValueError("No call of the last answer waits for a result")
         self.asked()
 
     def _export_as(self, rest: str) -> None:
@@ -234,16 +291,23 @@ class SlashCommands(TurnKeys, SessionKeys):
         self.app.push_screen(OptionsDialog(chat.settings, defaults, chat.model, thinks=thinks), done)
 
 
-def _part(details: ModelDetails, part: str) -> str:
+def _part(details: ModelDetails, part: str, settings: ChatSettings) -> str:
+    from corral.tui.cli.show import describe, part_of  # the first frame need not wait for it
+
     match part:
         case "info":
-            shown = {"family": details.details.family, "parameters": details.details.parameter_size}
-            shown |= {"quantization": details.details.quantization_level, "can": ", ".join(details.capabilities)}
-            return "\n".join(f"{name:<16}{value}" for name, value in shown.items())
+            return describe(details)
         case "parameters":
-            return "\n".join(f"{name:<24}{value}" for name, value in details.parameters)
+            own = part_of(details, part) or "No additional parameters were specified for this model."
+            lines = ["Model defined parameters:", *(f"  {line}" for line in own.split("\n"))]
+            if settings.options:
+                chosen = (f"  {name:<30} {value_text(value)}" for name, value in settings.options.items())
+                lines += ["", "User defined parameters:", *chosen]
+            return "\n".join(lines)
+        case "system" if settings.system:
+            return settings.system
         case _:
-            return str(getattr(details, part))
+            return part_of(details, part)
 
 
 def _unquoted(text: str) -> str:

@@ -19,6 +19,7 @@ from corral.tui.widgets.markdown import CODE_EDGE, render, settled_length
 from corral.tui.widgets.repaint import PartialRepaint
 from corral.tui.widgets.said import heading, warning_line
 from corral.tui.widgets.thoughts import thoughts
+from corral.tui.widgets.tool_calls import tool_call_lines
 
 __all__ = ["LiveAnswer", "live_line", "stats_so_far"]
 
@@ -96,7 +97,7 @@ class LiveAnswer(Vertical):
     DEFAULT_CSS = """
     LiveAnswer { height: auto; margin-bottom: 1; }
     LiveAnswer Static { height: auto; }
-    LiveAnswer .live-thoughts { display: none; }
+    LiveAnswer .live-thoughts, LiveAnswer .live-calls { display: none; }
     LiveAnswer .live-warnings { color: $warning; display: none; }
     LiveAnswer .live-figures { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     """
@@ -115,6 +116,7 @@ class LiveAnswer(Vertical):
         self._tail = ""
         self._fence = ""
         self._note = ""
+        self._calls = 0
         self._warnings: tuple[str, ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -123,6 +125,7 @@ class LiveAnswer(Vertical):
         yield LiveTail(classes="live-thoughts")
         yield Static(Content(""), classes="live-whole")
         yield LiveTail(classes="live-tail")
+        yield Static(Content(""), classes="live-calls")
         yield Static(Content(""), classes="live-warnings")
         yield Static(Content(live_line(None)), classes="live-figures")
 
@@ -134,6 +137,7 @@ class LiveAnswer(Vertical):
     def grow(self) -> None:
         """Draw what has come in since the last time."""
         self._think()
+        self._call()
         new = self.turn.text[self._taken :]
         if not new or not self.is_mounted:
             return
@@ -216,7 +220,9 @@ class LiveAnswer(Vertical):
     def open_thoughts(self, *, is_open: bool) -> None:
         """Show all that is thought, or one line of it."""
         self._opens_thoughts = is_open
+        self._calls = 0
         self._think()
+        self._call()
 
     def _think(self) -> None:
         """Draw what is thought; once the answer has begun it stays as it is."""
@@ -228,6 +234,16 @@ class LiveAnswer(Vertical):
             tail = self.query_one(".live-thoughts", LiveTail)
             tail.display = True
             tail.show(drawn)
+
+    def _call(self) -> None:
+        """Draw what it wants called; each call leaves the model whole."""
+        calls = self.turn.tool_calls
+        if len(calls) != self._calls and self.is_mounted:
+            self._calls = len(calls)
+            shown = self.query_one(".live-calls", Static)
+            shown.display = True
+            lines = [tool_call_lines(call, is_open=self._opens_thoughts) for call in calls]
+            shown.update(Content("\n").join(lines))
 
     def note(self, request: RequestView | None) -> None:
         """Show the figures so far."""

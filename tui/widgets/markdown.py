@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-__all__ = ["CODE_EDGE", "code_blocks", "render", "settled_length"]
+__all__ = ["CODE_EDGE", "CODE_EDGES", "code_blocks", "render", "settled_length"]
 
 CODE_EDGE = "▏ "
 """What stands before each line of code."""
 _CHOSEN_EDGE = "▌ "
+CODE_EDGES = (CODE_EDGE, _CHOSEN_EDGE)
+"""What is no part of the code that it stands before."""
 _QUOTE_EDGE = "┃ "
 _BULLETS = "•◦▪"
 _INLINE_OPEN = {"strong_open": "bold", "em_open": "italic", "s_open": "strike"}

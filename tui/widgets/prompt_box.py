@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from corral.tui.actions import Where, bindings_for
+from corral.tui.cli.entry import FENCE, Assembler, EntryKind
 from corral.tui.completing import Completer
 from corral.tui.external_editor import edit_in_editor
 from corral.tui.text import clean, clean_line
@@ -50,11 +51,12 @@ class PromptBox(TextArea):
     """
 
     class Sent(Message):
-        """The user sent `text`."""
+        """The user sent `text`; one that was `is_quoted` is a message, whatever it looks like."""
 
-        def __init__(self, text: str) -> None:
+        def __init__(self, text: str, *, is_quoted: bool = False) -> None:
             super().__init__()
             self.text = text
+            self.is_quoted = is_quoted
 
     class Left(Message):
         """The user wants to use single keys."""
@@ -68,6 +70,8 @@ class PromptBox(TextArea):
         self._pastes: dict[str, str] = {}
         self.completer: Completer | None = None
         """What offers suggestions, where there is any."""
+        self.remembers = True
+        """Whether what is sent goes into the history."""
 
     @property
     def whole_text(self) -> str:
@@ -104,7 +108,7 @@ class PromptBox(TextArea):
         await super()._on_key(event)
 
     def action_send(self) -> None:
-        """Send what stands here."""
+        '''Send what stands here; a new line while a text in `"""` is open, as in Ollama.'''
         suggestions = self._suggestions
         if suggestions is not None and suggestions.is_open and suggestions.is_touched:
             self.action_complete()
@@ -113,12 +117,20 @@ class PromptBox(TextArea):
         if not text:
             return
         self._close_suggestions()
-        self.post_message(self.Sent(text))
+        lines = Assembler()
+        entry = lines.feed(text)
+        if lines.open and text.count(FENCE) == 1:
+            self.insert("\n")
+        elif entry is not None and entry.kind is EntryKind.MESSAGE and text.startswith(FENCE):
+            if entry.text.strip():
+                self.post_message(self.Sent(entry.text.strip(), is_quoted=True))
+        else:
+            self.post_message(self.Sent(text))
 
     def accept(self) -> None:
         """Put the text into the history and empty the box; called once it was really sent."""
         text = self.whole_text
-        if text and (not self._history or self._history[-1] != text):
+        if text and self.remembers and (not self._history or self._history[-1] != text):
             self._history = [*self._history[-HISTORY:], text]
         self._place = len(self._history)
         self._draft = ""
@@ -127,9 +139,13 @@ class PromptBox(TextArea):
 
     def put(self, text: str) -> None:
         """Put a text here in place of what was typed, the cursor behind it."""
+        self.type(text)
+        self.focus()
+
+    def type(self, text: str) -> None:
+        """As `put`, and leave the focus where it is."""
         self.text = self._folded(clean(text))
         self.move_cursor(self.document.end)
-        self.focus()
 
     def action_leave(self) -> None:
         """Close the suggestions; else give the keys back to the screen."""

@@ -13,7 +13,8 @@ from textual.widgets.option_list import Option
 
 from corral.runtime.snapshot import ModelState, Snapshot
 from corral.tui import figures
-from corral.tui.chats import Chat, Chats
+from corral.tui.chat_list import Chats
+from corral.tui.chats import Chat
 from corral.tui.text import clean_line, fit
 from corral.tui.turns import TurnState
 from corral.tui.widgets.glyphs import Glyphs, bar

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from textual.content import Content
 from textual.widgets import Static
+from textual.worker import Worker
 
 from corral.runtime.verbs import Stats
 from corral.store.sessions import Attached
@@ -15,8 +17,9 @@ from corral.tui import figures
 from corral.tui.text import clean, clean_line
 from corral.tui.turns import Turn, TurnState
 from corral.tui.widgets.markdown import code_blocks, render
+from corral.tui.widgets.picture import PictureSize, draw_picture
 from corral.tui.widgets.thoughts import thoughts
-from corral.tui.widgets.tool_calls import tool_call_lines
+from corral.tui.widgets.tool_calls import tool_call_lines, tool_result_lines
 
 __all__ = ["Look", "Said", "figures_line", "frozen", "heading", "warning_line"]
 
@@ -27,7 +30,8 @@ _SEPARATOR = " · "
 class Look:
     """How a turn is drawn: with its folds open, chosen by the reader, `code` the block that was copied, `found` words.
 
-    `is_cut` says that the next request would leave it out.
+    `is_cut` says that the next request would leave it out, `is_quiet` that nobody wants figures. `given` counts the
+    results that its calls have.
     """
 
     is_open: bool = False
@@ -35,6 +39,9 @@ class Look:
     is_cut: bool = False
     code: int | None = None
     found: str = ""
+    given: int = 0
+    is_quiet: bool = False
+    picture: PictureSize = PictureSize.NONE
 
 
 def figures_line(stats: Stats) -> str:
@@ -81,17 +88,39 @@ def _file_line(file: Attached) -> Content:
     return Content.styled(f"⊕ {kind} {clean_line(file.name)}  {figures.size(len(file.data))}", "dim")
 
 
-def frozen(turn: Turn, look: Look | None = None) -> Content:
-    """Draw a finished turn."""
+def _body(turn: Turn, look: Look) -> Content:
+    match turn.role:
+        case "assistant":
+            return render(turn.text, chosen=look.code)
+        case "tool":
+            return tool_result_lines(turn.text, is_open=look.is_open)
+        case _:
+            return Content(clean(turn.text))
+
+
+def _files(turn: Turn, pictures: Sequence[Content | None]) -> list[Content]:
+    drawn = list(pictures)
+    lines = []
+    for file in turn.attached:
+        lines.append(_file_line(file))
+        picture = drawn.pop(0) if file.is_image and drawn else None
+        if picture is not None:
+            lines.append(picture)
+    return lines
+
+
+def frozen(turn: Turn, look: Look | None = None, pictures: Sequence[Content | None] = ()) -> Content:
+    """Draw a finished turn; `pictures` are its images as characters, None for one that cannot be drawn."""
     look = look or Look()
-    body = render(turn.text, chosen=look.code) if turn.role == "assistant" else Content(clean(turn.text))
+    body = _body(turn, look)
     lines = [heading(turn, look)]
     if turn.thinking:
         lines.append(thoughts(turn, 0, is_open=look.is_open))
     if body.plain:
         lines.append(body)
-    lines += [_file_line(file) for file in turn.attached]
-    lines += [tool_call_lines(call, is_open=look.is_open) for call in turn.tool_calls]
+    lines += _files(turn, pictures)
+    for number, call in enumerate(turn.tool_calls):
+        lines.append(tool_call_lines(call, is_open=look.is_open, is_given=number < look.given))
     if turn.state is TurnState.STOPPED:
         lines.append(Content.styled("⏹ stopped", "$warning"))
     if turn.state is TurnState.FAILED:
@@ -100,7 +129,7 @@ def frozen(turn: Turn, look: Look | None = None) -> Content:
     if turn.reason == "length":
         lines.append(Content.styled("⏹ cut at its length, + goes on", "$warning"))
     lines += [Content.styled(warning_line(warning), "$warning") for warning in turn.warnings]
-    if turn.role == "assistant" and turn.stats.total_ns:
+    if turn.role == "assistant" and turn.stats.total_ns and not look.is_quiet:
         blocks = len(code_blocks(turn.text)) if "```" in turn.text else 0
         copies = f"{_SEPARATOR}{blocks} code" if blocks > 1 else ""
         lines.append(Content.styled(figures_line(turn.stats) + copies, "dim"))
@@ -113,18 +142,71 @@ def _pattern(words: str) -> re.Pattern[str]:
 
 
 class Said(Static):
-    """A finished turn."""
+    """A finished turn. Its images are drawn once it stands there, and again in another size when it is opened."""
 
     def __init__(self, turn: Turn, look: Look) -> None:
-        super().__init__(frozen(turn, look), classes="message")
+        self._whole = frozen(turn, look)
+        super().__init__(self._whole, classes="message")
         self.turn = turn
         self.look = look
         self._drawn = (turn.variants, turn.place)
+        self._images = [one.data for one in turn.attached if one.is_image]
+        self._pictures: Sequence[Content | None] = ()
+        self._selected: range | None = None
+
+    def on_mount(self) -> None:
+        """Draw its images."""
+        self._draw_pictures()
 
     def draw(self, look: Look) -> None:
         """Draw it in another way, where that makes a difference."""
-        if look != self.look or self._drawn != (self.turn.variants, self.turn.place):
-            is_fold = look.is_open != self.look.is_open and not (self.turn.thinking or self.turn.tool_calls)
-            self.look, self._drawn = look, (self.turn.variants, self.turn.place)
-            if not is_fold:
-                self.update(frozen(self.turn, look))
+        if look == self.look and self._drawn == (self.turn.variants, self.turn.place):
+            return
+        is_other_size = look.picture is not self.look.picture
+        self.look, self._drawn = look, (self.turn.variants, self.turn.place)
+        if is_other_size:
+            self._draw_pictures()
+        self._whole = frozen(self.turn, look, self._pictures)
+        self.update(self._shown())
+
+    def _draw_pictures(self) -> None:
+        if self._images and self.look.picture is not PictureSize.NONE:
+            _: Worker[None] = self.run_worker(self._put_pictures(self.look.picture), group="pictures", exclusive=True)
+        else:
+            self._pictures = ()
+
+    async def _put_pictures(self, size: PictureSize) -> None:
+        self._pictures = [await draw_picture(data, size) for data in self._images]
+        self._whole = frozen(self.turn, self.look, self._pictures)
+        self.update(self._shown())
+
+    # Lines, for who selects some
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands here, line by line as it was before it was wrapped."""
+        return self._whole.plain.split("\n")
+
+    def select(self, lines: range | None) -> None:
+        """Show that lines are selected, None for none."""
+        if lines != self._selected:
+            self._selected = lines
+            self.update(self._shown(), layout=False)
+
+    def rows_before(self, line: int) -> int:
+        """How many rows stand above a line, at the width there is."""
+        above = self._whole.split("\n", allow_blank=True)[:line]
+        return len(Content("\n").join(above).wrap(self.content_size.width)) if above and self.content_size.width else 0
+
+    def _shown(self) -> Content:
+        if self._selected is None:
+            return self._whole
+        lines = self._whole.split("\n", allow_blank=True)
+        for number in self._selected:
+            if number < len(lines):
+                lines[number] = lines[number].stylize("reverse") if lines[number].plain else _EMPTY_SELECTED
+        return Content("\n").join(lines)
+
+
+_EMPTY_SELECTED = Content.styled("\u00a0", "reverse")
+"""What an empty line is while it is selected: a cell, so that it can be seen."""

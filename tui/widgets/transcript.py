@@ -13,7 +13,9 @@ from textual.widgets import Static
 
 from corral.tui.chats import Chat
 from corral.tui.turns import Turn, TurnState
+from corral.tui.widgets.line_selection import LineSelection
 from corral.tui.widgets.live_answer import LiveAnswer
+from corral.tui.widgets.picture import PictureSize
 from corral.tui.widgets.repaint import PartialRepaint
 from corral.tui.widgets.said import Look, Said
 
@@ -57,6 +59,12 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
         """By how many rows an answer's height grows at a time."""
         self.chosen: Turn | None = None
         """The turn that keys act on, where the reader chose one."""
+        self.selection: LineSelection | None = None
+        """Lines that the reader selects."""
+        self.pictures = (PictureSize.NONE, PictureSize.NONE)
+        """How large images are drawn, and with the folds open."""
+        self.is_quiet = False
+        """Whether nobody wants the figures of answers."""
 
     def compose(self) -> ComposeResult:
         """Yield what an empty chat says, and the messages.
@@ -105,6 +113,8 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
         elif same and turns[same - 1].state is TurnState.LIVE and live is None:
             same -= 1  # a finished answer is being continued
         messages = self.messages
+        if anew or same < max(len(self._shown), len(turns)):
+            self.end_selection()
         with self.app.batch_update():
             self.set_class(not turns, "-empty")
             if anew or same < len(self._shown):
@@ -145,6 +155,7 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
     def toggle_folds(self) -> None:
         """Open what was thought and what tools were given, or fold it to a line each."""
         self._opens_folds = not self._opens_folds
+        self.end_selection()
         with self.app.batch_update():
             self._redraw()
             if self.live is not None:
@@ -184,7 +195,52 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
 
     def _look(self, turn: Turn) -> Look:
         is_chosen = turn is self.chosen
-        return Look(self._opens_folds, is_chosen, turn in self._cut, self._code if is_chosen else None, self._found)
+        has_images = any(one.is_image for one in turn.attached)
+        return Look(
+            self._opens_folds and bool(turn.thinking or turn.tool_calls or turn.role == "tool"),
+            is_chosen,
+            turn in self._cut,
+            self._code if is_chosen else None,
+            self._found,
+            len(turn.results) if turn.tool_calls else 0,
+            self.is_quiet and turn.role == "assistant",
+            self.pictures[self._opens_folds] if has_images else PictureSize.NONE,
+        )
+
+    def be_quiet(self, *, is_quiet: bool) -> None:
+        """Leave out the figures of answers, or draw them again."""
+        self.is_quiet = is_quiet
+        self._redraw()
+
+    # What is selected
+
+    def begin_selection(self) -> bool:
+        """Select a line, of the chosen message or the last one; False where there is none."""
+        said = [*self.messages.query_children(Said)]
+        chosen = next((one for one in said if one.turn is self.chosen), None)
+        self.selection = LineSelection.begun(said, chosen=chosen)
+        self._bring_selected()
+        return self.selection is not None
+
+    def move_selection(self, by: int) -> None:
+        """Select up to so many lines further."""
+        if self.selection is not None:
+            self.selection.move(by)
+            self._bring_selected()
+
+    def end_selection(self) -> None:
+        """Select nothing any more."""
+        selection, self.selection = self.selection, None
+        if selection is not None:
+            selection.drop()
+
+    def _bring_selected(self) -> None:
+        if self.selection is not None:
+            said, line = self.selection.end
+            above = said.rows_before(line)
+            row = Region(0, said.virtual_region.y + above, 1, max(said.rows_before(line + 1) - above, 1))
+            self.release_anchor()
+            self.scroll_to_region(row, animate=False, immediate=True)
 
     def _redraw(self) -> None:
         for said in self.messages.query_children(Said):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from corral.runtime.verbs import ChatRequest, CreateRequest
+from corral.runtime.verbs import ChatRequest, CreateRequest, GenerateRequest
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.attaching import CannotAttach, attached_in, files_below, matching_files
@@ -188,7 +188,7 @@ async def test_slash_commands(size: tuple[int, int]) -> None:
         assert request.options == {"temperature": 0.1, "stop": ["a b", "c"]}
         assert (request.format, request.think, request.messages[0].content) == ("json", False, "Be\nterse.")
         await say("/set parameter temperature hot")
-        await until(pilot, lambda: "invalid float value [hot]" in picture(app))
+        await until(pilot, lambda: "Couldn't set parameter:" in picture(app) and "[hot]" in picture(app))
         await say("/nope")
         await until(pilot, lambda: "Unknown command '/nope'." in picture(app))
         box.clear()
@@ -204,6 +204,14 @@ async def test_slash_commands(size: tuple[int, int]) -> None:
         assert chat_screen(app).chat.model == "qwen3:8b"
         await say("/clear")
         assert chat_screen(app).chat.turns == []
+        await say("/load smollm2:135m")
+        assert chat_screen(app).chat.model == "smollm2:135m"
+        await until(pilot, lambda: any(isinstance(one, GenerateRequest) for one in client.asked))
+        await say("/set parameter top_k 7")
+        await say("/show parameters")
+        await until(pilot, lambda: "User defined parameters:" in picture(app) and "top_k " in picture(app))
+        assert "Model defined parameters:" in picture(app)
+        await pilot.press("escape")
         await say("/show license")
         await until(pilot, lambda: "Apache License" in picture(app))
         await pilot.press("escape")
@@ -212,6 +220,66 @@ async def test_slash_commands(size: tuple[int, int]) -> None:
         await pilot.press("escape")
         await say("/bye")
         await until(pilot, lambda: not app.is_running)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/set format", "Invalid or missing format."),
+        ("/set format json", "Set format to 'json' mode."),
+        ("/set noformat", "Disabled format."),
+        ("/set think", "Set 'think' mode."),
+        ("/set think high", "Set 'think' mode to 'high'."),
+        ("/set think high", "does not support thinking"),
+        ("/set quiet", "Set 'quiet' mode."),
+        ("/set nohistory", "Prompts are not remembered now."),
+        ("/set foo", "Unknown command '/set foo'."),
+        ("/show foo", "Unknown command '/show foo'."),
+        ("/show", "/show modelfile"),
+        ("/show info", "embedding length"),
+        ("/? set", "/set nohistory"),
+        ("/? shortcuts", "Answer it again with another model"),
+        ("/load", "Usage:"),
+        ("/load nobody", "Couldn't find model 'nobody'"),
+        ("/save", "Usage:"),
+        ("/save a/b/c/d", "is invalid"),
+    ],
+)
+async def test_commands_say_what_ollamas_say(line: str, told: str) -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        app.screen.query_one(PromptBox).put(line)
+        await pilot.press("enter")
+        await until(pilot, lambda: told in picture(app))
+
+
+async def test_between_three_quotes_a_message_has_many_lines() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        await pilot.press(*'"""', *"/bye", "enter", *"now", "enter", *'"""', "enter")
+        await until(pilot, lambda: not chat_screen(app).chats.live and len(requests(client)) == 1)
+        assert requests(client)[0].messages[0].content == "/bye\nnow"
+        await pilot.press(*'/set system """Be', "enter", *'terse"""', "enter")
+        await until(pilot, lambda: chat_screen(app).chat.settings.system == "Be\nterse")
+
+
+async def test_quiet_leaves_out_the_figures_and_no_history_the_prompts() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        box = app.screen.query_one(PromptBox)
+        await pilot.press(*"one", "enter")
+        await until(pilot, lambda: "tok/s · ttft" in picture(app))
+        for line in ("/set quiet", "/set nohistory", "two"):
+            box.put(line)
+            await pilot.press("enter")
+            await until(pilot, lambda: box.text == "" and not chat_screen(app).chats.live)
+        await until(pilot, lambda: picture(app).count("t0 t1 t2") == 2 and "tok/s · ttft" not in picture(app))
+        await pilot.press("up")
+        assert box.text == "/set nohistory"
 
 
 # Pastes, and the editor

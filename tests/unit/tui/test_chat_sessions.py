@@ -105,6 +105,9 @@ async def test_chats_are_found_renamed_deleted_and_brought_back(tmp_path: Path) 
             return app.screen.query_one(OptionList).option_count
 
         await until(pilot, lambda: options() == 1 and "Of the land: [b]gulls[/b]." in picture(app))
+        strips = app.screen._compositor.render_strips()
+        marked = [one.text for strip in strips for one in strip if one.style and one.style.reverse]
+        assert [text for text in marked if text in ("land", "gulls")] == ["land", "gulls"]
         await pilot.press("down", "R")
         await until(pilot, lambda: "Name of the chat" in picture(app))
         await pilot.press("end", *"ing", "enter")
@@ -119,6 +122,7 @@ async def test_chats_are_found_renamed_deleted_and_brought_back(tmp_path: Path) 
         await pilot.press("h", *"of the sea", "enter")
         await until(pilot, lambda: "━ the sea ·" in picture(app) or "─ the sea ·" in picture(app))
         await until(pilot, lambda: "▶ you" in picture(app) or "▶ assistant" in picture(app))
+        await until(pilot, lambda: "messages say it · n N" in picture(app))
     store = SessionStore(file_below(tmp_path))
     assert {session.title for session in store.sessions()} == {"the sea", "the landing"}
     assert len(store.turns("c1")) == 2

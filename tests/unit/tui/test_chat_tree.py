@@ -165,7 +165,7 @@ async def test_tool_calls_and_what_tools_said_go_back(client: FakeClient) -> Non
     chat.ask("rain?", link, 0.0)
     await finish(chat)
     assert chat.turns[-1].tool_calls == client.calls
-    chat.ask("wet", link, 1.0, tool="weather")
+    chat.give("wet", link, 1.0)
     await finish(chat)
     assert [message.role for message in last_request(client).messages] == ["user", "assistant", "tool"]
     assert last_request(client).messages[1].tool_calls == client.calls

@@ -4,7 +4,8 @@ import asyncio
 
 from corral.runtime.errors import RunnerDied
 from corral.runtime.verbs import ChatRequest, Message
-from corral.tui.chats import Chat, Chats
+from corral.tui.chat_list import Chats
+from corral.tui.chats import Chat
 from corral.tui.link import ServiceLink
 from corral.tui.turns import Turn, TurnState
 from tests.fakes.client import FakeClient
