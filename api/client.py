@@ -18,13 +18,13 @@ from urllib.parse import quote
 
 from corral.api import wire
 from corral.api.transport import Transport
+from corral.api.upkeep_client import HttpUpkeep
 from corral.runtime.errors import NotSupported, RemoteFailed, ServerUnreachable
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
     Chunk,
     CreateRequest,
-    DeletePlan,
     Detokenized,
     DetokenizeRequest,
     Embeddings,
@@ -42,7 +42,6 @@ from corral.runtime.verbs import (
     ToolChoice,
     Tools,
 )
-from corral.store.errors import ModelNotFound
 from corral.store.names import Digest, ModelName, without_local
 
 if TYPE_CHECKING:
@@ -50,12 +49,11 @@ if TYPE_CHECKING:
     from corral.runtime.recordings import Recorded
     from corral.runtime.settings_change import SettingsChange
     from corral.runtime.snapshot import Snapshot
-    from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
 
 _AnyRequest = ChatRequest | GenerateRequest | EmbedRequest | RerankRequest | TokenizeRequest | DetokenizeRequest
 
 
-class HttpClient:
+class HttpClient(HttpUpkeep):
     """Implements `verbs.Client`. `close` ends its connections."""
 
     def __init__(
@@ -280,55 +278,9 @@ class HttpClient:
         """Give a model a second name."""
         await self._server.send("POST", "/api/copy", {"source": source, "destination": destination}, model=source)
 
-    async def plan_delete(self, models: Sequence[str]) -> DeletePlan:
-        """Say what deleting these would free at most: a server doesn't tell which bytes others share."""
-        on_disk = {ModelName.parse(one.name).key: one for one in await self.list_models()}
-        found = []
-        for model in models:
-            summary = on_disk.get(ModelName.parse(model).key)
-            if summary is None:
-                raise ModelNotFound(model)
-            found.append(summary)
-        in_memory = {one.name for one in await self.loaded()}
-        return DeletePlan(
-            models=tuple(one.name for one in found),
-            frees=sum(one.size for one in found),
-            keeps=0,
-            in_memory=tuple(one.name for one in found if one.name in in_memory),
-        )
-
     async def delete(self, model: str) -> None:
         """Remove a model and what only it uses."""
         await self._server.send("DELETE", "/api/delete", {"model": model}, model=model)
-
-    async def fits(self, model: str) -> Sequence[Fit]:
-        """Return nothing: a server does not tell what would fit it."""
-        return ()
-
-    async def plan_pull(self, model: str, *, insecure: bool = False) -> PullPlan:
-        """Raise NotSupported: a server tells only while it pulls."""
-        raise NotSupported("the server tells no sizes before it pulls")
-
-    async def unfinished_pulls(self) -> Sequence[UnfinishedPull]:
-        """Return nothing: a server does not tell which pulls were left; pulling again goes on with them."""
-        return ()
-
-    async def drop_unfinished(self, model: str) -> int:
-        """Raise NotSupported."""
-        raise NotSupported("what came of a pull can be dropped on the server's machine only")
-
-    async def verify(self, model: str, *, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
-        """Raise NotSupported."""
-        raise NotSupported("models can be verified on the server's machine only")
-        yield  # makes it a stream
-
-    async def plan_cleanup(self) -> Cleanup:
-        """Raise NotSupported."""
-        raise NotSupported("the server's folder can be cleaned up on its machine only")
-
-    async def clean_up(self) -> int:
-        """Raise NotSupported."""
-        raise NotSupported("the server's folder can be cleaned up on its machine only")
 
     async def has_blob(self, digest: str) -> bool:
         """Say whether the server's store holds these bytes."""
@@ -350,11 +302,6 @@ class HttpClient:
 
         change = await self._server.call("POST", "/api/config/reload", wire.SettingsChangeWire)
         return SettingsChange(change.changed, change.restart, change.warnings)
-
-    async def pin(self, model: str, *, pinned: bool) -> None:
-        """Ask the server to keep a model for ever, or as long as it keeps any; others may still put it out."""
-        async for _ in self.generate(GenerateRequest(model, "", keep_alive_s=math.inf if pinned else None)):
-            pass
 
     async def record(self, *, on: bool) -> None:
         """Say that a server elsewhere keeps nothing for a screen. Raises NotSupported."""

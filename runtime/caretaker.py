@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from corral.runtime.dispatch import Dispatch
 from corral.runtime.forecast import Forecast
+from corral.runtime.room import plan_load
 from corral.runtime.snapshot import GpuSample
-from corral.runtime.upkeep import Cleanup, Fit, UnfinishedPull
+from corral.runtime.upkeep import Cleanup, Fit, LoadPlan, UnfinishedPull
 from corral.store import plans
 from corral.store.catalog import Catalog, Files
 from corral.store.errors import DamagedModel
@@ -54,6 +55,13 @@ class Caretaker:
             _fit(num_ctx, alone.wanted(found, {**found.parameters, "num_ctx": num_ctx}).forecast, free)
             for num_ctx in contexts
         )
+
+    async def plan_load(self, model: str) -> LoadPlan:
+        """See `upkeep.Upkeep`. Reads headers only."""
+        found = await self._dispatch.open(model)
+        if found.remote is not None:
+            return LoadPlan(model, 0)
+        return plan_load(self._dispatch.scheduler, self._dispatch.wanted(found, found.parameters))
 
     def _memory(self) -> int:
         """Main memory that would be free with none of our models in it."""

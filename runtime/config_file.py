@@ -17,7 +17,7 @@ from corral.store.errors import InvalidName
 from corral.store.names import ModelName
 
 _TABLES = "models"
-_OF_THE_SCREEN = frozenset({"keys", "theme", "screen"})
+_OF_THE_SCREEN = frozenset({"keys", "theme", "screen", "hosts", "commands"})
 """Tables that the workbench reads, and says what is wrong with."""
 FOLDER = "models_folder"
 """What `OLLAMA_MODELS` is called where there are tables of models."""

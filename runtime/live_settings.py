@@ -6,11 +6,16 @@ import asyncio
 from collections.abc import Sequence
 
 from corral.runtime.dispatch import Dispatch
-from corral.runtime.errors import RunError
+from corral.runtime.errors import BadRequest, RunError
 from corral.runtime.events import Events
+from corral.runtime.setting_views import LIVE_VARIABLES
+from corral.runtime.settings import Settings
 from corral.runtime.settings_change import SettingsChange, take_over
 from corral.runtime.snapshot import GpuSample
+from corral.runtime.upkeep import SettingView
+from corral.runtime.variables import BY_NAME
 from corral.store.errors import StoreError
+from corral.store.retry import RateLimit
 
 MODELS_A_GPU = 3
 """So many models may be in memory where nothing else is said; as many where there is no GPU (spec e)."""
@@ -19,11 +24,19 @@ MODELS_A_GPU = 3
 class LiveSettings:
     """Keeps a dispatch's settings. Owned by the service loop."""
 
-    def __init__(self, dispatch: Dispatch, events: Events) -> None:
+    def __init__(self, dispatch: Dispatch, events: Events, limit: RateLimit | None = None) -> None:
+        """`limit` is how fast all pulls together may go."""
         self._dispatch = dispatch
         self._events = events
+        self.limit = limit or RateLimit(0)
+        self._adjusted: dict[str, str] = {}
         self._preloading: asyncio.Task[None] | None = None
         self._gpus_known = asyncio.Event()
+
+    @property
+    def settings(self) -> Settings:
+        """What holds now."""
+        return self._dispatch.settings
 
     def meet(self, gpus: Sequence[GpuSample]) -> None:
         """Take note of the GPUs there are; how many models fit and how they are loaded depends on them."""
@@ -57,10 +70,39 @@ class LiveSettings:
         Raises:
             BadRequest: the file has mistakes; nothing has changed.
         """
-        dispatch = self._dispatch
-        if dispatch.settings.reread is None:
+        reread = self._dispatch.settings.reread
+        if reread is None:
             return SettingsChange()
-        dispatch.settings, change = take_over(dispatch.settings, await asyncio.to_thread(dispatch.settings.reread))
+        return self._take_over(await asyncio.to_thread(reread, self._adjusted))
+
+    async def views(self) -> Sequence[SettingView]:
+        """See `upkeep.Upkeep.settings`."""
+        tell = self._dispatch.settings.tell
+        return () if tell is None else await asyncio.to_thread(tell, self._adjusted)
+
+    async def adjust(self, name: str, value: str) -> SettingsChange:
+        """See `upkeep.Upkeep`; what was changed so comes before environment and file."""
+        reread = self._dispatch.settings.reread
+        variable = BY_NAME.get(name.upper())
+        if variable is None or reread is None:
+            raise BadRequest(f"there is no setting {name}")
+        if variable.name not in LIVE_VARIABLES:
+            raise BadRequest(f"{name} needs a restart: put it into config.toml or the environment")
+        adjusted = {key: text for key, text in self._adjusted.items() if key != f"CORRAL_{variable.name}"}
+        before = await asyncio.to_thread(reread, adjusted)
+        if value:
+            adjusted[f"CORRAL_{variable.name}"] = value
+        new = await asyncio.to_thread(reread, adjusted)
+        if wrong := [one for one in new.warnings if one not in before.warnings]:
+            raise BadRequest("; ".join(wrong))
+        change = self._take_over(new)
+        self._adjusted = adjusted
+        return change
+
+    def _take_over(self, new: Settings) -> SettingsChange:
+        dispatch = self._dispatch
+        dispatch.settings, change = take_over(dispatch.settings, new)
+        self.limit.change(dispatch.settings.limit_rate)
         dispatch.library.call(dispatch.settings.aliases)
         tables = dispatch.settings.model_tables
         dispatch.scheduler.pin_named(frozenset(name for name, table in tables.items() if table.pinned))

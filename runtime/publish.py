@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from corral.runtime.engine.protocol import CacheUse
+from corral.runtime.engine.protocol import CacheUse, LoadPhase
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges
 from corral.runtime.log_lines import LogLines
+from corral.runtime.model_history import ModelHistory
 from corral.runtime.queue_views import waiting_requests
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Resident
@@ -48,38 +49,32 @@ class Publisher:
         self._wall_clock = wall_clock
         self._remotes = remotes
         self._throughput: deque[float] = deque(maxlen=THROUGHPUT_S)
+        self._history = ModelHistory()
         self.serving = ""
         self.listeners: tuple[ListenerView, ...] = ()
 
     def tick(self) -> None:
-        """Add a second to the history of tokens per second."""
-        self._throughput.append(
-            sum(rate for rate, _ in self._rates()) + sum(one.tokens_per_s for one in self._remotes())
-        )
+        """Add a second to the history of tokens per second, of all and of each model."""
+        models = self._models()
+        self._throughput.append(sum(one.tokens_per_s for one in models))
+        self._history.add(models)
 
     def snapshot(self) -> Snapshot:
         """What holds now."""
-        rates, remotes = self._rates(), self._remotes()
+        models = self._models()
         queue = waiting_requests(self._scheduler, self._requests)
-        leaving = {
-            resident.wanted.digest: (place, worth)
-            for place, (resident, worth) in enumerate(self._scheduler.leaving(), 1)
-        }
         return Snapshot(
             at_s=self._clock(),
             wall_s=self._wall_clock(),
             serving=self.serving,
             host=self._gauges.latest,
             history=self._gauges.history,
-            models=(
-                *(self._view(one, *leaving.get(one.wanted.digest, (0, ""))) for one in self._scheduler.residents),
-                *remotes,
-            ),
+            models=tuple(map(self._history.with_history, models)),
             requests=self._rows(),
             transfers=self._transfers.views(),
             events=self._events.newest(),
-            tokens_per_s=sum(decode for decode, _ in rates) + sum(one.tokens_per_s for one in remotes),
-            prompt_tokens_per_s=sum(prompt for _, prompt in rates),
+            tokens_per_s=sum(one.tokens_per_s for one in models),
+            prompt_tokens_per_s=sum(one.prompt_tokens_per_s for one in models),
             throughput=tuple(self._throughput),
             waiting=len(queue),
             counts=self._scheduler.counts,
@@ -102,8 +97,13 @@ class Publisher:
             for row in self._requests.rows()
         )
 
-    def _rates(self) -> list[tuple[float, float]]:
-        return [_rates(one.runner) for one in self._scheduler.residents]
+    def _models(self) -> tuple[ModelView, ...]:
+        leaving = {
+            resident.wanted.digest: (place, worth)
+            for place, (resident, worth) in enumerate(self._scheduler.leaving(), 1)
+        }
+        ours = (self._view(one, *leaving.get(one.wanted.digest, (0, ""))) for one in self._scheduler.residents)
+        return (*ours, *self._remotes())
 
     def _view(self, resident: Resident, leaves: int, worth: str) -> ModelView:
         runner = resident.runner
@@ -122,6 +122,9 @@ class Publisher:
             state=resident.state,
             pid=runner.pid if runner is not None else 0,
             load_fraction=runner.load_fraction if runner is not None else 0.0,
+            load_phase=""
+            if resident.ready.done()
+            else str(runner.load_phase if runner is not None else LoadPhase.START),
             num_ctx=loaded.num_ctx if loaded else load.num_ctx,
             slots_used=min(runner.running, slots) if runner is not None else 0,
             slots_total=slots,

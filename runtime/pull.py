@@ -29,12 +29,18 @@ class Puller:
     """Pulls by source. Used by the service loop."""
 
     def __init__(
-        self, blobs: BlobStore, creator: Creator, registries: Registries, *, limit_rate: int = 0, prune: bool = True
+        self,
+        blobs: BlobStore,
+        creator: Creator,
+        registries: Registries,
+        *,
+        limit: RateLimit | None = None,
+        prune: bool = True,
     ) -> None:
         self._blobs = blobs
         self._creator = creator
         self._registry = RegistrySource(blobs, registries, prune=prune)
-        self._limit = RateLimit(limit_rate)
+        self._limit = limit or RateLimit(0)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -102,6 +102,7 @@ class Runner:
         self.exited = asyncio.Event()
         self.loaded: protocol.Loaded | None = None
         self.load_fraction = 0.0
+        self.load_phase = protocol.LoadPhase.START
         self.heard_at = clock()
         self.cells_used = 0
         self.streams_waiting = 0
@@ -326,7 +327,7 @@ class Runner:
                 if not self._hello.done():
                     self._hello.set_result(message)
             case protocol.Loading():
-                self.load_fraction = message.fraction
+                self.load_fraction, self.load_phase = message.fraction, message.phase
                 self._stirred.set()
             case protocol.Loaded():
                 self.load_fraction = 1.0

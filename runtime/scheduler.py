@@ -176,6 +176,15 @@ class Scheduler:
         may_go = sorted((one for one in self.residents if not one.pinned), key=lambda one: self._policy.worth(one, now))
         return tuple((one, self._policy.reason(one, now)) for one in may_go)
 
+    def lacking(self, wanted: Wanted) -> int:
+        """How much memory is missing for a model, beside what those here still will take or read again."""
+        if self._free_memory is None:
+            return 0
+        held = sum(
+            one.wanted.forecast.mapped_ram if one.ready.done() else one.wanted.forecast.ram for one in self.residents
+        )
+        return wanted.forecast.ram - (self._free_memory() - held)
+
     async def close(self) -> None:
         """Stop every runner; requests on them fail."""
         self._closed = True
@@ -233,7 +242,7 @@ class Scheduler:
         if len(self._residents) >= self.max_loaded:
             self._make_room(ticket, f"{self.max_loaded} models are the limit")
             return None
-        lacks = self._lacking(wanted)
+        lacks = self.lacking(wanted)
         if lacks > 0:
             others = [one for one in self.residents if not one.pinned]
             if others or any(one.stopping for one in self.residents):
@@ -289,15 +298,6 @@ class Scheduler:
             if loaded:
                 loaded[0].drains = True
                 self._events.add("queue", f"{loaded[0].wanted.name} takes no more requests: {ticket.name} has waited")
-
-    def _lacking(self, wanted: Wanted) -> int:
-        """How much memory is missing for a model, beside what those here still will take or read again."""
-        if self._free_memory is None:
-            return 0
-        held = sum(
-            one.wanted.forecast.mapped_ram if one.ready.done() else one.wanted.forecast.ram for one in self.residents
-        )
-        return wanted.forecast.ram - (self._free_memory() - held)
 
     def _refuse_too_large(self, wanted: Wanted) -> None:
         """Refuse a model that cannot be there at all; one whose mapped weights do not fit is slow, and is told so."""

@@ -7,7 +7,7 @@ pydantic-settings: importing that takes 200 ms, more than `corral list` may take
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,8 @@ from corral.runtime.memory import WHOLE_KV_TYPES
 from corral.runtime.model_tables import MOST_PARALLEL, ModelTable
 from corral.runtime.options import Kind, parse_options, parse_parameters
 from corral.runtime.server_address import DEFAULT_PORT, HIGHEST_PORT, Address, is_loopback, parse_host
+from corral.runtime.setting_views import setting_views
+from corral.runtime.upkeep import SettingView
 from corral.runtime.variables import LOAD_OPTIONS
 from corral.store.addresses import origin_of
 from corral.store.errors import SourceError
@@ -33,7 +35,7 @@ LOG_FORMATS = ("logfmt", "json")
 DEFAULT_PROMPT_CACHE = 256 * 10**6
 LIVE = (
     *("keep_alive_s", "context_length", "num_parallel", "flash_attention", "kv_cache_type", "sched_spread"),
-    *("load_options", "gpu_overhead", "go_template", "model_tables", "aliases"),
+    *("load_options", "gpu_overhead", "go_template", "model_tables", "aliases", "limit_rate"),
 )
 """The fields that a running server takes over when it reads its settings again; a loaded model stays as it is."""
 
@@ -42,7 +44,8 @@ LIVE = (
 class Settings:
     """What holds for this process. Times in seconds; 0 in a count means automatic. `warnings` name bad values.
 
-    `faults` are the mistakes in the file `config`, with which no server starts; `reread` reads everything again.
+    `faults` are the mistakes in the file `config`, with which no server starts; `reread` reads everything again, `tell`
+    lists it, each with the variables that were changed meanwhile.
     `model_tables` hold for single models, by their names. `gpu_overhead` are bytes of each GPU that others get.
     `cloud_source` is what clients are told of why Ollama's cloud is off (spec a.19).
 
@@ -99,7 +102,8 @@ class Settings:
     config: Path | None = None
     warnings: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
-    reread: Callable[[], Settings] | None = field(default=None, compare=False, repr=False)
+    reread: Callable[[Mapping[str, str]], Settings] | None = field(default=None, compare=False, repr=False)
+    tell: Callable[[Mapping[str, str]], Sequence[SettingView]] | None = field(default=None, compare=False, repr=False)
 
     @property
     def api_keys(self) -> tuple[str, ...]:
@@ -177,7 +181,8 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
         tls_key=_path(env, "TLS_KEY"),
         tls_ca=_path(env, "TLS_CA"),
         config=file.path,
-        reread=partial(load, environ, home),
+        reread=lambda adjusted: load({**environ, **adjusted}, home),
+        tell=partial(setting_views, environ, home),
     )
     env.note_what_has_no_effect()
     env.note_slips()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from corral.runtime.errors import BadRequest
 from corral.runtime.settings import LIVE, Settings
 
-_NO_SETTINGS = frozenset({"warnings", "faults", "reread", "config"})
+_NO_SETTINGS = frozenset({"warnings", "faults", "reread", "tell", "config"})
 
 
 @dataclass(frozen=True, slots=True)

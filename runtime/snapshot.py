@@ -128,7 +128,9 @@ class ModelView:
 
     `aliases` are further names of the same weights that were asked for while it was in memory. `expected_bytes` is what
     it was thought to take before it was loaded, to be held against the sum of weights, cache and compute. One with a
-    `remote` runs on the servers that names, and takes no memory here.
+    `remote` runs on the servers that names, and takes no memory here. `load_phase` is what is being done of its load,
+    "" once it is loaded. `rates` are its tokens a second and `rss_history` its process's bytes in the last minute,
+    oldest first, one a second.
     """
 
     name: str
@@ -170,6 +172,9 @@ class ModelView:
     shelved_bytes: int = 0
     hit_share: float | None = None
     remote: str = ""
+    load_phase: str = ""
+    rates: tuple[float, ...] = ()
+    rss_history: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,10 @@ class HostSample:
 
 @dataclass(frozen=True, slots=True)
 class TransferView:
-    """A pull or create under way. Bytes; `total` is 0 while unknown."""
+    """A pull or create under way. Bytes of the whole of it; `total` is 0 while unknown.
+
+    It is at its `part`th of `parts` (0 where it has none), of which `part_completed` of `part_total` bytes are done.
+    """
 
     id: str
     model: str
@@ -217,6 +225,10 @@ class TransferView:
     completed: int
     total: int
     bytes_per_s: float
+    part: int = 0
+    parts: int = 0
+    part_completed: int = 0
+    part_total: int = 0
 
 
 @dataclass(frozen=True, slots=True)

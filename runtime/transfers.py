@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from corral.runtime.rates import Rate
 from corral.runtime.snapshot import TransferView
@@ -13,18 +13,43 @@ from corral.store.progress import Progress
 
 @dataclass(eq=False)
 class Transfer:
-    """One job under way."""
+    """One job under way. `done` are the bytes of each part that was begun, in that order."""
 
     id: str
     model: str
     rate: Rate
     progress: Progress
+    done: dict[str, int] = field(default_factory=dict)
+    whole: int = 0
+    parts: int = 0
 
     def follow(self, progress: Progress) -> None:
         """Take the newest step."""
         if progress.digest == self.progress.digest and progress.completed > self.progress.completed:
             self.rate.add(progress.completed - self.progress.completed)
+        if progress.digest:
+            self.done[progress.digest] = progress.completed
+            self.whole, self.parts = progress.whole or self.whole, progress.parts or self.parts
         self.progress = progress
+
+    def view(self) -> TransferView:
+        """What the screens show: the whole of it where that is known, else the part it is at."""
+        now = self.progress
+        if not self.whole:
+            return TransferView(self.id, self.model, now.status, now.completed, now.total, self.rate.per_second())
+        done = sum(self.done.values())
+        return TransferView(
+            self.id,
+            self.model,
+            now.status,
+            min(done, self.whole),
+            self.whole,
+            self.rate.per_second(),
+            part=len(self.done),
+            parts=self.parts,
+            part_completed=now.completed,
+            part_total=now.total,
+        )
 
 
 class Transfers:
@@ -46,14 +71,4 @@ class Transfers:
 
     def views(self) -> tuple[TransferView, ...]:
         """What the screens show."""
-        return tuple(
-            TransferView(
-                one.id,
-                one.model,
-                one.progress.status,
-                one.progress.completed,
-                one.progress.total,
-                one.rate.per_second(),
-            )
-            for one in self._under_way.values()
-        )
+        return tuple(one.view() for one in self._under_way.values())

@@ -12,9 +12,19 @@ from typing import TYPE_CHECKING, Protocol
 from corral.store.progress import Progress
 
 if TYPE_CHECKING:
+    from corral.runtime.settings_change import SettingsChange
     from corral.runtime.verbs import Caller
 
-__all__ = ["Cleanup", "Fit", "PullPlan", "UnfinishedPull", "Upkeep"]
+__all__ = [
+    "Cleanup",
+    "Eviction",
+    "Fit",
+    "LoadPlan",
+    "PullPlan",
+    "SettingView",
+    "UnfinishedPull",
+    "Upkeep",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +83,59 @@ class Cleanup:
     frees: int
 
 
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """A model that would be put out: the bytes that frees, why one has to go, and why it is this one.
+
+    A `busy` one ends its requests first.
+    """
+
+    model: str
+    frees: int
+    why: str
+    reason: str
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """What loading a model now would do: it needs so many bytes, and puts out `evicts`, in this order.
+
+    One that is `in_memory` already needs none of that. `stays` are the pinned ones, and `has_room` whether there is
+    room for it once all of `evicts` are gone.
+    """
+
+    model: str
+    needs: int
+    evicts: tuple[Eviction, ...] = ()
+    stays: tuple[str, ...] = ()
+    in_memory: bool = False
+    has_room: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SettingView:
+    """A setting of the service: its name in the file, its value as it was written, and who says so.
+
+    A `live` one can be changed while the service runs.
+    """
+
+    name: str
+    value: str
+    origin: str
+    live: bool
+    about: str = ""
+
+
 class Upkeep(Protocol):
     """The verbs. Every one raises `StoreError` or `RunError`."""
 
     async def fits(self, model: str) -> Sequence[Fit]:
         """Say at which contexts a model fits the memory, smallest first; none where that is not known."""
+        ...
+
+    async def plan_load(self, model: str) -> LoadPlan:
+        """Say what loading a model now would put out of memory, without loading it."""
         ...
 
     async def plan_pull(self, model: str, *, insecure: bool = False) -> PullPlan:
@@ -102,4 +160,16 @@ class Upkeep(Protocol):
 
     async def clean_up(self) -> int:
         """Remove the files that no model needs; returns the bytes freed."""
+        ...
+
+    async def settings(self) -> Sequence[SettingView]:
+        """Return the settings of the service, with where each comes from; secrets are not told."""
+        ...
+
+    async def adjust(self, name: str, value: str) -> SettingsChange:
+        """Change a setting until the service ends; "" gives back what environment and file say.
+
+        Raises:
+            BadRequest: there is no such setting, or its value cannot be read.
+        """
         ...

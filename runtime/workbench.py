@@ -39,7 +39,7 @@ from corral.runtime.snapshot import ListenerView, Snapshot
 from corral.runtime.spares import Spares
 from corral.runtime.tokenizing import Tokenizing
 from corral.runtime.transfers import Transfers
-from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
+from corral.runtime.upkeep import Cleanup, Fit, LoadPlan, PullPlan, SettingView, UnfinishedPull
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
@@ -68,6 +68,7 @@ from corral.store.errors import ModelNotFound, StoreError
 from corral.store.manifests import ManifestStore
 from corral.store.names import Digest, ModelName
 from corral.store.paths import StorePaths
+from corral.store.retry import RateLimit
 
 if TYPE_CHECKING:
     from corral.runtime.create import Creator
@@ -127,7 +128,8 @@ class Workbench:
             new_id=_new_id,
             gpus=lambda: self._gauges.latest.gpus if self._gauges.latest is not None else (),
         )
-        self._live = LiveSettings(dispatch, self.events)
+        self._limit = RateLimit(settings.limit_rate)
+        self._live = LiveSettings(dispatch, self.events, self._limit)
         self._remotes = RemoteAnswers(dispatch, Hosts(connect, self.events, clock) if connect else None)
         self._answers = Answers(dispatch, remotes=self._remotes)
         self._pooling = Pooling(dispatch, self._remotes)
@@ -288,6 +290,18 @@ class Workbench:
         """See `upkeep.Upkeep`."""
         return await self._caretaker.fits(model)
 
+    async def plan_load(self, model: str) -> LoadPlan:
+        """See `upkeep.Upkeep`."""
+        return await self._caretaker.plan_load(model)
+
+    async def settings(self) -> Sequence[SettingView]:
+        """See `upkeep.Upkeep`."""
+        return await self._live.views()
+
+    async def adjust(self, name: str, value: str) -> SettingsChange:
+        """See `upkeep.Upkeep`."""
+        return await self._live.adjust(name, value)
+
     async def unfinished_pulls(self) -> Sequence[UnfinishedPull]:
         """See `upkeep.Upkeep`."""
         return await self._caretaker.unfinished_pulls()
@@ -335,7 +349,7 @@ class Workbench:
             self._blobs,
             self._creator,
             settings.registries,
-            limit_rate=settings.limit_rate,
+            limit=self._limit,
             prune=not settings.no_prune,
         )
 

@@ -86,16 +86,21 @@ class RateLimit:
     """Lets so many bytes a second through for all who share it; 0 is no limit. Owned by one loop."""
 
     def __init__(self, bytes_per_s: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = bytes_per_s
+        self.bytes_per_s = bytes_per_s
         self._clock = clock
         self._free_at = 0.0
 
+    def change(self, bytes_per_s: int) -> None:
+        """Let so many through from now on, in what is under way too."""
+        if bytes_per_s != self.bytes_per_s:
+            self.bytes_per_s, self._free_at = bytes_per_s, 0.0
+
     def delay_s(self, size: int) -> float:
         """Book `size` bytes, and say for how many seconds their owner has to wait."""
-        if not self._rate:
+        if not self.bytes_per_s:
             return 0.0
         now = self._clock()
-        self._free_at = max(self._free_at, now) + size / self._rate
+        self._free_at = max(self._free_at, now) + size / self.bytes_per_s
         return self._free_at - now
 
     async def take(self, size: int) -> None:

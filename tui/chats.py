@@ -16,7 +16,10 @@ from corral.tui.chat_settings import ChatSettings
 from corral.tui.link import ServiceLink, StreamHandle
 from corral.tui.turns import Turn, TurnState, new_id
 
-__all__ = ["Chat", "Queued", "new_caller"]
+__all__ = ["CLIENT", "Chat", "Queued", "new_caller"]
+
+CLIENT = "tui"
+"""Who the screen is in the table of requests."""
 
 _TITLE_CHARACTERS = 60
 NEW = "new chat"
@@ -24,7 +27,7 @@ NEW = "new chat"
 
 def new_caller(path: str) -> Caller:
     """Name a request of this screen, for the table of requests."""
-    return Caller(uuid4().hex[:12], "tui", "POST", path)
+    return Caller(uuid4().hex[:12], CLIENT, "POST", path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["LONGEST_BYTES", "Copied", "keep", "prepare"]
+__all__ = ["LONGEST_BYTES", "Copied", "keep", "prepare", "through_multiplexer"]
 
 LONGEST_BYTES = 74_000
 """Bytes of text above which common terminals drop an OSC 52 sequence as a whole."""
@@ -46,17 +46,24 @@ def keep(text: str, file: Path) -> str:
     return f"Too long for a terminal's clipboard ({LONGEST_BYTES:,} bytes): written to {file}"
 
 
+def through_multiplexer(sequence: str, environ: Mapping[str, str]) -> str:
+    """Wrap an escape sequence so that tmux or screen hands it on to the terminal outside."""
+    if environ.get("TMUX"):
+        return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
+    if environ.get("TERM", "").startswith("screen"):
+        return "\x1bP" + sequence + "\x1b\\"
+    return sequence
+
+
 def prepare(text: str, environ: Mapping[str, str]) -> Copied:
     """Return the sequence that puts `text` into the clipboard: without control characters, wrapped for tmux, screen."""
     data = text.translate(_CONTROLS).encode("utf-8", "replace")
     if len(data) > LONGEST_BYTES:
         return Copied("", f"Not copied: {len(data):,} bytes are more than terminals take", _file(environ))
-    sequence = f"\x1b]52;c;{base64.b64encode(data).decode('ascii')}\x07"
+    sequence = through_multiplexer(f"\x1b]52;c;{base64.b64encode(data).decode('ascii')}\x07", environ)
     where = "the terminal"
     if environ.get("TMUX"):
-        sequence = "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
         where = "the terminal through tmux (needs allow-passthrough)"
     elif environ.get("TERM", "").startswith("screen"):
-        sequence = "\x1bP" + sequence + "\x1b\\"
         where = "the terminal through screen"
     return Copied(sequence, f"Sent {len(data):,} bytes to {where}, which does not say if it took them")

@@ -1,4 +1,4 @@
-"""The lines that were typed after `:`, kept between runs in XDG's state folder."""
+"""Lines that are kept between runs in XDG's state folder: those typed after `:`, servers that were gone to."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ _OFF = frozenset({"", "0", "false", "f"})
 class CommandHistory:
     """Oldest first. A file that cannot be read or written costs the history, nothing else."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], file: str = "commands") -> None:
         home = environ.get("HOME")
         state = environ.get("XDG_STATE_HOME") or (f"{home}/.local/state" if home else "")
         is_off = (environ.get("CORRAL_NOHISTORY") or environ.get("OLLAMA_NOHISTORY") or "").lower() not in _OFF
-        self._path = Path(state) / "corral" / "commands" if state and not is_off else None
+        self._path = Path(state) / "corral" / file if state and not is_off else None
         self._lines: list[str] | None = None
+        self.is_kept = self._path is not None
 
     def entries(self) -> list[str]:
         """All lines."""
@@ -30,7 +31,7 @@ class CommandHistory:
     def add(self, line: str) -> None:
         """Add a line; one that was there moves to the end."""
         self._lines = [*(one for one in self.entries() if one != line), line][-_KEPT:]
-        if self._path is None:
+        if self._path is None or not self.is_kept:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -12,9 +12,14 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from corral.runtime.upkeep import SettingView
 from corral.runtime.verbs import Client, GenerateRequest
+from corral.tui import screen_settings
 from corral.tui.actions import ACTIONS, Action, Where, shown_keys
 from corral.tui.chats import new_caller
+from corral.tui.figures import size
+from corral.tui.hosts import HERE
+from corral.tui.transfer_rate import parse_rate
 
 if TYPE_CHECKING:
     from corral.tui.app import WorkbenchApp
@@ -30,6 +35,7 @@ class Takes(StrEnum):
     THEME = "theme"
     SETTING = "setting"
     PLACE = "place"
+    RATE = "rate"
     ANYTHING = "anything"
 
 
@@ -53,13 +59,16 @@ class LineCommand:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What names there are to complete with."""
+    """What names there are to complete with; `values` gives what a setting may be, `own` are the user's commands."""
 
     models: Sequence[str] = ()
     themes: Sequence[str] = ()
     places: Sequence[str] = ()
     where: Where = Where.APP
     changed: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, SettingView] = field(default_factory=dict)
+    values: Callable[[str], Sequence[str]] = lambda name: ()
+    own: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,31 +131,91 @@ async def _remove(app: WorkbenchApp, words: Sequence[str]) -> str:
     return f"deleted {', '.join(plan.models)}"
 
 
+async def _pin(app: WorkbenchApp, words: Sequence[str]) -> str:
+    name = words[0]
+    loaded = {one for model in app.link.latest().models for one in (model.name, *model.aliases)}
+    if name not in loaded:
+        await _load(app, words)
+    await app.link.call(lambda client: client.pin(name, pinned=True))
+    return f"{name} stays in memory whoever wants room · :unpin lets it go again"
+
+
+async def _unpin(app: WorkbenchApp, words: Sequence[str]) -> str:
+    await app.link.call(lambda client: client.pin(words[0], pinned=False))
+    return f"{words[0]} is no longer pinned"
+
+
+async def _limit(app: WorkbenchApp, words: Sequence[str]) -> str:
+    rate = parse_rate(words[0])
+    if rate is None:
+        return "a limit is bytes a second: 5M, 800k, or off"
+    await app.link.call(lambda client: client.adjust("limit_rate", str(rate) if rate else "0"))
+    return f"models are fetched with {size(rate)}B a second at most" if rate else "models are fetched without limit"
+
+
 async def _host(app: WorkbenchApp, words: Sequence[str]) -> str:
-    return await app.move_to(words[0] if words else "")
+    place = words[0] if words else await app.ask_host()
+    if place is None:
+        return ""
+    return await app.move_to("" if place == HERE else place)
 
 
 async def _theme(app: WorkbenchApp, words: Sequence[str]) -> str:
-    if not words:
-        return f"theme {app.theme}; there are {', '.join(sorted(app.available_themes))}"
-    if words[0] not in app.available_themes:
+    from corral.tui.dialogs.themes import ThemesDialog
+
+    if words and words[0] not in app.available_themes:
         return f"no such theme: {words[0]}"
-    app.theme = words[0]
-    return f'[theme] name = "{words[0]}" in config.toml keeps it'
+    dialog = ThemesDialog(sorted(app.available_themes), app.theme)
+    name = words[0] if words else await app.push_screen_wait(dialog)
+    return await screen_settings.change(app, "theme", name) if name is not None else ""
 
 
 async def _set(app: WorkbenchApp, words: Sequence[str]) -> str:
-    is_on = words[1] == "on"
-    if words[0] != "motion" or words[1] not in ("on", "off"):
-        return "what can be set: motion on, motion off"
-    app.animation_level = "basic" if is_on else "none"
-    return f"motion is {words[1]}"
+    if not words or words[0] == _ALL:
+        from corral.tui.dialogs.settings import SettingsDialog
+
+        chosen = await app.push_screen_wait(SettingsDialog(await screen_settings.all_settings(app)))
+        if chosen is not None:
+            app.action_command_line(f"set {chosen} ")
+        return ""
+    name, *value = words
+    if value:
+        return await screen_settings.change(app, name, " ".join(value))
+    found = next((one for one in await screen_settings.all_settings(app) if one.name == name), None)
+    if found is None:
+        return f"there is no setting {name}: :set all lists them"
+    restart = "" if found.live else " · changing it needs a restart"
+    return f"{name} is {found.value or 'not set'}, {found.origin}{restart}\n{found.about}"
+
+
+async def _doctor(app: WorkbenchApp, words: Sequence[str]) -> str:
+    from corral.tui.dialogs.doctor import DoctorDialog
+    from corral.tui.doctor import examine
+
+    app.push_screen(DoctorDialog(await examine(app)))
+    return ""
 
 
 async def _keys(app: WorkbenchApp, words: Sequence[str]) -> str:
     from corral.tui.dialogs.key_report import KeyReport
 
     app.push_screen(KeyReport(app.keys))
+    return ""
+
+
+async def _on(mode: Where, action: str, app: WorkbenchApp, words: Sequence[str]) -> str:
+    """Do an action of a screen from anywhere: go there first."""
+    if app.current_mode != mode:
+        await app.action_go(mode)
+    await app.run_action(action, app.screen_stack[0])
+    return ""
+
+
+async def _undo(app: WorkbenchApp, words: Sequence[str]) -> str:
+    screen = app.screen_stack[0]
+    if not hasattr(screen, "action_undo"):
+        return "nothing was deleted or unloaded on this screen"
+    await app.run_action("undo", screen)
     return ""
 
 
@@ -166,9 +235,18 @@ COMMANDS = (
     LineCommand("cp", "cp MODEL NAME", "Give a model a second name", _copy, Takes.MODEL, 2, 2),
     LineCommand("load", "load MODEL", "Load a model into memory", _load, Takes.MODEL, 1, 1),
     LineCommand("unload", "unload MODEL", "Take a model out of memory", _unload, Takes.MODEL, 1, 1, ("stop",)),
-    LineCommand("host", "host [URL]", "Show the server there; without URL the one here", _host, Takes.PLACE, 0, 1),
-    LineCommand("theme", "theme [NAME]", "Take other colours", _theme, Takes.THEME, 0, 1),
-    LineCommand("set", "set motion on|off", "Let things move by themselves, or not", _set, Takes.SETTING, 2, 2),
+    LineCommand("pin", "pin MODEL", "Keep a model in memory whoever wants room", _pin, Takes.MODEL, 1, 1),
+    LineCommand("unpin", "unpin MODEL", "Let a pinned model go in its time", _unpin, Takes.MODEL, 1, 1),
+    LineCommand("undo", "undo", "Undo the last delete or unload of this screen", _undo),
+    LineCommand("gc", "gc", "Show what no model needs, to remove it", partial(_on, Where.MODELS, "clean_up")),
+    LineCommand("outdated", "outdated", "Ask for newer versions", partial(_on, Where.MODELS, "outdated")),
+    LineCommand("update", "update", "Pull the chosen models again", partial(_on, Where.MODELS, "update")),
+    LineCommand("limit", "limit RATE", "Fetch models with so many bytes a second at most", _limit, Takes.RATE, 1, 1),
+    LineCommand("search", "search", "Find chats by what was said in them", partial(_on, Where.CHAT, "sessions")),
+    LineCommand("host", "host [NAME]", "Show another server, by name or address", _host, Takes.PLACE, 0, 1),
+    LineCommand("theme", "theme [NAME]", "Take other colours, seeing each first", _theme, Takes.THEME, 0, 1),
+    LineCommand("set", "set [NAME] [VALUE]", "Set something; alone: list everything", _set, Takes.SETTING, 0, -1),
+    LineCommand("doctor", "doctor", "Look whether terminal, service, machine and store are well", _doctor),
     LineCommand("keys", "keys", "Show whose key is whose, and try keys", _keys),
     LineCommand("help", "help", "Show the keys that work here", partial(_action, "help"), aliases=("h",)),
     LineCommand("detach", "detach", "Give the terminal back and go on serving", partial(_action, "detach")),
@@ -176,6 +254,8 @@ COMMANDS = (
 )
 """The commands that take words, in the order of completion."""
 
+_ALL = "all"
+_RATES = ("off", "1M", "5M", "50M")
 _ALIASED = {"w": "file.save", "try": "file.try"}
 """Short names of actions."""
 
@@ -208,28 +288,44 @@ def candidates(line: str, words: Words) -> list[Candidate]:
     if command is None or (command.most >= 0 and len(before) > command.most):
         return []
     head = " ".join(before)
-    return [Candidate(f"{head} {word}", command.usage) for word in _best(last, _choices(command, len(before), words))]
+    if command.takes is Takes.SETTING and len(before) == 1:
+        names = [_ALL, *(one.name for one in words.settings.values() if one.live), *words.settings]
+        return [
+            Candidate(f"{head} {name}", _about_setting(name, words)) for name in _best(last, list(dict.fromkeys(names)))
+        ]
+    return [Candidate(f"{head} {word}", command.usage) for word in _best(last, _choices(command, before, words))]
 
 
 def _named(typed: str, words: Words) -> list[Candidate]:
     about = {one.name: f"{one.usage}  {one.about}" for one in COMMANDS}
+    about |= {name: f"{line}  your command" for name, line in words.own.items()}
     for action in actions_of(words.where):
         about.setdefault(action.id, f"{action.description}  {shown_keys(action, words.changed)}")
     return [Candidate(name, about[name]) for name in _best(typed, list(about))]
 
 
-def _choices(command: LineCommand, place: int, words: Words) -> Sequence[str]:
+def _about_setting(name: str, words: Words) -> str:
+    one = words.settings.get(name)
+    if one is None:
+        return "every setting with its value and where it comes from"
+    restart = "" if one.live else " · needs a restart"
+    return f"{one.value or '—'} · {one.origin}{restart} · {one.about}"
+
+
+def _choices(command: LineCommand, before: Sequence[str], words: Words) -> Sequence[str]:
     match command.takes:
-        case Takes.MODEL if place == 1 or command.most < 0:
+        case Takes.MODEL if len(before) == 1 or command.most < 0:
             return words.models
         case Takes.ANYTHING:
             return words.models
         case Takes.THEME:
             return words.themes
         case Takes.PLACE:
-            return words.places
+            return (HERE, *words.places)
         case Takes.SETTING:
-            return ("motion",) if place == 1 else ("on", "off")
+            return words.values(before[1]) if len(before) == 2 else ()
+        case Takes.RATE:
+            return _RATES
         case _:
             return ()
 
@@ -244,6 +340,9 @@ async def execute(app: WorkbenchApp, line: str, where: Where) -> str:
     """Do what a line says on the screen `where`; returns what to tell. Raises what verbs raise."""
     name, *words = line.split()
     command = find(name)
+    if command is None and (own := app.preferences.commands.get(name)):
+        name, *words = [*own.split(), *words]
+        command = find(name)
     if command is None:
         action = find_action(name, where)
         if action is None:

@@ -1,4 +1,4 @@
-"""What a user wants of the screen: `[keys]`, `[theme]` and `[screen]` of `config.toml`, and nothing else of it.
+"""What a user wants of the screen: its own tables of `config.toml`, and nothing else of it.
 
 [theme]
 name = "corral-deuter"    # see :theme
@@ -7,6 +7,15 @@ name = "corral-deuter"    # see :theme
 motion = false            # nothing moves by itself
 mouse = false             # leave the mouse to the terminal
 images = true             # draw images in chats over SSH too; false: never
+confirm = false           # delete and cancel without a question where U or r takes it back
+refresh = 2               # seconds between two drawings of the gauges
+graph = "block"           # or braille, ascii
+
+[hosts]
+gpu01 = "10.0.0.5:11434"  # :host gpu01
+
+[commands]
+work = "host gpu01"       # :work
 
 [keys]
 "model.unload" = "X"      # see the key report, :keys
@@ -20,8 +29,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from corral.runtime.config_file import config_path
+from corral.tui.widgets.glyphs import Glyphs
 
-_SCREEN = ("motion", "mouse", "images")
+_FLAGS = ("motion", "mouse", "images", "confirm")
+_TEXTS = ("hosts", "commands")
+_LEAST_REFRESH_S, _MOST_REFRESH_S = 0.5, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,11 @@ class Preferences:
     motion: bool | None = None
     mouse: bool | None = None
     images: bool | None = None
+    confirm: bool | None = None
+    refresh_s: float | None = None
+    graph: str = ""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    commands: Mapping[str, str] = field(default_factory=dict)
     keys: Mapping[str, object] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
@@ -54,7 +71,7 @@ def load_preferences(environ: Mapping[str, str]) -> Preferences:
 def _read(document: Mapping[str, object]) -> Preferences:
     problems: list[str] = []
     tables: dict[str, Mapping[str, object]] = {}
-    for name in ("keys", "theme", "screen"):
+    for name in ("keys", "theme", "screen", *_TEXTS):
         table = document.get(name, {})
         if isinstance(table, Mapping):
             tables[name] = table
@@ -63,19 +80,48 @@ def _read(document: Mapping[str, object]) -> Preferences:
     theme = tables.get("theme", {}).get("name", "")
     if not isinstance(theme, str):
         problems.append("[theme] name is a text")
-    screen: dict[str, bool] = {}
-    for key, value in tables.get("screen", {}).items():
-        if key not in _SCREEN:
+    texts = {name: _texts(name, tables.get(name, {}), problems) for name in _TEXTS}
+    flags, refresh_s, graph = _screen(tables.get("screen", {}), problems)
+    return Preferences(
+        theme=theme if isinstance(theme, str) else "",
+        motion=flags.get("motion"),
+        mouse=flags.get("mouse"),
+        images=flags.get("images"),
+        confirm=flags.get("confirm"),
+        refresh_s=refresh_s,
+        graph=graph,
+        hosts=texts["hosts"],
+        commands=texts["commands"],
+        keys=tables.get("keys", {}),
+        problems=tuple(problems),
+    )
+
+
+def _texts(name: str, table: Mapping[str, object], problems: list[str]) -> dict[str, str]:
+    problems += [f"[{name}] {key} is a text" for key, value in table.items() if not isinstance(value, str)]
+    return {key: value for key, value in table.items() if isinstance(value, str)}
+
+
+def _screen(table: Mapping[str, object], problems: list[str]) -> tuple[dict[str, bool], float | None, str]:
+    flags: dict[str, bool] = {}
+    refresh_s: float | None = None
+    graph = ""
+    for key, value in table.items():
+        if key == "refresh":
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if is_number and _LEAST_REFRESH_S <= float(value) <= _MOST_REFRESH_S:  # type: ignore[arg-type]
+                refresh_s = float(value)  # type: ignore[arg-type]
+            else:
+                problems.append(f"[screen] refresh is a number of seconds from {_LEAST_REFRESH_S:g} to 60")
+        elif key == "graph":
+            if isinstance(value, str) and value in set(Glyphs):
+                graph = value
+            else:
+                problems.append(f"[screen] graph is one of {', '.join(Glyphs)}")
+        elif key not in _FLAGS:
             problems.append(f"[screen] {key} is not known")
         elif not isinstance(value, bool):
             problems.append(f"[screen] {key} is true or false")
         else:
-            screen[key] = value
-    return Preferences(
-        theme if isinstance(theme, str) else "",
-        screen.get("motion"),
-        screen.get("mouse"),
-        screen.get("images"),
-        tables.get("keys", {}),
-        tuple(problems),
-    )
+            flags[key] = value
+    return flags, refresh_s, graph

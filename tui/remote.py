@@ -21,9 +21,10 @@ from corral.store.errors import StoreError
 from corral.tui.link import ServiceLink
 from corral.tui.read_only import guarded
 
-__all__ = ["Places", "RemoteLink", "RemoteService"]
+__all__ = ["Places", "RemoteLink", "RemoteService", "how_it_answers"]
 
 _JOIN_S = 5.0
+_DENIED = (401, 403)
 _PATIENCE_S = 10.0
 """How long a snapshot may take; a line that is cut silently would never tell."""
 
@@ -122,7 +123,6 @@ class Places:
         self._home = home
         self._api_key = environ.get("CORRAL_API_KEY", "").split(",")[0].strip()
         self._away: RemoteService | None = None
-        self.seen: list[str] = [home.place] if home.place else []
 
     async def link_to(self, place: str, *, read_only: bool) -> ServiceLink:
         """Return the link to a server, once it has answered; "" is the service the screen was opened on.
@@ -143,8 +143,6 @@ class Places:
             raise
         self.close()
         self._away = service
-        if link.place not in self.seen:
-            self.seen.append(link.place)
         return link
 
     def close(self) -> None:
@@ -152,3 +150,25 @@ class Places:
         if self._away is not None:
             self._away.stop()
             self._away = None
+
+
+async def how_it_answers(url: str, api_key: str) -> str:
+    """Say in a few words whether a server answers, as what, and how fast. Never fails."""
+
+    async def ask() -> str:
+        client = HttpClient(url, api_key)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                version = await client.version()
+                took_ms = (time.monotonic() - began) * 1000
+                kind = "Corral" if await client.settings() else "Ollama"
+            return f"● {kind}, API {version}, {took_ms:.0f} ms"
+        except TimeoutError:
+            return "✗ no answer in time"
+        except (RunError, StoreError) as error:
+            return "! wants a key" if getattr(error, "status", 0) in _DENIED else f"✗ {error}"
+        finally:
+            await client.close()
+
+    return await asyncio.to_thread(lambda: asyncio.run(ask()))

@@ -33,7 +33,7 @@ async def pull(request: web.Request) -> web.StreamResponse:
         limit_rate=body.limit_rate,
         caller=caller(request, body.model),
     )
-    return await _report(request, steps, stream=body.stream)
+    return await report(request, steps, stream=body.stream)
 
 
 async def push(request: web.Request) -> web.StreamResponse:
@@ -42,7 +42,7 @@ async def push(request: web.Request) -> web.StreamResponse:
     if not body.model:
         raise RequestRefused("model is required")
     steps = workbench(request).push(body.model, insecure=body.insecure, caller=caller(request, body.model))
-    return await _report(request, steps, stream=body.stream)
+    return await report(request, steps, stream=body.stream)
 
 
 async def create(request: web.Request) -> web.StreamResponse:
@@ -72,10 +72,11 @@ async def create(request: web.Request) -> web.StreamResponse:
     )
     if body.modelfile:
         verb = from_modelfile(verb, body.modelfile)
-    return await _report(request, workbench(request).create(verb), stream=body.stream)
+    return await report(request, workbench(request).create(verb), stream=body.stream)
 
 
-async def _report(request: web.Request, steps: AsyncGenerator[Progress, None], *, stream: bool) -> web.StreamResponse:
+async def report(request: web.Request, steps: AsyncGenerator[Progress, None], *, stream: bool) -> web.StreamResponse:
+    """Answer with the steps of a job, or with its last one only."""
     if stream:
         return await respond(request, NDJSON, steps, lambda step: line(progress_object(step)))
     last = Progress("")

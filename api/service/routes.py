@@ -13,6 +13,7 @@ from corral.api.keys import CALLER, METRICS, workbench
 from corral.api.metrics import CONTENT_TYPE
 from corral.api.openapi import DOCUMENT, describe_application
 from corral.api.reply import json_reply
+from corral.api.service import upkeep
 from corral.api.service.queue import queue_object
 
 
@@ -25,6 +26,7 @@ def routes() -> list[web.RouteDef]:
         web.delete("/api/requests/{id}", cancel),
         web.get("/api/openapi.json", openapi, allow_head=False),
         web.post("/api/config/reload", reload_settings),
+        *upkeep.routes(),
     ]
 
 

@@ -17,7 +17,7 @@ from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.params import ModelParams
 from corral.runtime.engine.pooled import PooledContext
-from corral.runtime.engine.protocol import FromRunner, Load, Loaded, Loading
+from corral.runtime.engine.protocol import FromRunner, Load, Loaded, Loading, LoadPhase
 from corral.runtime.engine.rpc import add_workers
 from corral.runtime.engine.shelf import Shelf
 from corral.runtime.engine.vision import Vision, reads_images
@@ -38,13 +38,17 @@ def load_model(
     free_before = devices.free_bytes()
     params = ModelParams(load, devices)
     model = Model(load.path, params.struct, log, _progress(send))
+    if load.adapters:
+        send(Loading(1.0, LoadPhase.ADAPTERS))
     for adapter in load.adapters:
         model.add_adapter(adapter.path, adapter.scale, log)
+    send(Loading(1.0, LoadPhase.CACHE))
     context = PooledContext(model, load, log) if load.embedding else Context(model, load, log)
     gpu_layers = log.offloaded_layers
     draft_model: DraftModel | None = None
     warnings: list[str] = []
     if load.draft_path and isinstance(context, Context):
+        send(Loading(1.0, LoadPhase.DRAFT))
         try:
             draft_model = load_draft_model(load, model, context, log, devices)
         except LoadError as error:
@@ -53,6 +57,7 @@ def load_model(
     if load.projector_path and not reads_images(load.projector_path):
         warnings.append("the projector is not used: it reads no images")
     elif load.projector_path and isinstance(context, Context):
+        send(Loading(1.0, LoadPhase.VISION))
         threads = load.batch_threads or load.num_threads
         use_gpu = load.placement.gpu_layers != 0
         vision = Vision(load.projector_path, model, log, use_gpu=use_gpu, num_threads=threads)

@@ -6,6 +6,8 @@ of stdin tells the runner that its parent is gone. A `Step` carries what one dec
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 
@@ -256,10 +258,22 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     devices: list[str] = []
 
 
+class LoadPhase(StrEnum):
+    """What is being done of a load, in words for a screen and in this order; some only where there are such."""
+
+    START = "runner"
+    WEIGHTS = "weights"
+    ADAPTERS = "adapters"
+    CACHE = "cache"
+    DRAFT = "draft"
+    VISION = "vision"
+
+
 class Loading(msgspec.Struct, frozen=True, tag="loading"):
-    """How much of the weights is read, 0..1."""
+    """How much of the weights is read, 0..1, and what is being done now."""
 
     fraction: float
+    phase: LoadPhase = LoadPhase.WEIGHTS
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):

@@ -176,19 +176,20 @@ class RegistrySource:
         parts = {part.digest: part for part in (*manifest.layers, manifest.config)}
         there = await asyncio.to_thread(self._there, parts)
         missing = [part for digest, part in parts.items() if digest not in there]
+        whole, number = sum(part.size for part in parts.values()), len(parts)
         await asyncio.to_thread(require_space, self._blobs.paths.root, self._needed(missing))
         for digest, part in parts.items():
             status = f"pulling {digest.short}"
             if digest in there:
-                yield Progress(status, str(digest), part.size, part.size)
+                yield Progress(status, str(digest), part.size, part.size, whole, number)
                 continue
-            yield Progress(status, str(digest), part.size)
+            yield Progress(status, str(digest), part.size, 0, whole, number)
             make = self._maker(repository, part, limit)
             try:
                 async with aclosing(self._downloads.follow(repository.base, digest, make)) as steps:
                     async for completed in steps:
                         if not isinstance(completed, Blob):
-                            yield Progress(status, str(digest), part.size, completed)
+                            yield Progress(status, str(digest), part.size, completed, whole, number)
             except Again as error:
                 raise SourceError(str(error)) from error
 

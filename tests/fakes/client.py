@@ -8,10 +8,11 @@ from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from corral.runtime.errors import NotSupported
+from corral.runtime.errors import BadRequest, NotSupported
 from corral.runtime.recordings import Recorded
+from corral.runtime.settings_change import SettingsChange
 from corral.runtime.snapshot import EMPTY, Snapshot
-from corral.runtime.upkeep import Cleanup, Fit, PullPlan, UnfinishedPull
+from corral.runtime.upkeep import Cleanup, Fit, LoadPlan, PullPlan, SettingView, UnfinishedPull
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
@@ -103,6 +104,17 @@ class FakeClient:
     done_reason: DoneReason = DoneReason.STOP
     stop: str = ""
     plans: dict[str, PullPlan] = field(default_factory=dict)
+    load_plans: dict[str, LoadPlan] = field(default_factory=dict)
+    told_settings: dict[str, SettingView] = field(
+        default_factory=lambda: {
+            one.name: one
+            for one in (
+                SettingView("keep_alive", "5m", "default", True, "How long a model stays in memory"),
+                SettingView("limit_rate", "", "default", True, "How fast models are fetched at most"),
+                SettingView("max_queue", "512", "OLLAMA_MAX_QUEUE", False, "Requests that may wait"),
+            )
+        }
+    )
     unfinished: list[UnfinishedPull] = field(default_factory=list)
     limits: list[int] = field(default_factory=list)
     damaged: set[str] = field(default_factory=set)
@@ -335,6 +347,20 @@ class FakeClient:
         self._find(model)
         return (Fit(8192, 220_000_000, 31, 0, True), Fit(32768, 9_100_000_000, 31, 0, False))
 
+    async def plan_load(self, model: str) -> LoadPlan:
+        name = self._find(model).name
+        return self.load_plans.get(name, LoadPlan(name, 220_000_000, in_memory=name in self.memory))
+
+    async def settings(self) -> Sequence[SettingView]:
+        return tuple(self.told_settings.values())
+
+    async def adjust(self, name: str, value: str) -> SettingsChange:
+        self.asked.append(("adjust", name, value))
+        if name not in self.told_settings:
+            raise BadRequest(f"there is no setting {name}")
+        self.told_settings[name] = replace(self.told_settings[name], value=value, origin="set here")
+        return SettingsChange((name,))
+
     async def plan_pull(self, model: str, *, insecure: bool = False) -> PullPlan:
         if model not in self.plans:
             raise SourceError("file does not exist")
@@ -355,6 +381,7 @@ class FakeClient:
         yield Progress("verifying", "verify", 100, 100)
         if name in self.damaged:
             raise DamagedModel(f"{name}: blob sha256:00 is damaged")
+        yield Progress("success")
 
     async def plan_cleanup(self) -> Cleanup:
         return Cleanup(3, 20_900_000_000)

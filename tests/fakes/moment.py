@@ -96,8 +96,15 @@ def moment(**changes: object) -> Snapshot:
         host=HOST,
         history=samples,
         models=(
-            model("smollm2:135m"),
-            model("qwen3:8b", state=ModelState.LOADING, load_fraction=0.41, slots_used=0, tokens_per_s=0.0),
+            model("smollm2:135m", rates=tuple(20.0 + n % 40 for n in range(60)), rss_history=(300_000_000,) * 60),
+            model(
+                "qwen3:8b",
+                state=ModelState.LOADING,
+                load_phase="weights",
+                load_fraction=0.41,
+                slots_used=0,
+                tokens_per_s=0.0,
+            ),
             model("llama3.2:3b", state=ModelState.IDLE, expires_in_s=252.0, slots_used=0, tokens_per_s=0.0),
         ),
         requests=(

@@ -23,6 +23,7 @@ class FakeRunner(Runner):
         self.exited = asyncio.Event()
         self.loaded = None
         self.load_fraction = 0.0
+        self.load_phase = protocol.LoadPhase.START
         self.heard_at = 0.0
         self.cells_used = 0
         self.streams_waiting = 0

@@ -12,16 +12,13 @@ from typing import NamedTuple
 
 from corral.runtime.config_file import ConfigFile, config_path, find_config, read_config
 from corral.runtime.durations import FOREVER
-from corral.runtime.environment import Environment
 from corral.runtime.model_tables import ModelTable
+from corral.runtime.setting_views import setting_views
 from corral.runtime.settings import load
 from corral.runtime.settings_change import SettingsChange
-from corral.runtime.variables import VARIABLES
 from corral.tui.cli.errors import CommandError, UsageError
 from corral.tui.cli.session import Cli
 from corral.tui.cli.table import table
-
-_DEFAULT = "default"
 
 
 class Row(NamedTuple):
@@ -61,7 +58,8 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
 
 def _show(cli: Cli, *, as_json: bool) -> int:
     file, settings = find_config(cli.environ, cli.home), cli.settings
-    rows = [*_rows(Environment(cli.environ, file)), *_model_rows(file)]
+    views = setting_views(cli.environ, cli.home, {})
+    rows = [*(Row(one.name, one.value, one.origin) for one in views), *_model_rows(file)]
     if as_json:
         found = {
             "file": str(file.path) if file.path else None,
@@ -74,13 +72,6 @@ def _show(cli: Cli, *, as_json: bool) -> int:
         print(table(("NAME", "VALUE", "FROM"), rows), end="")
         _tell((*settings.faults, *settings.warnings))
     return 1 if settings.faults else 0
-
-
-def _rows(env: Environment) -> Iterator[Row]:
-    for variable in VARIABLES:
-        found = env.find(variable.name)
-        value = "(set)" if variable.secret and found.text else found.text or variable.default
-        yield Row(variable.name.lower(), value, found.origin or _DEFAULT)
 
 
 def _model_rows(file: ConfigFile) -> Iterator[Row]:

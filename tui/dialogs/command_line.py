@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on, work
@@ -14,9 +15,11 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from corral.runtime.errors import RunError
+from corral.runtime.upkeep import SettingView
 from corral.store.errors import StoreError
 from corral.tui.actions import Where
 from corral.tui.line_commands import Candidate, Words, candidates
+from corral.tui.screen_settings import all_settings, choices_of
 from corral.tui.text import clean_line
 
 if TYPE_CHECKING:
@@ -47,8 +50,11 @@ class CommandLine(ModalScreen[str | None]):
     CommandLine Input:focus { border: none; }
     """
 
-    def __init__(self, where: Where, history: list[str]) -> None:
+    def __init__(self, where: Where, history: list[str], begun: str = "") -> None:
+        """`begun` is what stands in the line already."""
         super().__init__()
+        self._begun = begun
+        self._settings: tuple[SettingView, ...] = ()
         self._where = where
         self._history = history
         self._age = 0
@@ -63,7 +69,9 @@ class CommandLine(ModalScreen[str | None]):
             yield proposals
             with Horizontal():
                 yield Static(":", markup=False)
-                yield Input(compact=True, select_on_focus=False, placeholder="Tab completes · ↑ earlier ones · Esc")
+                yield Input(
+                    self._begun, compact=True, select_on_focus=False, placeholder="Tab completes · ↑ earlier ones · Esc"
+                )
 
     def on_mount(self) -> None:
         """Let it be typed at once, and fetch the names of the models meanwhile."""
@@ -83,11 +91,23 @@ class CommandLine(ModalScreen[str | None]):
             return  # the line works without
         self._models = tuple(clean_line(one.name) for one in found)
         self._propose()
+        with contextlib.suppress(RunError, StoreError):
+            self._settings = tuple(await all_settings(self._workbench))
+            self._propose()
 
     def _propose(self) -> None:
         line = self.query_one(Input)
         app = self._workbench
-        words = Words(self._models, sorted(app.available_themes), app.places, self._where, app.keys.changed)
+        words = Words(
+            self._models,
+            sorted(app.available_themes),
+            app.hosts.words(),
+            self._where,
+            app.keys.changed,
+            {one.name: one for one in self._settings},
+            lambda name: choices_of(app, name),
+            app.preferences.commands,
+        )
         self._proposed = candidates(line.value, words)
         proposals = self.query_one(OptionList)
         proposals.set_options(

@@ -9,9 +9,18 @@ from textual.widgets import Input, OptionList
 
 Result = TypeVar("Result")
 
+_LARGE = 84
+_FRAME = 10
+"""Cells of borders, padding and a scroll bar."""
+
 
 class SearchedList(ModalScreen[Result | None], Generic[Result]):
     """The actions; bindings and contents are the subclass's, which has one `Input` and one `OptionList`."""
+
+    @property
+    def row_cells(self) -> int:
+        """How wide a row of a large dialog may be, whatever the list has been laid out to yet."""
+        return min(_LARGE, self.app.size.width * 9 // 10) - _FRAME
 
     def action_to_list(self) -> None:
         """Go to the list."""

@@ -119,7 +119,7 @@ class ModelVerbs(TransferVerbs):
         """Show what deleting the models frees; on a yes they go, after a while in which it can be undone."""
         names = [name for name in self.chosen if name not in self.going]
         plan = await self.try_verb(lambda client: client.plan_delete(names)) if names else None
-        if plan is None or not await self.app.push_screen_wait(delete_dialog(plan, self.undo_s)):
+        if plan is None or not await self.confirmed(delete_dialog(plan, self.undo_s)):
             return
         timer = self.set_timer(self.undo_s, partial(self._carry_out, plan.models))
         self.doomed.append(Doomed(plan.models, time.monotonic() + self.undo_s, timer))

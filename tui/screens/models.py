@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -12,8 +14,8 @@ from textual.containers import Horizontal
 from textual.widgets import Static
 
 from corral.runtime.errors import RunError
-from corral.runtime.snapshot import Snapshot
-from corral.runtime.upkeep import Fit
+from corral.runtime.snapshot import ModelState, Snapshot
+from corral.runtime.upkeep import Fit, LoadPlan
 from corral.runtime.verbs import FOREVER, ModelSummary
 from corral.store.errors import StoreError
 from corral.tui.actions import Where
@@ -23,15 +25,16 @@ from corral.tui.screens.modelfile import ModelfileScreen
 from corral.tui.text import clean_line
 from corral.tui.widgets import model_table
 from corral.tui.widgets.filter_bar import FilterBar
-from corral.tui.widgets.glyphs import terminal_glyphs
 from corral.tui.widgets.keyed_table import KeyedTable
-from corral.tui.widgets.model_info import ModelInfo
+from corral.tui.widgets.loaded_table import load_words
+from corral.tui.widgets.model_info import ModelInfo, load_plan_words
 from corral.tui.widgets.model_table import Listing, Sight, SortBy
 from corral.tui.widgets.panel import Panel
 from corral.tui.widgets.transfers import Transfers
 
 __all__ = ["ModelsScreen"]
 
+_RESTS_S = 0.1
 _STORE_EVENTS = frozenset({"pull", "create", "delete", "copy"})
 
 
@@ -69,6 +72,8 @@ class ModelsScreen(ModelVerbs):
         self._store_sign: object = None
         self._is_read = False
         self._info_wanted: bool | None = None
+        self._residents: frozenset[tuple[str, ModelState]] = frozenset()
+        self._load_plan: LoadPlan | None = None
 
     def compose_body(self) -> ComposeResult:
         """List and details side by side, transfers below."""
@@ -81,7 +86,7 @@ class ModelsScreen(ModelVerbs):
             with Panel("Details", widget_id="info-panel"):
                 yield ModelInfo()
         with Panel("Transfers", widget_id="transfers-panel"):
-            yield Transfers(glyphs=terminal_glyphs(self.workbench.environ))
+            yield Transfers(glyphs=self.workbench.glyphs)
 
     @property
     def table(self) -> KeyedTable:
@@ -146,6 +151,10 @@ class ModelsScreen(ModelVerbs):
             self._is_asking = True
         self.draw_transfers()
         self._draw()
+        residents = frozenset((one.digest, one.state) for one in snapshot.models)
+        if residents != self._residents:
+            self._residents = residents
+            self._preview_load()
 
     def reread(self) -> None:
         """Read the listing again."""
@@ -187,7 +196,9 @@ class ModelsScreen(ModelVerbs):
     def _sight(self) -> Sight:
         states = {name: model.state for model in self.snapshot.models for name in (model.name, *model.aliases)}
         fits = {model.name: self._fits.get(model.digest, ()) for model in self._models}
-        return Sight(states, self.pinned, self._marked, self.newer, self.going, fits)
+        loading = [model for model in self.snapshot.models if model.state is ModelState.LOADING]
+        loads = {name: load_words(model) for model in loading for name in (model.name, *model.aliases)}
+        return Sight(states, self.pinned, self._marked, self.newer, self.going, fits, loads)
 
     def _draw(self) -> None:
         if not self.is_mounted:
@@ -230,11 +241,27 @@ class ModelsScreen(ModelVerbs):
         if self._marked:
             marked = sum(model.size for model in self._models if model.name in self._marked)
             return f"✓ {len(self._marked)} marked · {size(marked)} · d u l P act on them   {disk}"
+        if (told := load_plan_words(self._load_plan)) and not self.has_class("-info"):
+            return f"{self._load_plan.model if self._load_plan else ''}: {told}   {disk}"
         return f"{disk}   {model_table.CAPABILITY_LEGEND}" if self.table.size.width >= 70 and self._models else disk
 
     @on(KeyedTable.Highlighted, "#models-table")
     def _highlighted(self) -> None:
         self._show_info()
+        self._preview_load()
+
+    @work(exclusive=True, group="room", exit_on_error=False)
+    async def _preview_load(self) -> None:
+        """Ask what loading the model under the cursor would put out, once the cursor rests."""
+        await asyncio.sleep(_RESTS_S)
+        model, plan = self.highlighted, None
+        if model is not None and not model.remote_host:
+            with contextlib.suppress(StoreError, RunError):
+                plan = await self.link.call(lambda client: client.plan_load(model.name))
+        if plan != self._load_plan:
+            self._load_plan = plan
+            self.write("#models-foot", self._foot_text())
+            self._show_info()
 
     @work(exclusive=True, group="info", exit_on_error=False)
     async def _show_info(self) -> None:
@@ -246,7 +273,8 @@ class ModelsScreen(ModelVerbs):
         self.query_one("#info-panel", Panel).entitle(model.name, "[ ] parts · Tab, then / s in tables")
         try:
             details = await self.link.call(lambda client: client.show(model.name))
-            info.show(model, details, self._fits.get(model.digest, ()))
+            plan = self._load_plan if self._load_plan is not None and self._load_plan.model == model.name else None
+            info.show(model, details, self._fits.get(model.digest, ()), plan)
         except (StoreError, RunError) as error:
             info.say(str(error))
 

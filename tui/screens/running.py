@@ -13,13 +13,13 @@ from corral.runtime.snapshot import EMPTY, EventView, ModelView, RequestView, Sn
 from corral.tui.actions import Where
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.filtering import matcher
+from corral.tui.screen_settings import RATES_S
 from corral.tui.screens.memory_keys import MemoryKeys
 from corral.tui.widgets import loaded_table, queue_table, slot_table
 from corral.tui.widgets.core_bars import CoreBars
 from corral.tui.widgets.event_log import EventLog
 from corral.tui.widgets.filter_bar import FilterBar
 from corral.tui.widgets.gauge import Gauge
-from corral.tui.widgets.glyphs import terminal_glyphs
 from corral.tui.widgets.gpu_panels import GpuPanel, VramPanel
 from corral.tui.widgets.graph import HistoryGraph
 from corral.tui.widgets.host_panels import CpuPanel, MemoryPanel, ThroughputPanel
@@ -30,7 +30,6 @@ from corral.tui.widgets.stacked_bar import StackedBar
 
 __all__ = ["RunningScreen"]
 
-_INTERVALS_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 _ROOMY = 44
 _SLACK_S = 0.1
 """How much early a tick may come and still count as one whole interval later."""
@@ -92,7 +91,6 @@ class RunningScreen(MemoryKeys):
     def __init__(self) -> None:
         super().__init__()
         self._snapshot: Snapshot = EMPTY
-        self._interval_s = 1.0
         self._is_paused = False
         self._gauges_at_s = float("-inf")
         self._filter_line = ""
@@ -100,7 +98,7 @@ class RunningScreen(MemoryKeys):
 
     def compose_body(self) -> ComposeResult:
         """Bands, one below the other."""
-        self._glyphs = terminal_glyphs(self.workbench.environ)
+        self._glyphs = self.workbench.glyphs
         with Horizontal(id="gpu-gauges", classes="gauges"):
             yield GpuPanel(self._glyphs)
             yield VramPanel(self._glyphs)
@@ -160,7 +158,9 @@ class RunningScreen(MemoryKeys):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Draw what changed; the gauges no oftener than the interval says."""
         self._snapshot = snapshot
-        if not self._is_paused and snapshot.at_s - self._gauges_at_s >= self._interval_s - _SLACK_S:
+        if self._glyphs is not self.workbench.glyphs:
+            self._use_glyphs()
+        if not self._is_paused and snapshot.at_s - self._gauges_at_s >= self.workbench.refresh_s - _SLACK_S:
             self._gauges_at_s = snapshot.at_s
             self._draw_gauges()
         self._draw_tables()
@@ -195,7 +195,7 @@ class RunningScreen(MemoryKeys):
         self._draw_events()
 
     def _pace(self) -> str:
-        return "gauges paused · ␣ goes on" if self._is_paused else f"every {self._interval_s:g} s"
+        return "gauges paused · ␣ goes on" if self._is_paused else f"every {self.workbench.refresh_s:g} s"
 
     def _draw_slots(self) -> None:
         table = self.slots
@@ -236,7 +236,7 @@ class RunningScreen(MemoryKeys):
         if request is None:
             return
         lines = [f"  {request.client}  {request.path}", f"  {request.model}, {request.output_tokens} tokens so far"]
-        if await self.app.push_screen_wait(ConfirmDialog("Cancel this request?", lines, "Cancel it", "No, go on")):
+        if await self.confirmed(ConfirmDialog("Cancel this request?", lines, "Cancel it", "No, go on")):
             await self.try_verb(lambda client: client.cancel(request.id))
 
     def _request(self) -> RequestView | None:
@@ -295,13 +295,21 @@ class RunningScreen(MemoryKeys):
         self._change_interval(-1)
 
     def _change_interval(self, step: int) -> None:
-        place = _INTERVALS_S.index(self._interval_s) + step
-        self._interval_s = _INTERVALS_S[min(max(place, 0), len(_INTERVALS_S) - 1)]
+        now = self.workbench.refresh_s
+        others = [one for one in RATES_S if (one > now if step > 0 else one < now)]
+        if others:
+            self.workbench.refresh_s = min(others) if step > 0 else max(others)
+            self.workbench.set_here.add("refresh")
         self._draw_tables()
 
     def action_glyphs(self) -> None:
         """Draw with the next set of characters."""
-        self._glyphs = self._glyphs.following
+        self.workbench.glyphs = self.workbench.glyphs.following
+        self.workbench.set_here.add("graph")
+        self._use_glyphs()
+
+    def _use_glyphs(self) -> None:
+        self._glyphs = self.workbench.glyphs
         for widget in self.query("HistoryGraph, Gauge, CoreBars, StackedBar, ModelPanel"):
             if isinstance(widget, (HistoryGraph, Gauge, CoreBars, StackedBar, ModelPanel)):
                 widget.use(self._glyphs)

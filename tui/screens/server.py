@@ -237,7 +237,7 @@ class ServerScreen(CallingScreen):
             return
         lines = [f"  {request.client}  {request.method} {request.path}", f"  {request.model}"]
         dialog = ConfirmDialog("Cancel this request?", lines, "Cancel it", "No, go on")
-        if await self.app.push_screen_wait(dialog) and not await self.try_verb(lambda one: one.cancel(request.id)):
+        if await self.confirmed(dialog) and not await self.try_verb(lambda one: one.cancel(request.id)):
             self.tell("it had ended already")
 
     def action_follow(self) -> None:

@@ -151,7 +151,7 @@ class TransferVerbs(CallingScreen):
                 self.transfers.focus()
             return
         lines = [f"  {transfer.model}", "", "What came of a pull is kept: it can be resumed."]
-        if await self.app.push_screen_wait(ConfirmDialog("Cancel this transfer?", lines, "Cancel it", "No, go on")):
+        if await self.confirmed(ConfirmDialog("Cancel this transfer?", lines, "Cancel it", "No, go on")):
             await self.try_verb(lambda client: client.cancel(transfer.id))
 
     async def action_pause(self) -> None:

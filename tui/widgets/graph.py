@@ -65,6 +65,13 @@ def plot(values: Sequence[float | None], *, width: int, height: int, maximum: fl
     return rows
 
 
+def spark(values: Sequence[float | None], cells: int, glyphs: Glyphs) -> str:
+    """A line of the newest values, from nothing to the round number above their peak."""
+    seen = [value for value in values[-cells * samples_per_cell(glyphs) :] if value]
+    lines = plot(values, width=cells, height=1, maximum=ceiling(max(seen, default=0.0), 1.0), glyphs=glyphs)
+    return lines[0] if lines else ""
+
+
 class HistoryGraph(Widget):
     """Samples of one figure, one a second, against a scale from nothing to `maximum`.
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from corral.runtime.engine.protocol import LoadPhase
 from corral.runtime.snapshot import ModelState, ModelView
 from corral.tui.figures import NONE, UNTOLD, clock, context, rate, size
 from corral.tui.states import model_state
 from corral.tui.text import clean_line
 from corral.tui.widgets.glyphs import Glyphs, bar
+from corral.tui.widgets.graph import spark
 from corral.tui.widgets.keyed_table import Column, Row
 
 _WIDE = 100
 _NARROW = 70
 _LEFT_OUT = frozenset({"where", "ctx", "queue"})  # where it is narrow: the model's panel tells them
+_RATE_CELLS = {True: 14, False: 6}
+_BAR_CELLS = 6
 
 
 def columns(width: int) -> tuple[Column, ...]:
@@ -33,7 +37,7 @@ def columns(width: int) -> tuple[Column, ...]:
         Column("ctx", "CTX", 6, is_right=True),
         Column("slots", "SLOTS", 5, is_right=True),
         Column("queue", "QUEUE" if width >= _WIDE else "Q", 5 if width >= _WIDE else 2, is_right=True),
-        Column("rate", "TOK/S", 6, is_right=True),
+        Column("rate", "TOK/S", _RATE_CELLS[width >= _WIDE]),
         Column("until", "UNTIL", 7 if width >= _WIDE else 6, is_right=True),
         Column("state", "STATE", 20 if width >= _WIDE else 12),
     )
@@ -55,11 +59,23 @@ def where(model: ModelView) -> str:
     return "GPU" if share > 0.97 else f"GPU {share * 100:.0f}%"
 
 
+def load_words(model: ModelView) -> str:
+    """How far a load is: `load 41%` while the weights are read, then what else is being done (`cache`, `vision`)."""
+    if model.load_phase in ("", LoadPhase.WEIGHTS):
+        return f"load {model.load_fraction * 100:.0f}%"
+    return model.load_phase
+
+
 def _state(model: ModelView, bar_cells: int, glyphs: Glyphs) -> Text:
-    text = model_state(model.state)
     if model.state is ModelState.LOADING:
-        drawn = f" {bar(model.load_fraction, bar_cells, glyphs)}" if bar_cells else ""
-        text.append(f"{drawn} {model.load_fraction * 100:.0f}%")
+        sign, style = model_state(model.state).plain[0], model_state(model.state).style
+        if not bar_cells or model.load_phase not in ("", LoadPhase.WEIGHTS):
+            return Text(f"{sign} {load_words(model)}", style=style)
+        drawn = bar(model.load_fraction, bar_cells, glyphs)
+        return Text(f"{sign} weights {drawn} {model.load_fraction * 100:.0f}%", style=style)
+    text = model_state(model.state)
+    if model.remote:
+        text.append(f" {clean_line(model.remote.partition(',')[0])}")
     elif model.pinned:
         text.append(" pin")
     elif model.leaves == 1:
@@ -76,17 +92,25 @@ def _slots(model: ModelView) -> str:
     return str(model.slots_used) if model.remote else f"{model.slots_used}/{model.slots_total}"
 
 
+def _rate(model: ModelView, cells: int, glyphs: Glyphs) -> str:
+    """The rate and, in what room is left, how it was of late: `61.2 ⣀⣤⣶`."""
+    told = rate(model.tokens_per_s).rjust(5) if cells > 6 else f"{model.tokens_per_s:.0f}"
+    drawn = spark(model.rates, max(0, cells - len(told) - 1), glyphs)
+    return f"{told} {drawn}".rstrip()
+
+
 def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
     """The cells of one model."""
     is_loading = model.state is ModelState.LOADING
     weights, kv, compute, memory = (
-        NONE if is_loading and not part else size(part)
+        NONE if model.remote or (is_loading and not part) else size(part)
         for part in (model.weights_bytes, model.kv_bytes, model.compute_bytes, memory_bytes(model))
     )
     is_told = is_told_in_full(model)
+    elsewhere = "elsewhere" if is_wide else "away"
     cells = {
         "name": clean_line(model.name),
-        "where": "remote" if model.remote else NONE if is_loading and not memory_bytes(model) else where(model),
+        "where": elsewhere if model.remote else NONE if is_loading and not memory_bytes(model) else where(model),
         "weights": weights,
         "kv": kv if is_told else UNTOLD,
         "compute": compute if is_told else UNTOLD,
@@ -94,12 +118,12 @@ def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
         "ctx": context(model.num_ctx),
         "slots": _slots(model) if is_told else UNTOLD,
         "queue": str(model.waiting) if is_told else "",
-        "rate": rate(model.tokens_per_s) if is_told else UNTOLD,
+        "rate": _rate(model, _RATE_CELLS[is_wide], glyphs) if is_told else UNTOLD,
         "until": NONE if is_loading else clock(model.expires_in_s),
     }
     return {
         **{key: Text(cell) for key, cell in cells.items()},
-        "state": _state(model, 8 if is_wide else 0, glyphs) if model.pid or is_loading else Text("in memory"),
+        "state": _state(model, _BAR_CELLS if is_wide else 0, glyphs) if is_told else Text("in memory"),
     }
 
 

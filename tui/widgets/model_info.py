@@ -13,7 +13,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from corral.runtime.upkeep import Fit
+from corral.runtime.upkeep import Fit, LoadPlan
 from corral.runtime.verbs import ModelDetails, ModelSummary, TensorInfo
 from corral.store.gguf_types import TENSOR_TYPES
 from corral.tui.figures import context, size
@@ -65,7 +65,38 @@ def _fit_words(fit: Fit) -> str:
     return f"◐ {fit.on_gpu}/{fit.layers} layers on the GPU" if fit.on_gpu else "✓ fits"
 
 
-def info_lines(summary: ModelSummary, details: ModelDetails, fits: Sequence[Fit] = ()) -> Text:
+def load_plan_words(plan: LoadPlan | None) -> str:
+    """What a load would put out, in a line; "" where it puts out nothing."""
+    if plan is None or plan.in_memory:
+        return ""
+    if not plan.has_room:
+        return "✗ no room for it, even with all others out"
+    names = ", ".join(clean_line(one.model) for one in plan.evicts[:2])
+    more = f" and {len(plan.evicts) - 2} more" if len(plan.evicts) > 2 else ""
+    return f"loading it puts out {names}{more}" if names else ""
+
+
+def load_plan_lines(plan: LoadPlan) -> list[Text]:
+    """What a load would put out, model by model with the reasons."""
+    if plan.in_memory:
+        return []
+    lines = [Text(), Text(f"Loading it now takes {size(plan.needs)}", style="bold")]
+    if not plan.evicts and plan.has_room:
+        lines.append(Text("  ✓ and puts out nothing"))
+    for one in plan.evicts:
+        busy = ", once its requests are done" if one.busy else ""
+        lines.append(Text(f"  puts out {clean_line(one.model)}  −{size(one.frees)}{busy}"))
+        lines.append(Text(f"    {clean_line(one.why)}; {clean_line(one.reason)}", style="dim"))
+    if not plan.has_room:
+        lines.append(Text("  ✗ there is no room for it even so"))
+    if plan.stays:
+        lines.append(Text(f"  stays: {', '.join(map(clean_line, plan.stays))} (pinned)"))
+    return lines
+
+
+def info_lines(
+    summary: ModelSummary, details: ModelDetails, fits: Sequence[Fit] = (), plan: LoadPlan | None = None
+) -> Text:
     """What the first tab shows of a model."""
     short = details.details
     length = f"{short.context_length:,}" if short.context_length else _number(details, ".context_length")
@@ -94,6 +125,8 @@ def info_lines(summary: ModelSummary, details: ModelDetails, fits: Sequence[Fit]
             Text(f"  {context(fit.num_ctx):>5} {fit_sign(fit)} {size(fit.needs):>6}  {_fit_words(fit)[2:]}")
             for fit in fits
         ]
+    if plan is not None:
+        lines += load_plan_lines(plan)
     if details.parameters:
         lines += [Text(), Text("Parameters", style="bold")]
         lines += [Text(f"  {clean_line(name):<{_LABEL}}{clean_line(value)}") for name, value in details.parameters]
@@ -183,7 +216,7 @@ class ModelInfo(Vertical):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown: tuple[ModelSummary, ModelDetails, tuple[Fit, ...]] | None = None
+        self._shown: tuple[ModelSummary, ModelDetails, tuple[Fit, ...], LoadPlan | None] | None = None
         self.tab = Tab.INFO
 
     def compose(self) -> ComposeResult:
@@ -193,10 +226,16 @@ class ModelInfo(Vertical):
             yield Static(markup=False)
         yield SearchableTable()
 
-    def show(self, summary: ModelSummary, details: ModelDetails, fits: Sequence[Fit] = ()) -> None:
-        """Show this model."""
+    def show(
+        self,
+        summary: ModelSummary,
+        details: ModelDetails,
+        fits: Sequence[Fit] = (),
+        plan: LoadPlan | None = None,
+    ) -> None:
+        """Show this model; `plan` is what loading it would do."""
         is_other = self._shown is None or self._shown[0].name != summary.name
-        self._shown = (summary, details, tuple(fits))
+        self._shown = (summary, details, tuple(fits), plan)
         self._draw()
         if is_other:
             self.query_one(VerticalScroll).scroll_home(animate=False)
@@ -227,7 +266,7 @@ class ModelInfo(Vertical):
     def _draw(self) -> None:
         if self._shown is None:
             return
-        summary, details, fits = self._shown
+        summary, details, fits, plan = self._shown
         self.set_class(self.tab in _TABLES, "-table")
         table = self.query_one(SearchableTable)
         if self.tab is Tab.TENSORS:
@@ -235,7 +274,7 @@ class ModelInfo(Vertical):
         elif self.tab is Tab.METADATA:
             table.fill(METADATA_COLUMNS, metadata_lines(details))
         elif self.tab is Tab.INFO:
-            self._text.update(info_lines(summary, details, fits))
+            self._text.update(info_lines(summary, details, fits, plan))
         else:
             self._text.update(_TEXTS[self.tab](details))
 

@@ -6,11 +6,12 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
-from corral.runtime.snapshot import ModelView
-from corral.tui.figures import NONE, UNTOLD, count, percent, size
+from corral.runtime.snapshot import ModelState, ModelView
+from corral.tui.figures import NONE, UNTOLD, count, percent, rate, size
 from corral.tui.text import clean_line, fit
-from corral.tui.widgets.glyphs import Glyphs
-from corral.tui.widgets.loaded_table import is_told_in_full, memory_bytes
+from corral.tui.widgets.glyphs import Glyphs, bar
+from corral.tui.widgets.graph import spark
+from corral.tui.widgets.loaded_table import is_told_in_full, load_words, memory_bytes
 from corral.tui.widgets.panel import Panel
 from corral.tui.widgets.stacked_bar import fills, shares
 
@@ -18,6 +19,7 @@ _LABEL = 9
 _FIGURE = 8
 _LEAST_BAR = 6
 _LONGEST_BAR = 30
+_LATELY_CELLS = 8
 
 
 def _difference(model: ModelView) -> str:
@@ -44,11 +46,12 @@ def memory_lines(model: ModelView) -> list[str]:
     ]
 
 
-def place_line(model: ModelView) -> str:
+def place_line(model: ModelView, glyphs: Glyphs = Glyphs.BRAILLE) -> str:
     """Where it lies, and what its process takes."""
     ram = max(0, memory_bytes(model) - model.vram_bytes)
     rss, cpu = (size(model.rss_bytes), model.cpu_percent) if is_told_in_full(model) else (UNTOLD, None)
-    process = f"rss {rss} · CPU {percent(cpu)}"
+    lately = spark(model.rss_history, _LATELY_CELLS, glyphs).strip()
+    process = f"rss {f'{rss} {lately}'.rstrip()} · CPU {percent(cpu)}"
     return f"{'lies in':<{_LABEL}}RAM {size(ram)} · VRAM {size(model.vram_bytes)} · {process}"
 
 
@@ -89,15 +92,45 @@ def eviction_line(model: ModelView) -> str:
     return f"{'evict':<{_LABEL}}{' · '.join(one for one in (place, clean_line(model.worth)) if one) or NONE}"
 
 
+def speed_words(model: ModelView, glyphs: Glyphs) -> str:
+    """How fast it is, how fast it was in the last minute, and at most: `61.2 tok/s ⣀⣤⣶ peak 80`."""
+    if not is_told_in_full(model):
+        return ""
+    lately = spark(model.rates, 2 * _LATELY_CELLS, glyphs).strip()
+    peak = f" peak {rate(max(model.rates))}" if any(model.rates) else ""
+    return f"{rate(model.tokens_per_s)} tok/s{f' {lately}' if lately else ''}{peak}"
+
+
+def load_line(model: ModelView, width: int, glyphs: Glyphs) -> str:
+    """How far its load is, with a bar."""
+    room = min(max(width - _LABEL - 14, _LEAST_BAR), _LONGEST_BAR)
+    return f"{'loading':<{_LABEL}}{bar(model.load_fraction, room, glyphs)} {load_words(model)}"
+
+
+def elsewhere_lines(model: ModelView) -> list[str]:
+    """What is known of one whose engine is elsewhere: on which servers, and what it does for this one."""
+    hosts = [clean_line(host.strip()) for host in model.remote.split(",") if host.strip()]
+    return [
+        f"{'engine':<{_LABEL}}elsewhere: it takes no memory here",
+        *(f"{'at' if number == 0 else '':<{_LABEL}}{host}" for number, host in enumerate(hosts)),
+        f"{'requests':<{_LABEL}}{model.slots_used} under way",
+        f"{'context':<{_LABEL}}{count(model.num_ctx) if model.num_ctx else UNTOLD}",
+    ]
+
+
 def model_lines(model: ModelView, width: int, glyphs: Glyphs) -> list[str]:
     """All of it, a line each, the most asked for first."""
+    if model.remote:
+        return elsewhere_lines(model)
     lines = [
         *memory_lines(model),
-        place_line(model),
+        place_line(model, glyphs),
         cells_line(model, width, glyphs),
         cache_line(model),
         eviction_line(model),
     ]
+    if model.state is ModelState.LOADING:
+        lines[3:4] = [load_line(model, width, glyphs)]
     if model.aliases:
         lines.append(f"{'also':<{_LABEL}}{', '.join(map(clean_line, model.aliases))}")
     return lines
@@ -138,7 +171,9 @@ class ModelPanel(Panel):
         static = self.query_one("#model-lines", Static)
         width = static.size.width
         model = self._model
-        self.entitle(f"Model · {model.name}" if model is not None else "Model")
+        self.entitle(
+            *(f"Model · {model.name}", speed_words(model, self._glyphs)) if model is not None else ("Model", "")
+        )
         lines = model_lines(model, width, self._glyphs) if model is not None else ["nothing is in memory"]
         text = "\n".join(fit(line, width) for line in lines)
         if text != self._shown:

@@ -65,7 +65,7 @@ class Sight:
     """What is known of models beyond the listing, by name.
 
     `going` are those that will be deleted, with the seconds until then; `newer` those of which the registry has another
-    version; `fits` says at which contexts they fit the memory.
+    version; `fits` says at which contexts they fit the memory, `loads` how far those are that are being loaded.
     """
 
     states: Mapping[str, ModelState] = field(default_factory=dict)
@@ -74,6 +74,7 @@ class Sight:
     newer: Collection[str] = ()
     going: Mapping[str, float] = field(default_factory=dict)
     fits: Mapping[str, Sequence[Fit]] = field(default_factory=dict)
+    loads: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,9 @@ def row(model: ModelSummary, sight: Sight, now: datetime) -> Row:
     details, name = model.details, model.name
     state = sight.states.get(name)
     memory = _STATE_WORDS[state] if state is not None else ""
-    if name in sight.pinned:
+    if name in sight.loads:
+        memory = f"◐ {sight.loads[name]}"
+    elif name in sight.pinned:
         memory = f"{memory} ∞"
     if name in sight.going:
         memory = f"✗ in {sight.going[name]:.0f}s"

@@ -18,6 +18,7 @@ from corral.tui.widgets.glyphs import Glyphs, bar
 from corral.tui.widgets.keyed_table import Column, KeyedTable, Row
 
 _WIDE = 100
+_PART_CELLS = 6
 _LEFT = "left:"
 """Begins the keys of pulls that were left; ids of transfers are hexadecimal."""
 
@@ -45,9 +46,19 @@ def transfer_row(transfer: TransferView, *, bar_cells: int, glyphs: Glyphs) -> R
     cells = _cells(f"↓ {transfer.model}", transfer.completed, transfer.total, bar_cells=bar_cells, glyphs=glyphs) | {
         "rate": f"{size(rate)}B/s".replace("BB", "B") if rate > 0 else NONE,
         "eta": clock(eta),
-        "status": clean_line(transfer.status),
+        "status": part_words(transfer, glyphs),
     }
     return _row(cells)
+
+
+def part_words(transfer: TransferView, glyphs: Glyphs) -> str:
+    """What it is at: `part 2/5 ████░░ 41% pulling ccc0cddac561`; the status alone where there are no parts."""
+    status = clean_line(transfer.status)
+    if not transfer.parts:
+        return status
+    fraction = min(transfer.part_completed / transfer.part_total, 1.0) if transfer.part_total else 0.0
+    drawn = bar(fraction, _PART_CELLS, glyphs)
+    return f"part {transfer.part}/{transfer.parts} {drawn} {fraction * 100:.0f}% {status}"
 
 
 def unfinished_row(pull: UnfinishedPull, *, bar_cells: int, glyphs: Glyphs, now: datetime) -> Row:
@@ -83,7 +94,7 @@ class Transfers(KeyedTable):
     def show(self, transfers: Sequence[TransferView], unfinished: Sequence[UnfinishedPull], now: datetime) -> None:
         """Show these."""
         is_wide = self.size.width >= _WIDE
-        bar_cells = 30 if is_wide else 14
+        bar_cells = 24 if is_wide else 14
         columns = [
             Column("name", "", 0),
             Column("bar", "", bar_cells),
@@ -93,7 +104,9 @@ class Transfers(KeyedTable):
             Column("eta", "", 5, is_right=True),
         ]
         if is_wide:
-            columns.append(Column("status", "", 36 if unfinished else 24))
+            columns.append(
+                Column("status", "", 36 if unfinished else 46 if any(one.parts for one in transfers) else 24)
+            )
         self.set_columns(columns)
         rows = [(one.id, transfer_row(one, bar_cells=bar_cells, glyphs=self._glyphs)) for one in transfers]
         rows += [

@@ -73,7 +73,7 @@ def test_every_route_has_a_transcript_of_what_it_answers() -> None:
 def test_every_stream_has_a_transcript_and_every_route_with_a_body_one_of_a_refusal() -> None:
     streams = {one.route for one in ALL if one.kind in (NDJSON, EVENTS)}
     assert streams == {
-        *(f"POST /api/{verb}" for verb in ("generate", "chat", "pull", "push", "create")),
+        *(f"POST /api/{verb}" for verb in ("generate", "chat", "pull", "push", "create", "verify")),
         *(f"POST /v1/{verb}" for verb in ("chat/completions", "completions", "responses", "messages")),
     }
     refused = {one.route for one in ALL if one.status >= 400}

@@ -17,15 +17,18 @@ from corral.runtime.model_tables import ModelTable
 from corral.runtime.requests import RequestLog
 from corral.runtime.runner import Runner
 from corral.runtime.scheduler import Scheduler
+from corral.runtime.setting_views import LIVE_VARIABLES
 from corral.runtime.settings import LIVE, Settings, load
 from corral.runtime.settings_change import SettingsChange, take_over
 from corral.runtime.snapshot import GpuSample, ModelState
+from corral.runtime.upkeep import SettingView
 from corral.runtime.verbs import FOREVER, GenerateRequest
 from corral.runtime.workbench import Workbench
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog
 from corral.store.collection import Collection
 from corral.store.paths import StorePaths
+from corral.store.retry import RateLimit
 from tests.conftest import STARTER_MODEL
 from tests.waiting import until
 
@@ -167,3 +170,60 @@ def test_only_what_can_change_is_taken_over() -> None:
     assert set(LIVE) <= {field.name for field in fields(Settings)}
     with pytest.raises(BadRequest, match="bad"):
         take_over(now, replace(new, faults=("bad",)))
+
+
+@pytest.fixture
+async def live(own_store: Path, tmp_path: Path) -> LiveSettings:
+    (tmp_path / "config.toml").write_text('keep_alive = "1m"\n')
+    environ = {"CORRAL_CONFIG": str(tmp_path / "config.toml"), "OLLAMA_MAX_QUEUE": "9", "CORRAL_API_KEY": "secret"}
+    dispatch = dispatch_of(own_store)
+    dispatch.settings = load(environ, tmp_path)
+    return LiveSettings(dispatch, Events(lambda: 0.0), limit=RateLimit(0))
+
+
+async def test_a_setting_is_changed_until_the_end_and_taken_back(live: LiveSettings, tmp_path: Path) -> None:
+    def told(views: Sequence[SettingView], name: str) -> tuple[str, str, bool]:
+        (one,) = [one for one in views if one.name == name]
+        return one.value, one.origin, one.live
+
+    views = await live.views()
+    assert told(views, "keep_alive") == ("1m", f"{tmp_path}/config.toml:1", True)
+    assert told(views, "max_queue") == ("9", "OLLAMA_MAX_QUEUE", False)
+    assert told(views, "api_key")[0] == "(set)"
+    assert (await live.adjust("keep_alive", "10m")).changed == ("keep_alive_s",)
+    assert live.settings.keep_alive_s == 600
+    assert told(await live.views(), "keep_alive") == ("10m", "set here", True)
+    assert (await live.reload()).changed == (), "reading the file again does not take it back"
+    await live.adjust("keep_alive", "")
+    assert live.settings.keep_alive_s == 60
+
+
+async def test_what_cannot_be_set_is_refused_and_changes_nothing(live: LiveSettings) -> None:
+    for name, value, why in (
+        ("nosuch", "1", "there is no setting nosuch"),
+        ("max_queue", "3", "needs a restart"),
+        ("api_key", "x", "needs a restart"),
+        ("keep_alive", "soon", "invalid KEEP_ALIVE 'soon'"),
+    ):
+        with pytest.raises(BadRequest, match=why):
+            await live.adjust(name, value)
+    assert live.settings.keep_alive_s == 60
+
+
+async def test_a_limit_holds_for_pulls_under_way(live: LiveSettings) -> None:
+    await live.adjust("limit_rate", "5MB")
+    assert live.settings.limit_rate == live.limit.bytes_per_s == 5_000_000
+
+
+def test_every_live_variable_is_behind_a_live_field(tmp_path: Path) -> None:
+    values = {"KEEP_ALIVE": "7s", "FLASH_ATTENTION": "0", "KV_CACHE_TYPE": "q8_0", "GO_TEMPLATE": "0", "ALIASES": "a=b"}
+    kinds = {"use_mmap": "0", "numa": "1", "main_gpu": "1"}
+    for name in LIVE_VARIABLES:
+        for value in (values.get(name), kinds.get(name.lower()), "1", "0", "cpu", "exps=CPU", "none"):
+            new = load({f"CORRAL_{name}": value}, tmp_path) if value else load({}, tmp_path)
+            _, change = take_over(load({}, tmp_path), new)
+            assert change.restart == (), name
+            if change.changed:
+                break
+        else:
+            raise AssertionError(f"{name} changes nothing")

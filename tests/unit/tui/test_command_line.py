@@ -11,6 +11,7 @@ from textual.widgets import Input
 
 from corral.api.server import Service
 from corral.runtime.settings import Settings
+from corral.runtime.upkeep import SettingView
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.command_history import CommandHistory
@@ -32,7 +33,19 @@ def other() -> Iterator[Served]:
     service.stop(drain_s=0)
 
 
-WORDS = Words(("smollm2:135m", "qwen3:8b"), ("nord", "corral"), ("http://gpu01:11434",), Where.MODELS)
+SETTINGS = {
+    "motion": SettingView("motion", "on", "default", True, "Let things move"),
+    "max_queue": SettingView("max_queue", "512", "default", False, "Requests that may wait"),
+}
+WORDS = Words(
+    ("smollm2:135m", "qwen3:8b"),
+    ("nord", "corral"),
+    ("http://gpu01:11434",),
+    Where.MODELS,
+    settings=SETTINGS,
+    values=lambda name: ("on", "off") if name == "motion" else (),
+    own={"work": "host gpu01"},
+)
 
 
 def lines(typed: str) -> list[str]:
@@ -45,7 +58,12 @@ def test_what_a_line_can_become() -> None:
     assert lines("rm smollm2:135m q") == ["rm smollm2:135m qwen3:8b"]
     assert lines("theme n") == ["theme nord"]
     assert lines("host g") == ["host http://gpu01:11434"]
+    assert lines("host ")[0] == "host here"
+    assert lines("set m") == ["set motion", "set max_queue"]
+    assert candidates("set mo", WORDS)[0].about == "on · default · Let things move"
+    assert "needs a restart" in candidates("set max", WORDS)[0].about
     assert lines("set motion o") == ["set motion on", "set motion off"]
+    assert lines("wo")[0] == "work", "the user's own commands too"
     assert lines("cp qwen3:8b s") == []
     assert lines("nosuch x") == []
     assert "sort.reverse" in lines("sort"), "every action is a command"
@@ -158,5 +176,5 @@ async def test_a_screen_moves_to_another_server_and_back(other: Served) -> None:
         assert "there:latest" in picture(app)
         other.service.stop(drain_s=0)
         await until(pilot, lambda: "✗ no answer" in picture(app))
-        await typed(pilot, app, "host")
+        await typed(pilot, app, "host here")
         await until(pilot, lambda: "near:latest" in picture(app))

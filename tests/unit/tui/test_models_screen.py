@@ -7,6 +7,7 @@ import pytest
 from textual.widgets import Input
 
 from corral.runtime.snapshot import EMPTY, ModelState, TransferView
+from corral.runtime.upkeep import Eviction, LoadPlan
 from corral.runtime.verbs import DeletePlan, GenerateRequest
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
@@ -14,7 +15,9 @@ from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.delete import delete_lines
 from corral.tui.filtering import matcher
 from corral.tui.screens.models import ModelsScreen
+from corral.tui.widgets.glyphs import Glyphs
 from corral.tui.widgets.model_table import Listing, Sight, SortBy, arranged, capabilities, parameter_count, row
+from corral.tui.widgets.transfers import transfer_row
 from tests.fakes.client import FakeClient, summary
 from tests.fakes.moment import model, moment
 from tests.fakes.screen import SIZES, overflows, picture, until, workbench
@@ -39,7 +42,7 @@ async def test_lists_the_models_with_what_is_loaded_and_what_comes(size: tuple[i
         shown = picture(app)
         assert "Models 3" in shown
         assert "● busy" in shown
-        assert "◐ loading" in shown
+        assert "◐ load 41%" in shown
         assert "41%" in shown
         assert "48.2MB/s" in shown
         assert "chat" in shown.splitlines()[-1]
@@ -256,3 +259,41 @@ async def test_cells_take_the_colours_of_the_theme() -> None:
         app.theme = "dracula"
         await until(pilot, lambda: str(table.get_cell("smollm2:135m", "memory").spans[-1].style) != before)
         assert "● busy" in picture(app)
+
+
+ROOM = LoadPlan(
+    "qwen3:8b", 5_900_000_000, (Eviction("gemma3:4b", 4_400_000_000, "3 models are the limit", "asked 0.2×", True),),
+    stays=("llama3.2:3b",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "is_beside"), [((120, 36), True), ((80, 24), False)])
+async def test_what_a_load_would_put_out_is_said_before(size: tuple[int, int], is_beside: bool) -> None:
+    client = FakeClient.with_models(*NAMES)
+    client.load_plans = {"qwen3:8b": ROOM}
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=size) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 3)
+        screen.table.go_to("qwen3:8b")
+        if is_beside:
+            await until(pilot, lambda: "Loading it now takes 5.9G" in picture(app))
+            shown = picture(app)
+            assert "puts out gemma3:4b  −4.4G, once its" in shown
+            assert "3 models are the limit" in shown
+            assert "stays: llama3.2:3b (pinned)" in shown
+        else:
+            await until(pilot, lambda: "qwen3:8b: loading it puts out gemma3:4b" in picture(app))
+        screen.table.go_to("smollm2:135m")
+        await until(pilot, lambda: "gemma3:4b" not in picture(app))
+        client.load_plans = {"smollm2:135m": replace(ROOM, model="smollm2:135m", has_room=False)}
+        client.snapshot = moment()
+        await until(pilot, lambda: ("no room for it even so" if is_beside else "✗ no room for it") in picture(app))
+        assert not overflows(app)
+
+
+def test_a_pull_is_told_as_a_whole_with_its_part() -> None:
+    transfer = TransferView("t", "m", "pulling ccc0", 400, 1000, 100.0, 2, 5, 30, 60)
+    cells = {key: cell.plain for key, cell in transfer_row(transfer, bar_cells=10, glyphs=Glyphs.ASCII).items()}
+    assert (cells["bar"], cells["percent"], cells["bytes"], cells["eta"]) == ("####......", "40%", "400B/1.0K", "0:06")
+    assert cells["status"] == "part 2/5 ###... 50% pulling ccc0"

@@ -18,7 +18,7 @@ from corral.tui.widgets.graph import HistoryGraph
 from corral.tui.widgets.host_panels import memory_parts
 from corral.tui.widgets.loaded_table import row as loaded_row
 from corral.tui.widgets.loaded_table import where
-from corral.tui.widgets.model_panel import model_lines
+from corral.tui.widgets.model_panel import model_lines, speed_words
 from corral.tui.widgets.queue_table import rows as queue_rows
 from corral.tui.widgets.queue_table import title as queue_title
 from corral.tui.widgets.slot_table import row as slot_row
@@ -52,7 +52,7 @@ async def test_shows_gauges_models_slots_and_events(size: tuple[int, int]) -> No
         assert "load 1.2 0.8 0.4" in shown
         assert "4.1G/8.3G  49 %" in shown
         assert "● busy" in shown
-        assert "◐ load" in shown
+        assert ("◐ weights ██" if size[0] > 100 else "◐ load 41%") in shown
         assert "41%" in shown
         assert "310/812" in shown
         assert "! queue" in shown
@@ -433,3 +433,50 @@ async def test_an_idle_second_costs_few_bytes(monkeypatch: pytest.MonkeyPatch) -
             await until(pilot, partial(has_drawn, app, f"4:{60 - second}"))
             await pilot.pause()
         assert 0 < wire.sent / 5 < 10_000
+
+
+@pytest.mark.parametrize(
+    ("phase", "wide", "narrow"),
+    [
+        ("weights", "◐ weights ██░░░░ 41%", "◐ load 41%"),
+        ("cache", "◐ cache", "◐ cache"),
+        ("runner", "◐ runner", "◐ runner"),
+    ],
+)
+def test_a_load_is_told_by_its_phase(phase: str, wide: str, narrow: str) -> None:
+    view = model("a", state=ModelState.LOADING, load_phase=phase, load_fraction=0.41)
+    for is_wide, told in ((True, wide), (False, narrow)):
+        assert loaded_row(view, is_wide=is_wide, glyphs=Glyphs.BLOCK)["state"].plain == told
+
+
+def test_speed_and_memory_of_late_are_drawn() -> None:
+    view = model("a", rates=(0.0, 50.0, 100.0), rss_history=(1, 2), tokens_per_s=61.2)
+    assert loaded_row(view, is_wide=True, glyphs=Glyphs.BLOCK)["rate"].plain == " 61.2       ▄█"
+    assert loaded_row(view, is_wide=False, glyphs=Glyphs.BLOCK)["rate"].plain == "61  ▄█"
+    assert speed_words(view, Glyphs.BLOCK) == "61.2 tok/s ▄█ peak 100"
+    assert any("rss 310M ▄█" in line for line in model_lines(view, 60, Glyphs.BLOCK))
+
+
+async def test_a_model_elsewhere_is_told_by_its_server() -> None:
+    view = model("a", remote="gpu01:11434,gpu02:11434", slots_used=2, num_ctx=0, pid=0)
+    cells = {key: cell.plain for key, cell in loaded_row(view, is_wide=True, glyphs=Glyphs.BLOCK).items()}
+    assert (cells["where"], cells["weights"], cells["kv"], cells["slots"]) == ("elsewhere", "—", "—", "2")
+    assert cells["state"] == "● busy gpu01:11434"
+    app = workbench(client_at(models=(view,)), Where.RUNNING)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "gpu02:11434" in picture(app))
+        assert "takes no memory here" in picture(app)
+        assert not overflows(app)
+
+
+async def test_the_pace_of_the_gauges_is_that_of_the_screen() -> None:
+    app = workbench(client_at(), Where.RUNNING)
+    async with app.run_test(size=(120, 36)) as pilot:
+        app.refresh_s = 3.0
+        await until(pilot, lambda: "every 3 s" in picture(app))
+        await pilot.press("minus")
+        await until(pilot, lambda: app.refresh_s == 5.0)
+        await pilot.press("equals_sign", "equals_sign")
+        await until(pilot, lambda: app.refresh_s == 1.0)
+        app.glyphs = Glyphs.ASCII
+        await until(pilot, lambda: "◐ weights ##...." in picture(app))

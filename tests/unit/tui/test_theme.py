@@ -116,7 +116,7 @@ async def test_states_are_told_without_any_colour(mode: Where) -> None:
     async with app.run_test(size=(160, 50)) as pilot:
         told = {
             Where.MODELS: ("● busy", "◐ load", "41%"),
-            Where.RUNNING: ("● busy", "◐ load", "○ idle", "✗", "! "),
+            Where.RUNNING: ("● busy", "◐ weights", "○ idle", "✗", "! "),
             Where.SERVER: ("404", "200"),
         }[mode]
         await until(pilot, lambda: all(one in picture(app) for one in told))

@@ -414,4 +414,53 @@ SERVICE: Final = [
     ),
 ]
 
-NATIVE: Final = [*ABOUT, *MODELS, *GENERATE, *CHAT, *TEXTS, *JOBS, *SERVICE]
+_NO_MODEL = "model 'nosuch:latest' not found"
+_NOBODY: Final[Any] = {"model": "nosuch:latest"}
+_FIT = {"num_ctx": int, "needs": int, "layers": 31, "on_gpu": 0, "fits": bool}
+UPKEEP: Final = [
+    Transcript("POST /api/fits", {"fits": Many(_FIT)}, {"model": MODEL}),
+    _refused("POST /api/fits", _NO_MODEL, _NOBODY, 404),
+    Transcript(
+        "POST /api/plan/load",
+        {"model": MODEL, "needs": 220_000_000, "evicts": [], "stays": [], "in_memory": True, "has_room": True},
+        {"model": MODEL},
+    ),
+    _refused("POST /api/plan/load", _NO_MODEL, _NOBODY, 404),
+    _refused("POST /api/plan/pull", "model is required", {"model": ""}),
+    _refused("POST /api/plan/pull", "file does not exist", {"model": "x"}, 500),
+    Transcript(
+        "POST /api/plan/delete",
+        {"models": [MODEL], "frees": 98_362_432, "keeps": 0, "shared_with": [], "in_memory": [MODEL]},
+        {"models": [MODEL]},
+    ),
+    _refused("POST /api/plan/delete", "models is required", {"models": []}),
+    _refused("POST /api/plan/delete", _NO_MODEL, {"models": [MODEL, "nosuch:latest"]}, 404),
+    Transcript("GET /api/pulls", {"pulls": []}),
+    Transcript("DELETE /api/pulls", {"freed": 0}, {"model": "x"}),
+    _refused("DELETE /api/pulls", "model is required", {"model": ""}),
+    Transcript(
+        "POST /api/verify",
+        [{"status": "verifying", "digest": "verify", "total": 100, "completed": 100}, _DONE],
+        {"model": MODEL},
+        kind=NDJSON,
+    ),
+    Transcript("POST /api/verify", _DONE, {"model": MODEL, "stream": False}, kind=JSON),
+    _refused("POST /api/verify", _NO_MODEL, _NOBODY, 404),
+    Transcript("GET /api/orphans", {"files": 3, "frees": 20_900_000_000}),
+    Transcript("DELETE /api/orphans", {"freed": 20_900_000_000}),
+    Transcript("POST /api/pin", {"model": MODEL, "pinned": True}, {"model": MODEL}),
+    _refused("POST /api/pin", _NO_MODEL, _NOBODY, 404),
+    Transcript(
+        "GET /api/config",
+        {"settings": Many({"name": str, "value": str, "origin": str, "live": bool, "about": str})},
+    ),
+    Transcript(
+        "POST /api/config",
+        {"changed": ["keep_alive"], "restart": [], "warnings": []},
+        {"name": "keep_alive", "value": "10m"},
+    ),
+    _refused("POST /api/config", "name is required", {"value": "10m"}),
+    _refused("POST /api/config", "there is no setting nosuch", {"name": "nosuch", "value": "1"}),
+]
+
+NATIVE: Final = [*ABOUT, *MODELS, *GENERATE, *CHAT, *TEXTS, *JOBS, *SERVICE, *UPKEEP]
