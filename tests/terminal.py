@@ -133,6 +133,7 @@ class Terminal:
     def _answer(self, data: str) -> None:
         with contextlib.suppress(OSError):
             self.press(data)
+
     def resize(self, columns: int, lines: int) -> None:
         """Make the window another size; the program is told as by any terminal."""
         with self._lock:

@@ -33,6 +33,10 @@ class LazyCalls:
         self._bound = False
         self.warnings: tuple[str, ...] = ()
 
+    def allows(self, token: int) -> bool:
+        """Say whether a token can come next: any, where no call has begun."""
+        return not self._bound or self._calls.allows(token)
+
     def apply(self, logits: Logits) -> None:
         """Rule out, in place, what cannot follow in a call that has begun."""
         if not self._bound:

@@ -83,7 +83,7 @@ class Watched:
         toasts = len(app._notifications)
         deeds = (len(self.client.asked), len(self.client.canceled), self.client.snapshot.recording, len(self.copied))
         shown = (picture(app), str(app.current_mode), len(app.screen_stack), app.focused, selection)
-        return *shown, toasts, *deeds, app._has_mouse, app.return_value
+        return *shown, toasts, *deeds, app.has_mouse, app.return_value
 
     async def press(self, *keys: str) -> None:
         """Press keys and let what comes of them settle."""
