@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from corral.runtime.engine.deferral import ANYTHING, quoted, symbols
@@ -37,18 +37,21 @@ def call_grammar(
     """
     if family.form is None:
         return None
-    rules = _Rules(model, family.form.writing)
+    channels, writing = family.channels, family.form.writing
+    rules = _Rules(model, writing if not begun else replace(writing, header=""))
     calls = [rules.call(number, name, schema) for number, (name, schema) in enumerate(offered.items())]
-    writing = family.form.writing
     begin, between, end = (" ".join(symbols(model, text)) for text in (writing.begin, writing.between, writing.end))
-    more = f" ({between} call){{0,{MOST_CALLS - 1}}}" if parallel and not family.is_harmony else ""
+    more = f" ({between} call){{0,{MOST_CALLS - 1}}}" if parallel and channels is None else ""
     thoughts = ""
-    if family.is_harmony and not begun:
-        free = rules.free_until("thoughts", "<|end|>")
-        opening = "" if inside else " ".join(symbols(model, "<|channel|>analysis<|message|>"))
-        thoughts = f"{opening} {free} {' '.join(symbols(model, '<|start|>assistant'))}"
+    if channels is not None and not begun:
+        free = rules.free_until("thoughts", channels.end)
+        opening = "" if inside else " ".join(symbols(model, channels.thoughts))
+        thoughts = f"{opening} {free} {' '.join(symbols(model, channels.next))}"
         thoughts = thoughts if inside else f"({thoughts})?"
     start = f"start: {thoughts} {begin} call{more} {end}"
+    if begun and "[" in family.form.bare:
+        more = f' (", " call){{0,{MOST_CALLS - 1}}}' if parallel else ""
+        start += f' | "[" call{more} "]"'
     return CallGrammar("\n".join([start, f"call: {' | '.join(calls)}", *rules.lines, ""]), rules.schemas)
 
 
@@ -64,7 +67,9 @@ class _Rules:
     def call(self, number: int, name: str, schema: Mapping[str, object]) -> str:
         """Add the rule of one function's calls and return its name."""
         is_json = self.writing.arguments is Arguments.JSON and '"NAME"' in self.writing.before
-        before = self.writing.before.replace("NAME", json.dumps(name)[1:-1] if is_json else name)
+        before = (self.writing.header + self.writing.before).replace(
+            "NAME", json.dumps(name)[1:-1] if is_json else name
+        )
         rule = f"call{number}"
         arguments = self._arguments(f"f{number}", schema)
         self._add(rule, f"{self._text(before)} {arguments} {self._text(self.writing.after)}")
@@ -96,6 +101,8 @@ class _Rules:
             case Arguments.GEMMA:
                 listed = self._listed(name, items(self._gemma_value), '","')
                 return f'"{{" {listed} "}}"'
+            case Arguments.ATEM:
+                return self._listed(name, items(self._atem_value), "")
 
     def _items(
         self, name: str, schema: Mapping[str, object]
@@ -119,6 +126,10 @@ class _Rules:
 
     def _xml_value(self, name: str, key: str, schema: Mapping[str, object]) -> str:
         return " ".join([quoted(f"<parameter={key}>\n"), self._plain(name, schema, "\n</parameter>"), quoted("\n")])
+
+    def _atem_value(self, name: str, key: str, schema: Mapping[str, object]) -> str:
+        before = quoted(f'<atem:parameter name="{key}">')
+        return " ".join([before, self._plain(name, schema, "</atem:parameter>"), quoted("\n")])
 
     def _key_value(self, name: str, key: str, schema: Mapping[str, object]) -> str:
         before = self._text(f"<arg_key>{key}</arg_key>\n<arg_value>")

@@ -48,7 +48,7 @@ def thinking_first(model: Model, deferral: Deferral) -> str:
         start = "thoughts answer"
     else:
         start = f"BLANKS {' '.join(symbols(model, tags.opening))} thoughts answer | @{CONTENT}"
-        start += f" | {header} {answer}" if header else ""
+        start += f" | BLANKS {header} {answer}" if header else ""
     return "\n".join([f"start: {start}", *rules, ""])
 
 

@@ -104,7 +104,7 @@ class Preparer:
         inside = family.tags is not None and self._opens(family.tags, text)
         try:
             offered = offered_by(tools) if tools is not None else None
-            constraint = self._constraint(submit, family, offered, inside=inside)
+            constraint, unbound = self._constraint(submit, family, offered, inside=inside)
             sampler = new_sampler(submit.sampling, self._model, num_ctx, text)
         except GrammarFailed as error:
             what = _NAMES.get(submit.grammar.kind if submit.grammar else "", "invalid parameters of a tool")
@@ -131,7 +131,7 @@ class Preparer:
                 family, offered, thinks=_thinks(submit), inside=inside, parallel=tools is None or tools.parallel
             ),
             media=media,
-            warnings=_not_shown(offered or {}, fitted.text),
+            warnings=_not_shown(offered or {}, fitted.text) + unbound,
         )
 
     def tokens_of(self, request_id: int, prompt: ChatPrompt) -> list[int] | Refused:
@@ -156,32 +156,39 @@ class Preparer:
 
     def _constraint(
         self, submit: Submit, family: Family, offered: Offered | None, *, inside: bool
-    ) -> Constraint | LazyCalls | None:
-        """Return what binds the answer: to a form, or to calls. Raises GrammarFailed, BadRequest and ValueError."""
+    ) -> tuple[Constraint | LazyCalls | None, tuple[str, ...]]:
+        """Return what binds the answer, to a form or to calls, and what is to be told of it.
+
+        Raises GrammarFailed, BadRequest and ValueError.
+        """
         deferral = Deferral(family.tags, inside) if family.tags is not None and _thinks(submit) else None
         if submit.grammar is not None:
-            return self._grammars.compile(submit.grammar, deferral)
+            return self._grammars.compile(submit.grammar, deferral), ()
         tools = _tools(submit)
         if tools is None or offered is None:
-            return None
+            return None, ()
         if not (tools.only or tools.choice == "required"):
             trigger = CallTrigger(family, thinks=_thinks(submit), inside=inside)
             return self._lazily(trigger, family, offered, parallel=tools.parallel)
         calls = call_grammar(self._model, family, offered, parallel=tools.parallel, inside=inside)
         if calls is None:
             raise ValueError("this model cannot be made to call tools: neither template nor parser says how it does")
-        return self._grammars.compile_calls(calls, None if family.is_harmony else deferral)
+        return self._grammars.compile_calls(calls, deferral if family.channels is None else None), ()
 
-    def _lazily(self, trigger: CallTrigger, family: Family, offered: Offered, *, parallel: bool) -> LazyCalls | None:
-        """Return what binds the calls of an answer that need not make any, None where they cannot be bound."""
+    def _lazily(
+        self, trigger: CallTrigger, family: Family, offered: Offered, *, parallel: bool
+    ) -> tuple[LazyCalls | None, tuple[str, ...]]:
+        """Return what binds the calls of an answer that need not make any, None where they cannot be bound, and why."""
         if trigger.off or not offered:
-            return None
+            return None, ()
         try:
             calls = call_grammar(self._model, family, offered, parallel=parallel, inside=False, begun=True)
             bound = self._grammars.compile_lazily(calls) if calls is not None else None
-        except (GrammarFailed, BadRequest, ValueError):
-            return None
-        return LazyCalls(trigger, bound, self._model.piece, self._grammars.tokens) if bound is not None else None
+        except (GrammarFailed, BadRequest, ValueError) as error:
+            return None, (f"the model's calls are not held to their tools' parameters: {error}",)
+        if bound is None:
+            return None, ()
+        return LazyCalls(trigger, bound, self._model.piece, self._grammars.tokens), ()
 
     def _opens(self, tags: Tags, tokens: list[int]) -> bool:
         """Say whether a prompt ends with the opening tag."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Final
 
@@ -12,17 +12,21 @@ import msgspec
 from corral.runtime.engine.protocol import ToolCall, Turn
 from corral.runtime.errors import TemplateFailed
 from corral.runtime.prompt.dialect import (
+    ToolPlace,
     call_object,
     call_style,
     knows_later_systems,
     knows_results,
     knows_system,
+    tool_place,
     wants_parts,
 )
 from corral.runtime.prompt.godata import call_arguments
 from corral.runtime.prompt.jinja import TemplateTooSlow, render_jinja
 from corral.runtime.prompt.thinking import Tags, Think, infer_tags
 
+_WITH_TOOLS: Final = "You are a helpful assistant with some tools."
+"""What Phi-4-mini's makers have its system say where tools are all there is to say."""
 _MISTRAL_ID: Final = 9
 """Characters of a call's id that Mistral's templates insist on."""
 
@@ -45,7 +49,7 @@ def render_chat(
         **({"xml_tools": list(tools)} if tools and "xml_tools" in source else {}),
         **_thinking(think),
     }
-    text = _render(source, turns[:-1] if begun else turns, variables)
+    text = _render(source, turns[:-1] if begun else turns, variables, _for_system(source, tools))
     return text + _begun(infer_tags(source), text, begun) if begun else text
 
 
@@ -56,11 +60,34 @@ def _begun(tags: Tags | None, text: str, turn: Turn) -> str:
     return f"{turn.thinking}\n{tags.closing}\n\n{turn.content}" if turn.content else turn.thinking
 
 
-def _render(source: str, turns: Sequence[Turn], variables: dict[str, object]) -> str:
+def _for_system(source: str, tools: Sequence[object]) -> object:
+    """Return the tools as a template wants them in its system message, None where it does not.
+
+    Microsoft and Zhipu publish their templates with Phi-4-mini and GLM-4 so, the one with the functions as JSON.
+    """
+    place = tool_place(source) if tools else ToolPlace.VARIABLE
+    if place is ToolPlace.SYSTEM_TEXT:
+        functions = [tool.get("function", tool) if isinstance(tool, Mapping) else tool for tool in tools]
+        return json.dumps(functions, ensure_ascii=False)
+    return list(tools) if place is ToolPlace.SYSTEM else None
+
+
+def _with_tools(said: list[dict[str, object]], tools: object) -> list[dict[str, object]]:
+    """Put tools into the first system message, or before all into one of their own."""
+    if tools is None:
+        return said
+    at = next((index for index, message in enumerate(said) if message["role"] == "system"), None)
+    if at is None:
+        content = _WITH_TOOLS if isinstance(tools, str) else ""
+        return [{"role": "system", "content": content, "tools": tools}, *said]
+    return [*said[:at], {**said[at], "tools": tools}, *said[at + 1 :]]
+
+
+def _render(source: str, turns: Sequence[Turn], variables: dict[str, object], for_system: object) -> str:
     """Render; what a template refuses is tried again in forms that most of those who refuse can read."""
     shaped = _shape(source, turns)
     try:
-        return render_jinja(source, {**variables, "messages": messages(source, shaped)})
+        return render_jinja(source, {**variables, "messages": _with_tools(messages(source, shaped), for_system)})
     except TemplateTooSlow:
         raise
     except TemplateFailed as error:
@@ -68,7 +95,9 @@ def _render(source: str, turns: Sequence[Turn], variables: dict[str, object]) ->
     tools = variables["tools"] or []
     for strict in (_merged(shaped), _merged(_in_turn(shaped))):
         try:
-            return render_jinja(source, {**variables, "tools": tools, "messages": messages(source, strict)})
+            return render_jinja(
+                source, {**variables, "tools": tools, "messages": _with_tools(messages(source, strict), for_system)}
+            )
         except TemplateTooSlow:
             raise
         except TemplateFailed:

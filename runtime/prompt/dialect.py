@@ -26,6 +26,14 @@ class Arguments(Enum):
     TEXT = auto()
 
 
+class ToolPlace(Enum):
+    """Where a template finds the tools: by their own name, or in its system message, as objects or as text."""
+
+    VARIABLE = auto()
+    SYSTEM = auto()
+    SYSTEM_TEXT = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class CallStyle:
     """How a template reads a message with calls; with `bare` it wants no content where there is none."""
@@ -68,6 +76,19 @@ def knows_results(source: str) -> bool:
 
 
 @lru_cache(maxsize=_KEPT)
+def tool_place(source: str) -> ToolPlace:
+    """Say where tools are to be given: in the system message only where the template finds them nowhere else."""
+    function = {"name": _NEEDLE, "description": "x", "parameters": {"type": "object", "properties": {}}}
+    tools: list[object] = [{"type": "function", "function": function}]
+    if "tools" not in source or _NEEDLE in _try(source, [_said("system", "x"), _said("user", "hi")], tools):
+        return ToolPlace.VARIABLE
+    for place, given in ((ToolPlace.SYSTEM, tools), (ToolPlace.SYSTEM_TEXT, _NEEDLE)):
+        if _NEEDLE in _try(source, [{**_said("system", "x"), "tools": given}, _said("user", "hi")]):
+            return place
+    return ToolPlace.VARIABLE
+
+
+@lru_cache(maxsize=_KEPT)
 def call_style(source: str) -> CallStyle | None:
     """Say how calls are to be given, None where no way brings them into the prompt."""
     styles = [CallStyle(arguments, bare) for arguments in Arguments for bare in (False, True)]
@@ -102,10 +123,10 @@ def _said(role: str, content: str) -> dict[str, object]:
     return {"role": role, "content": content}
 
 
-def _try(source: str, messages: list[dict[str, object]]) -> str:
+def _try(source: str, messages: list[dict[str, object]], offered: list[object] | None = None) -> str:
     """Render, "" where the template refuses. Raises TemplateTooSlow."""
     variables = {"messages": messages, "add_generation_prompt": True, "bos_token": "", "eos_token": ""}
-    choices: tuple[list[object] | None, ...] = (None, [])
+    choices: tuple[list[object] | None, ...] = (None, []) if offered is None else (offered,)
     for tools in choices:
         try:
             return render_jinja(source, {**variables, "tools": tools})

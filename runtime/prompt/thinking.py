@@ -40,6 +40,13 @@ HARMONY: Final = Tags(
 )
 """gpt-oss: the thoughts are a message of their own."""
 
+GLIMMER: Final = Tags(
+    "to=self<|message|>",
+    "<|eom|><|start|>assistant to=user<|message|>",
+    "to=user<|message|>",
+)
+"""Muse Glimmer: so are its, to itself."""
+
 KNOWN: Final = (
     Tags("<think>", "</think>"),
     Tags("[THINK]", "[/THINK]"),
@@ -64,6 +71,8 @@ def infer_tags(template: str) -> Tags | None:
     """
     if "<|channel|>" in template and "<|message|>" in template:
         return HARMONY
+    if GLIMMER.opening in template:
+        return GLIMMER
     return _known_in(template) if _JINJA in template else _around_thinking(template)
 
 
@@ -104,13 +113,14 @@ class ThinkingStream:
     (`inside`); anything else is content, untouched. Whitespace after a tag goes with it.
     """
 
-    __slots__ = ("_held", "_stage", "_tags", "_trims")
+    __slots__ = ("_header", "_held", "_stage", "_tags", "_trims")
 
     def __init__(self, tags: Tags, *, inside: bool = False) -> None:
         self._tags = tags
         self._stage = _Stage.THINKING if inside else _Stage.OPENING
         self._trims = inside
         self._held = ""
+        self._header = tags.header
 
     def push(self, text: str, *, last: bool = False) -> tuple[str, str]:
         """Take the next piece and return what is now certain, thoughts and content; with `last`, all that is left."""
@@ -151,9 +161,9 @@ class ThinkingStream:
     def _say(self, *, last: bool) -> str:
         if self._trims:
             self._held = self._held.lstrip()
-            header = self._tags.header
+            header = self._header
             if header and self._held.startswith(header):
-                self._held = self._held[len(header) :].lstrip()
+                self._held, self._header = self._held[len(header) :].lstrip(), ""
             elif header and header.startswith(self._held) and not last:
                 return ""
             self._trims = not self._held

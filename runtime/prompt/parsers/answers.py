@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from corral.runtime.prompt.parsers.calls import UNREADABLE, AnswerParser, CallStream, Offered, Said
-from corral.runtime.prompt.parsers.families import Family
+from corral.runtime.prompt.parsers.families import GLIMMER_FORM, Family
+from corral.runtime.prompt.parsers.glimmer import GlimmerStream
 from corral.runtime.prompt.parsers.harmony import HarmonyStream
 from corral.runtime.prompt.thinking import ThinkingStream
 
@@ -47,8 +48,9 @@ def parser_for(
     its thoughts. Without `parallel` it is over with the first call.
     """
     tags, form = family.tags, family.form
-    if family.is_harmony:
-        return HarmonyStream(offered, inside=inside and thinks, parallel=parallel)
+    if family.channels is not None:
+        stream = GlimmerStream if form is GLIMMER_FORM else HarmonyStream
+        return stream(offered, inside=inside and thinks, parallel=parallel)
     thinking = ThinkingStream(tags, inside=inside) if tags and (tags.marks_answers or thinks) else None
     if form is None or not (offered or form.dropped):
         return SplitStream(thinking, None) if thinking is not None else None

@@ -84,13 +84,16 @@ class Arguments(Enum):
     """`key=value`, parted by commas."""
     GEMMA = auto()
     """`key:value`, parted by commas; texts between the marks that `Writing.quote` names."""
+    ATEM = auto()
+    """`<atem:parameter name="key">` and `</atem:parameter>` around the values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Writing:
     """How a family writes calls, for grammars: NAME in `before` stands for the function's.
 
-    Several have `between` them; `begin` and `end` stand around them all.
+    Several have `between` them; `begin` and `end` stand around them all. `header` says before a call that one comes,
+    NAME in it too; by it nobody can tell that one has begun.
     """
 
     before: str
@@ -100,6 +103,19 @@ class Writing:
     end: str = ""
     arguments: Arguments = Arguments.JSON
     quote: str = ""
+    header: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """How a family parts its answers into messages: what begins its thoughts, ends them, and begins the next message.
+
+    An answer makes one call then.
+    """
+
+    thoughts: str
+    end: str
+    next: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +124,7 @@ class Form:
 
     `openings` begin calls wherever they stand, `bare` ones only at an answer's beginning: they belong to the call.
     `dropped` are marks around the content.
+    Answers in messages have `channels`, and readers of their own.
     """
 
     openings: tuple[str, ...]
@@ -115,6 +132,7 @@ class Form:
     writing: Writing
     bare: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    channels: Channels | None = None
 
 
 @dataclass(slots=True)

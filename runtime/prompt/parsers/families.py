@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
-from corral.runtime.prompt.parsers.calls import Arguments, Form, Writing
+from corral.runtime.prompt.parsers.calls import Arguments, Channels, Form, Writing
 from corral.runtime.prompt.parsers.gemma import gemma_form
+from corral.runtime.prompt.parsers.glimmer import OPENING as ATEM
 from corral.runtime.prompt.parsers.json_calls import json_form
 from corral.runtime.prompt.parsers.pythonic import python_form
 from corral.runtime.prompt.parsers.tagged import FUNCTION, tagged_form
-from corral.runtime.prompt.thinking import HARMONY, Tags, infer_tags
+from corral.runtime.prompt.thinking import GLIMMER, HARMONY, Tags, infer_tags
 
 _OBJECT: Final = '{"name": "NAME", "arguments": '
 _THINK: Final = Tags("<think>", "</think>")
@@ -126,10 +127,23 @@ OLMO: Final = python_form("<function_calls>", "</function_calls>", between="\n")
 LFM: Final = python_form("<|tool_call_start|>", "<|tool_call_end|>", between=", ")
 GEMMA: Final = gemma_form("<|tool_call>", "<tool_call|>", '<|"|>', dropped=("<|tool_response>",))
 FUNCTION_GEMMA: Final = gemma_form("<start_function_call>", "<end_function_call>", "<escape>")
-HARMONY_FORM: Final = json_form(
-    writing=Writing("<|channel|>commentary to=functions.NAME <|constrain|>json<|message|>"),
+HARMONY_FORM: Final = replace(
+    json_form(writing=Writing("<|channel|>commentary to=functions.NAME <|constrain|>json<|message|>")),
+    channels=Channels("<|channel|>analysis<|message|>", "<|end|>", "<|start|>assistant"),
 )
 """Only for how it is written: `harmony.HarmonyStream` reads it, with all else of such an answer."""
+GLIMMER_FORM: Final = replace(
+    json_form(
+        writing=Writing(
+            f'<|message|>{ATEM}\n<atem:invoke name="NAME">\n',
+            "</atem:invoke>\n</atem:function_calls>",
+            arguments=Arguments.ATEM,
+            header=" to=NAME",
+        ),
+    ),
+    channels=Channels(" to=self<|message|>", "<|eom|>", "<|start|>assistant"),
+)
+"""Likewise, and read by `glimmer.GlimmerStream`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +154,9 @@ class Family:
     form: Form | None = None
 
     @property
-    def is_harmony(self) -> bool:
-        """Say whether its answers are messages on channels."""
-        return self.form is HARMONY_FORM
+    def channels(self) -> Channels | None:
+        """How its answers are parted into messages, None where they are not."""
+        return self.form.channels if self.form is not None else None
 
 
 _CHANNEL: Final = Tags("<|channel>thought", "<channel|>")
@@ -174,11 +188,13 @@ PARSERS: Final[Mapping[str, Family]] = {
     "lfm2-thinking": Family(_THINK, LFM),
     "laguna": Family(_THINK, GLM),
     "poolside-v1": Family(_THINK, GLM),
+    "glimmer": Family(GLIMMER, GLIMMER_FORM),
     "cohere": Family(Tags("<|START_THINKING|>", "<|END_THINKING|>"), COHERE),
 }
 """What the name after PARSER stands for; one that is not here leaves it to the template."""
 
 _SIGNS: Final[tuple[tuple[str, Form], ...]] = (
+    (ATEM, GLIMMER_FORM),
     ("<seed:tool_call>", SEED),
     ("<parameter=", QWEN_CODER),
     ("<arg_key>", GLM),
@@ -197,6 +213,7 @@ _SIGNS: Final[tuple[tuple[str, Form], ...]] = (
     ("<toolcall>", NEMOTRON_MINI),
     ("<extra_id_1>Tool", NEMOTRON_MINI),
     ("<|/tool_call|>", PHI_MINI),
+    ("<|/tool|>", PHI_MINI),
     ("<|tool_call|>", GRANITE),
     ("<tool_call>", HERMES),
     ("functools[", FUNCTOOLS),

@@ -12,13 +12,13 @@ class CallTrigger:
     def __init__(self, family: Family, *, thinks: bool, inside: bool) -> None:
         """`inside` says that the prompt has opened the thoughts already. Without a way to write calls it is `off`."""
         tags, form = family.tags, family.form
-        splits = tags is not None and (tags.marks_answers or thinks) and not family.is_harmony
+        splits = tags is not None and (tags.marks_answers or thinks) and family.channels is None
         self._thoughts = ThinkingStream(tags, inside=inside) if tags is not None and splits else None
         writing = form.writing if form is not None else None
         self._head = (writing.begin + writing.before).partition("NAME")[0] if writing is not None else ""
         openings = form.openings if form is not None else ()
         marks = [mark for mark in openings if self._head.startswith(mark)]
-        self._bare = not marks and not family.is_harmony
+        self._bare = not marks and family.channels is None
         self._mark = max(marks, key=len, default=self._head)
         self._held = ""
         self.off = not self._head or (self._bare and (form is None or not form.bare))
@@ -40,7 +40,9 @@ class CallTrigger:
             self._held = self._held[at:]
         elif not self._held.strip():
             return None
-        written, whole = _as_written(self._head, self._held.lstrip())
+        text = self._held.lstrip()
+        head = f"[{self._head}" if self._bare and text.startswith("[") else self._head
+        written, whole = _as_written(head, text)
         if self._bare and written is not None and not whole:
             return None  # an object, but nothing says yet that it is a call
         self.off = True

@@ -12,9 +12,10 @@ from corral.runtime.prompt.renderers.deepseek import cogito, deepseek31
 from corral.runtime.prompt.renderers.form import Renderer
 from corral.runtime.prompt.renderers.gemma import functiongemma
 from corral.runtime.prompt.renderers.gemma4 import gemma4
+from corral.runtime.prompt.renderers.glimmer import glimmer
 from corral.runtime.prompt.renderers.glm import glm47, glm_ocr
 from corral.runtime.prompt.renderers.harmony import harmony
-from corral.runtime.prompt.renderers.laguna import laguna
+from corral.runtime.prompt.renderers.laguna import laguna, poolside
 from corral.runtime.prompt.renderers.lfm import lfm2
 from corral.runtime.prompt.renderers.nemotron import nemotron3, nemotron35
 from corral.runtime.prompt.renderers.olmo import (
@@ -36,10 +37,12 @@ RENDERERS: Final[Mapping[str, Renderer]] = {
     "gemma4": partial(gemma4, closes=False),
     "gemma4-small": partial(gemma4, closes=False),
     "gemma4-large": partial(gemma4, closes=True),
+    "glimmer": glimmer,
     "glm-4.7": glm47,
     "glm-ocr": glm_ocr,
     "gpt-oss": harmony,
     "harmony": harmony,
+    "laguna": laguna,
     "lfm2": partial(lfm2, thinks=False),
     "lfm2-thinking": partial(lfm2, thinks=True),
     "nemotron-3-nano": nemotron3,
@@ -49,7 +52,7 @@ RENDERERS: Final[Mapping[str, Renderer]] = {
     "olmo3-think": partial(olmo3_think, system=OLMO31_THINK),
     "olmo3-32b-think": partial(olmo3_think, system=OLMO3_32B_THINK),
     "ornith": partial(qwen35, shows_all=True),
-    "poolside-v1": laguna,
+    "poolside-v1": poolside,
     "qwen3-coder": qwen3_coder,
     "qwen3-vl-instruct": partial(qwen3_vl, thinks=False),
     "qwen3-vl-thinking": partial(qwen3_vl, thinks=True),

@@ -1,12 +1,16 @@
-"""Poolside's Laguna: messages between tags named for their roles, calls as GLM's."""
+"""Poolside's Laguna: messages between tags named for their roles, calls as GLM's.
+
+There are two forms: that of Laguna XS.2 puts everything on lines of its own (`laguna`), the later one none
+(`poolside-v1`). Both follow the templates Poolside publishes with its models.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from corral.runtime.engine.protocol import Turn
-from corral.runtime.prompt.renderers.form import Tool, is_begun, to_json
+from corral.runtime.engine.protocol import ToolCall, Turn
+from corral.runtime.prompt.renderers.form import Tool, arguments, is_begun, to_json, value_text
 from corral.runtime.prompt.renderers.tags import keyed_call
 from corral.runtime.prompt.thinking import Think
 
@@ -17,7 +21,42 @@ _SYSTEM: Final = (
 _TAGS: Final = {"tool": "tool_response", "developer": "system"}
 
 
+_HOW: Final = (
+    "For each function call, return an unescaped XML-like object with function name and arguments within "
+    "'<tool_call>' and '</tool_call>' tags, like here:\n"
+)
+_EXAMPLE: Final = (
+    "<tool_call>function-name\n<arg_key>argument-key</arg_key>\n<arg_value>value-of-argument-key</arg_value>\n"
+    "</tool_call>"
+)
+
+
 def laguna(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
+    """Write a conversation in the form on lines; it thinks only where it is told to, and keeps old thoughts."""
+    begins = bool(turns) and turns[0].role == "system"
+    system = (turns[0].content if begins else _SYSTEM).rstrip()
+    parts = ["〈|EOS|〉"]
+    if system or tools:
+        told = f"\n{system}" if system else ""
+        told += f"\n\n{_listed(tools)}\n\n{_how(thinks=bool(think))}" if tools else ""
+        parts.append(_on_lines("system", told))
+    for index, turn in enumerate(turns):
+        match turn.role:
+            case "system" if index == 0:
+                pass
+            case "assistant":
+                thoughts, content = turn.thinking.strip(), turn.content.strip()
+                said = f"<think>\n{thoughts}\n</think>\n" if thoughts else "</think>\n"
+                if is_begun(turns, index):
+                    return "".join([*parts, "<assistant>\n", said, content])
+                said += f"{content}\n" if content else ""
+                parts.append(f"<assistant>\n{said}{''.join(map(_call_on_lines, turn.tool_calls))}</assistant>\n")
+            case role:
+                parts.append(_on_lines(_TAGS.get(role, role), turn.content))
+    return "".join([*parts, "<assistant>\n", "<think>" if think else "</think>"])
+
+
+def poolside(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
     """Write a conversation; it thinks where nothing is said of it, and keeps the thoughts of old answers."""
     thinks = think is None or bool(think)
     begins = bool(turns) and turns[0].role == "system"
@@ -41,6 +80,25 @@ def laguna(turns: Sequence[Turn], tools: Sequence[Tool], think: Think) -> str:
 
 def _tagged(name: str, content: str) -> str:
     return f"<{name}>{content}</{name}>\n"
+
+
+def _on_lines(name: str, content: str) -> str:
+    return f"<{name}>\n{content}\n</{name}>\n"
+
+
+def _call_on_lines(call: ToolCall) -> str:
+    given = "".join(
+        f"<arg_key>{name}</arg_key>\n<arg_value>{value_text(value)}</arg_value>\n"
+        for name, value in arguments(call).items()
+    )
+    return f"<tool_call>{call.name}\n{given}</tool_call>\n"
+
+
+def _how(*, thinks: bool) -> str:
+    if not thinks:
+        return _HOW + _EXAMPLE
+    how = f"Wrap your thinking in '<think>', '</think>' tags, followed by a function call. {_HOW}"
+    return f"{how}<think> your thoughts here </think>\n{_EXAMPLE}"
 
 
 def _listed(tools: Sequence[Tool]) -> str:

@@ -62,6 +62,9 @@ WRITTEN = {
     "ministral": f"[TOOL_CALLS]note[ARGS]{JSON}",
     "cohere": f'<|START_ACTION|>[{{"tool_call_id": "0", "tool_name": "note", "parameters": {JSON}}}]<|END_ACTION|>',
     "harmony": f"<|channel|>commentary to=functions.note <|constrain|>json<|message|>{JSON}",
+    "glimmer": ' to=note<|message|><atem:function_calls>\n<atem:invoke name="note">\n<atem:parameter name="text">'
+    'a <b> </c\n{d}</atem:parameter>\n<atem:parameter name="stars">4</atem:parameter>\n<atem:parameter name="tags">'
+    '["x"]</atem:parameter>\n</atem:invoke>\n</atem:function_calls>',
 }  # fmt: skip
 SHORT = {
     "qwen3": '<tool_call>\n{"name": "note", "arguments": {"stars": 4}}\n</tool_call>',
@@ -101,7 +104,7 @@ def ends(
     family = PARSERS[name]
     calls = call_grammar(model, family, OFFERED, parallel=parallel, inside=False)
     assert calls is not None
-    deferral = Deferral(family.tags, False) if thinks and family.tags is not None and not family.is_harmony else None
+    deferral = Deferral(family.tags, False) if thinks and family.tags is not None and family.channels is None else None
     constraint = grammars.compile_calls(calls, deferral)
     *before, last = tokens(text)
     if any(constraint.take(token) for token in before):

@@ -53,9 +53,14 @@ def use(choice: str = "required", only: str = "weather", *, parallel: bool = Fal
     return ToolUse(json.dumps(tools), choice, only, parallel)
 
 
+TO_FUNCTIONS = {"harmony": "c", "glimmer": "wt"}
+"""First letters of whom a message is to, in families that could think for ever instead."""
+
+
 def drawing(name: str, seed: int = 1) -> Sampling:
-    """Warm drawing; of gpt-oss's channels the one for calls."""
-    return Sampling(seed=seed, temperature=1.0, logit_bias=[(str(3 + ord("c")), 1e6)] if name == "harmony" else [])
+    """Warm drawing; where answers are messages, of one that calls."""
+    biases = [(str(3 + ord(letter)), 1e6) for letter in TO_FUNCTIONS.get(name, "")]
+    return Sampling(seed=seed, temperature=1.0, logit_bias=biases)
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def test_only_calls_that_fit_follow_where_one_begins(model: Model, grammars: Gra
     family, text = PARSERS[name], WRITTEN[name]
     bound = lazy(model, grammars, family)
     assert said(model, bound, "Let me {see} <what> [is] there. ") is None
-    name_at = text.index("note")
+    name_at = text.rindex("note")
     assert said(model, bound, text[:name_at]) == "nt"
     *before, last = tokens(text[name_at:])
     assert not any(bound.take(token) for token in before)
@@ -74,6 +74,20 @@ def test_more_calls_may_follow_where_they_may(model: Model, grammars: Grammars) 
 def test_calls_without_a_mark_begin_the_answer(model: Model, grammars: Grammars, text: str) -> None:
     assert said(model, lazy(model, grammars, Family(None, BARE)), text) == "nt"
     assert said(model, lazy(model, grammars, Family(None, BARE)), f"I see: {text}") is None
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_list_of_calls_without_a_mark(model: Model, grammars: Grammars, parallel: bool) -> None:
+    call = '{"name": "note", "parameters": {"stars": 4}}'
+    bound = lazy(model, grammars, Family(None, BARE), parallel=parallel)
+    assert said(model, bound, '[ {"name": "') == "nt"
+    assert said(model, bound, call.removeprefix('{"name": "')) == (",]" if parallel else "]")
+    if parallel:
+        assert said(model, bound, ', {"name": "') == "nt"
+        assert said(model, bound, 'note", "parameters": {"stars": ') == "\t\n\r -012345"
+    else:
+        (last,) = tokens("]")
+        assert bound.take(last)
 
 
 @pytest.mark.parametrize("text", ['{"answer": 4, "name": "x', "[1, 2", '{"name', "{"])
@@ -170,6 +184,10 @@ def test_tools_that_no_grammar_can_be_made_of_are_still_offered(runner: RunnerPr
     answer = runner.ask(50, HI, tools=use("auto", "", tools=bad), parser="qwen3")
     assert answer.refused is None
     assert answer.finished is not None
+    assert answer.started is not None
+    (told,) = [one for one in answer.started.warnings if "parameters" in one]
+    assert told.startswith("the model's calls are not held to their tools' parameters: ")
+    assert len(told) > len("the model's calls are not held to their tools' parameters: ")
 
 
 @pytest.mark.model

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from corral.runtime.engine.protocol import ToolUse
 from corral.runtime.prompt.parsers.answers import parser_for
 from corral.runtime.prompt.parsers.calls import UNREADABLE, offered_by
-from corral.runtime.prompt.parsers.families import PARSERS, Family, family_of, infer_form
+from corral.runtime.prompt.parsers.families import ATEM, PARSERS, Family, family_of, infer_form
 
 WEATHER = {
     "type": "object",
@@ -64,6 +64,13 @@ def read(family: Family, *pieces: str, thinks: bool = False, parallel: bool = Tr
     return Read(thinking, content, calls, parser.warnings == (UNREADABLE,))
 
 
+def atem(name: str, **given: str) -> str:
+    """Return a call as Muse Glimmer writes it."""
+    parameters = "".join(f'<atem:parameter name="{key}">{value}</atem:parameter>\n' for key, value in given.items())
+    return f'{ATEM}\n<atem:invoke name="{name}">\n{parameters}</atem:invoke>\n</atem:function_calls>'
+
+
+MANY = atem("weather", city=" Oslo\n", days="3", metric="true", tags='["a", "b"]')
 CASES = [
     ("qwen3", f"<tool_call>\n{OSLO_JSON}\n</tool_call>", Read("", "", [OSLO])),
     ("qwen3", f"I look.\n\n<tool_call>\n{OSLO_JSON}\n</tool_call>", Read("", "I look.", [OSLO])),
@@ -203,6 +210,32 @@ CASES = [
         Read("", "<|channel|>commentary to=functions.sell<|message|>{}", [], True),
     ),
     ("harmony", "plain <b> text", Read("", "plain <b> text", [])),
+    (
+        "glimmer",
+        " to=self<|message|>Which <b>?<|eom|><|start|>assistant to=weather<|message|>"
+        f"{atem('weather', city='Oslo')}<|eot|>",
+        Read("Which <b>?", "", [OSLO]),
+    ),
+    (
+        "glimmer",
+        " to=self<|message|>Look.<|eom|><|start|>assistant to=user<|message|>It <rains>.<|eot|>and more",
+        Read("Look.", "It <rains>.", []),
+    ),
+    (
+        "glimmer",
+        f" to=weather<|message|>{MANY}<|eom|><|start|>assistant to=time.time<|message|>{atem('time.time')}<|eot|>",
+        Read("", "", [("weather", {"city": " Oslo\n", "days": 3, "metric": True, "tags": ["a", "b"]}), ("time", {})]),
+    ),
+    ("glimmer", f" to=user<|message|>\n{atem('weather', city='Oslo')}", Read("", "", [OSLO])),
+    ("glimmer", atem("weather", city="Oslo"), Read("", "", [OSLO])),
+    (
+        "glimmer",
+        f" to=sell<|message|>{atem('sell')}<|eot|>",
+        Read("", f" to=sell<|message|>{atem('sell')}", [], True),
+    ),
+    ("glimmer", f" to=user<|message|>Say {ATEM}.<|eot|>", Read("", f"Say {ATEM}.", [])),
+    ("glimmer", "plain <b> text", Read("", "plain <b> text", [])),
+    ("glimmer", "<atom>", Read("", "<atom>", [])),
 ]
 INFERRED = [
     (GO_LLAMA, '{"name": "weather", "parameters": {"city": "Oslo"}}', Read("", "", [OSLO])),
@@ -282,6 +315,12 @@ MARKS = st.sampled_from(
         *(
             "</think>",
             "<｜tool▁calls▁begin｜>",
+            " to=self<|message|>",
+            " to=time<|message|>",
+            atem("time"),
+            "<atem:",
+            "<|eom|>",
+            "<|eot|>",
             "x y",
             " ",
             ",",
@@ -303,7 +342,7 @@ def test_it_does_not_matter_how_an_answer_is_split(parts: list[str], name: str, 
         whole = read(family, text, thinks=thinks)
         assert read(family, *pieces, thinks=thinks) == whole
         assert read(family, *(text or [""]), thinks=thinks) == whole
-        if not whole.calls and not whole.thinking and not family.form.dropped and not family.is_harmony and not thinks:
+        if not whole.calls and not whole.thinking and not family.form.dropped and not family.channels and not thinks:
             assert whole.content == text
 
 
@@ -342,7 +381,7 @@ def test_without_tools_only_marks_are_taken_out() -> None:
 
 
 @pytest.mark.parametrize("value", ["1" * 5000, "[" * 2000, '{"a":' * 150, "NaN", "1e999", '"\\ud800"', '"\\'])
-@pytest.mark.parametrize("name", ["qwen3", "qwen3-coder", "gemma4", "lfm2", "deepseek3", "harmony"])
+@pytest.mark.parametrize("name", ["qwen3", "qwen3-coder", "gemma4", "lfm2", "deepseek3", "harmony", "glimmer"])
 def test_nothing_a_model_writes_breaks_the_reading(name: str, value: str) -> None:
     texts = {
         "qwen3": f'<tool_call>{{"name": "weather", "arguments": {{"at": {value}}}}}</tool_call>',
@@ -351,6 +390,7 @@ def test_nothing_a_model_writes_breaks_the_reading(name: str, value: str) -> Non
         "lfm2": f"<|tool_call_start|>[weather(at={value})]<|tool_call_end|>",
         "deepseek3": f'<｜tool▁calls▁begin｜>weather<｜tool▁sep｜>{{"at": {value}}}',
         "harmony": f'<|channel|>commentary to=functions.weather<|message|>{{"at": {value}}}<|call|>',
+        "glimmer": f" to=weather<|message|>{atem('weather', at=value)}<|eot|>",
     }
     text = texts[name]
     found = read(PARSERS[name], *text)

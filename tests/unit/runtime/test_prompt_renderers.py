@@ -240,6 +240,69 @@ def test_poolsides_form() -> None:
     assert nobody == "〈|EOS|〉<user>hi</user>\n<assistant></think>Yo"
 
 
+def test_the_older_form_of_poolside_s() -> None:
+    """As Laguna XS.2's own template has it: on lines."""
+    text = render("laguna", *TALK, think=True, tools=True)
+    begin, listed, rest = text.partition(f"{json.dumps(TOOL, ensure_ascii=False)}\n</available_tools>\n\n")
+    assert listed
+    assert begin.startswith("〈|EOS|〉<system>\n\nBe kind.\n\n### Tools\n\nYou may call functions to assist")
+    taught, _, said = rest.partition("\n</system>\n")
+    assert taught.startswith("Wrap your thinking in '<think>', '</think>' tags, followed by a function call. For each")
+    assert taught.endswith("</arg_key>\n<arg_value>value-of-argument-key</arg_value>\n</tool_call>")
+    given = "<arg_key>at</arg_key>\n<arg_value>Zürich</arg_value>\n<arg_key>for</arg_key>\n<arg_value>2</arg_value>\n"
+    assert said == (
+        f"<user>\nhi\n</user>\n<assistant>\n<think>\nhm\n</think>\n<tool_call>look\n{given}</tool_call>\n</assistant>\n"
+        "<tool_response>\nseen\n</tool_response>\n<assistant>\n</think>\nI see.\n</assistant>\n"
+        "<user>\nbye\n</user>\n<assistant>\n<think>"
+    )
+    assert render("laguna", Turn("system", ""), USER) == "〈|EOS|〉<user>\nhi\n</user>\n<assistant>\n</think>"
+    assert "made by Poolside" in render("laguna", USER)
+    assert tags_of(None, ModelTemplate(None), "laguna") == tags_of(None, ModelTemplate(None), "poolside-v1")
+
+
+def test_glimmer_s_form() -> None:
+    """As Muse Glimmer's own template has it: messages to somebody, and calls in tags."""
+    dotted = {"type": "function", "function": {"name": "maps.find", "description": "", "parameters": {}}}
+    model, functions = ModelTemplate(None), json.dumps([TOOL, dotted])
+    text = renderer_for(None, model, "max", functions=functions, renderer="glimmer")(TALK)
+    schema = json.dumps(TOOL["function"], ensure_ascii=False)
+    offer = (
+        "JSONSchema format:\n// Tool metadata\n"
+        '{"name": "look", "description": ""}\n{"name": "maps", "description": ""}\n'
+        f'// Function schemas\n{schema}\n{{"name": "maps.find", "description": "", "parameters": {{}}}}\n\nHere\'s an'
+    )
+    assert offer in text
+    assert text.startswith(
+        "<|begin_of_text|><|start|>system<|message|>Be kind.\n\nReasoning strength: xhigh.\n\nIn this environment you"
+    )
+    call = (
+        '<atem:function_calls>\n<atem:invoke name="look">\n<atem:parameter name="at">Zürich</atem:parameter>\n'
+        '<atem:parameter name="for">2</atem:parameter>\n</atem:invoke>\n</atem:function_calls>'
+    )
+    assert text.partition("\n</atem:parameter>\n</atem:invoke>\n</atem:function_calls>\n\n")[2] == (
+        '# Valid recipients: "self", "look.*", "maps.*", "user".<|eot|><|start|>user<|message|>hi<|eot|>'
+        f"<|start|>assistant to=self<|message|>hm<|eom|><|start|>assistant to=look<|message|>{call}<|eot|>"
+        '<|start|>tool look<|message|><tool_output name="look">\nseen\n</tool_output><|eot|>'
+        "<|start|>assistant to=user<|message|>I see.<|eot|><|start|>user<|message|>bye<|eot|><|start|>assistant"
+    )
+    twice = [
+        Turn("assistant", "", tool_calls=[CALL, ToolCall("maps.find", "{}", "c2")]),
+        Turn("tool", "x", tool_call_id="c2"),
+    ]
+    found = render("glimmer", USER, *twice)
+    assert f"{call}<|eom|><|start|>assistant to=maps.find<|message|>" in found
+    assert found.endswith(
+        '<|eot|><|start|>tool maps.find<|message|><tool_output name="maps.find">\nx\n</tool_output><|eot|>'
+        "<|start|>assistant"
+    )
+    assert render("glimmer", USER) == (
+        "<|begin_of_text|><|start|>system<|message|>You are a helpful AI assistant.\nKnowledge cutoff: 2026-01-04.\n"
+        f"Current date: {date.today().isoformat()}.\n\nReasoning strength: high.\n\n"
+        '# Valid recipients: "self", "user".<|eot|><|start|>user<|message|>hi<|eot|><|start|>assistant'
+    )
+    assert "strength: none." in render("glimmer", USER, think=False)
+
+
 def test_the_newer_nemotron_knows_no_switches() -> None:
     said = [
         Turn("user", " /no_think"),

@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from corral.runtime.engine.protocol import Turn
 from corral.runtime.prompt.render import ModelTemplate, renderer_for
-from corral.runtime.prompt.thinking import HARMONY, KNOWN, Tags, Think, ThinkingStream, forget_thinking, infer_tags
+from corral.runtime.prompt.thinking import (
+    GLIMMER,
+    HARMONY,
+    KNOWN,
+    Tags,
+    Think,
+    ThinkingStream,
+    forget_thinking,
+    infer_tags,
+)
 
 THINK = Tags("<think>", "</think>")
 QWEN3_GO = """{{- $lastUserIdx := -1 -}}
@@ -61,6 +70,7 @@ def split(text: str, tags: Tags = THINK, *, inside: bool = False) -> tuple[str, 
         ("{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}", THINK),
         ("{% for m in messages %}{{ m.content }}{% endfor %}</think>", None),
         ("{% for m in messages %}{{ '<|start|>assistant<|channel|>final<|message|>' }}{% endfor %}", HARMONY),
+        ("{% for m in messages %}{{ '<|start|>assistant to=self<|message|>' }}{% endfor %}", GLIMMER),
         *(("{% if x %}" + tags.opening + tags.closing + "{% endif %}", tags) for tags in KNOWN),
         ("{% for m in messages %}{{ m.content }}{% endfor %}", None),
     ],
@@ -94,6 +104,8 @@ def test_the_channels_of_gpt_oss() -> None:
     thought = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>yes"
     assert split(thought, HARMONY) == ("hm", "yes")
     assert split("<|channel|>final<|message|>yes", HARMONY) == ("", "yes")
+    twice = [HARMONY.header, HARMONY.header]
+    assert pushed(ThinkingStream(HARMONY), twice) == split("".join(twice), HARMONY) == ("", HARMONY.header)
     assert split("<|channel|>fin", HARMONY) == ("", "<|channel|>fin")
     (cohere,) = (tags for tags in KNOWN if tags.opening == "<|START_THINKING|>")
     assert split("<|START_THINKING|>a<|END_THINKING|>\n<|START_RESPONSE|>b", cohere) == ("a", "b")
@@ -108,7 +120,7 @@ def test_text_is_let_go_as_soon_as_it_is_sure() -> None:
 
 
 words = st.text(alphabet="<>/think |ab\n", max_size=12)
-known = st.sampled_from([*KNOWN, HARMONY, Tags("aab", "aaab", "ab")])
+known = st.sampled_from([*KNOWN, HARMONY, GLIMMER, Tags("aab", "aaab", "ab")])
 
 
 @st.composite
