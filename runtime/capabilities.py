@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Final
 
-from corral.runtime.prompt.families import RENDERER_TAGS, WITHOUT_TOOLS
+from corral.runtime.prompt.families import RENDERER_NAMES, RENDERER_TAGS, WITHOUT_TOOLS
 from corral.runtime.prompt.parsers.families import PARSERS, family_of
 from corral.store.gguf import GgufArray, GgufHeader, read_header
 from corral.store.manifests import ModelConfig
@@ -28,6 +29,20 @@ _INFILL_TOKENS: Final = frozenset(
     }
 )
 """Tokens that stand before what comes first, by which llama.cpp knows a model that fills in (`llama_vocab`)."""
+
+
+def unknown_name(word: str, name: str) -> str:
+    """Return what is to be said of a name after RENDERER or PARSER, "" for one that is known, or none.
+
+    Ollama makes a model with any name; with an unknown renderer it then answers no chat, an unknown parser it passes
+    over. So do we.
+    """
+    known = RENDERER_NAMES if word == "renderer" else PARSERS
+    if not name or name in known:
+        return ""
+    near = difflib.get_close_matches(name, known, n=1)
+    follows = "no chat will be answered" if word == "renderer" else "answers are read as the template shows"
+    return f'unknown {word} "{name}": {follows}' + (f"; did you mean {near[0]}?" if near else "")
 
 
 def renderer_of(config: ModelConfig, header: GgufHeader, template: str | None) -> str:

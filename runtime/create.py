@@ -11,6 +11,7 @@ from functools import partial
 
 from msgspec import structs
 
+from corral.runtime.capabilities import unknown_name
 from corral.runtime.components import Components, blobs_of, read_components
 from corral.runtime.conversion import Conversion
 from corral.runtime.errors import BadRequest, TemplateFailed
@@ -167,6 +168,9 @@ class Creator:
         before: Collection[Digest] = (),
     ) -> AsyncGenerator[Progress, None]:
         """Put on what the request says, and make the model exist; the bytes of `before` are those of another's."""
+        for word, named in (("renderer", request.renderer), ("parser", request.parser)):
+            if doubt := unknown_name(word, named):
+                yield Progress(f"warning: {doubt}")
         parts = await asyncio.to_thread(self._dress, parts, components, request)
         for layer in parts.layers:
             word = "using existing" if layer.digest in before else "creating new"

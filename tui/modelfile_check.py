@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from corral.runtime.capabilities import unknown_name
 from corral.runtime.errors import BadRequest, InvalidParameter
 from corral.runtime.options import DEPRECATED, OPTIONS, Kind, advice, parse_parameter
 from corral.runtime.remote.address import from_urls
@@ -44,6 +45,9 @@ def _remarks(modelfile: Modelfile) -> Iterator[Finding]:
         remark = advice(command.key, parse_parameter(command.key, command.value))
         if remark is not None:
             yield Finding(Severity.WARNING, command.value_line, command.value_column, f"{command.key}: {remark}")
+    for command in (*modelfile.all("renderer"), *modelfile.all("parser")):
+        if doubt := unknown_name(command.name, command.value):
+            yield Finding(Severity.WARNING, command.value_line, command.value_column, doubt)
 
 
 def _missing_base(modelfile: Modelfile, local: Collection[str] | None, folder: Path) -> Iterator[Finding]:

@@ -25,3 +25,10 @@ WITHOUT_TOOLS: Final = frozenset({"olmo3-think", "olmo3-32b-think"}) | {
     *("llama3", "llama4", "mistral", "phi-3", "phi-4"),
 }
 """Those that have no way to write tools."""
+
+RENDERER_NAMES: Final = (
+    frozenset(RENDERER_TAGS)
+    | WITHOUT_TOOLS
+    | {"functiongemma", "lfm2", "olmo3", "olmo3.1", "qwen3-coder", "qwen3-vl-instruct"}
+)
+"""What may stand after RENDERER."""

@@ -10,7 +10,7 @@ import pytest
 
 from corral.runtime.engine.protocol import ToolCall, Turn
 from corral.runtime.errors import TemplateFailed
-from corral.runtime.prompt.families import RENDERER_TAGS, WITHOUT_TOOLS
+from corral.runtime.prompt.families import RENDERER_NAMES, RENDERER_TAGS, WITHOUT_TOOLS
 from corral.runtime.prompt.render import ModelTemplate, renderer_for, tags_of
 from corral.runtime.prompt.renderers import RENDERERS
 from corral.runtime.prompt.renderers.plain import FAMILIES, family_by_marks
@@ -207,6 +207,7 @@ def test_unknown_names_are_told() -> None:
 
 
 def test_what_is_known_of_renderers_is_of_those_there_are() -> None:
+    assert set(RENDERER_NAMES) == set(RENDERERS)
     assert set(RENDERER_TAGS) | set(WITHOUT_TOOLS) <= set(RENDERERS)
     assert tags_of(None, ModelTemplate(None), "qwen3.5") == RENDERER_TAGS["qwen3.5"]
     assert tags_of("{{ .Thinking }}", ModelTemplate(None), "qwen3-coder") is None

@@ -201,7 +201,11 @@ async def test_a_renderer_goes_before_templates(workbench: Workbench) -> None:
     ):
         _, last = await answer(workbench, chat)
         assert last.rendered.startswith(rendered)
-    await run(workbench.create(CreateRequest("odd", base=STARTER_MODEL, renderer="nonsense")))
+    steps = await run(workbench.create(CreateRequest("odd", base=STARTER_MODEL, renderer="nonsense", parser="qwen")))
+    assert [step for step in steps if step.startswith("warning")] == [
+        'warning: unknown renderer "nonsense": no chat will be answered',
+        'warning: unknown parser "qwen": answers are read as the template shows; did you mean qwen3?',
+    ]
     with pytest.raises(TemplateFailed, match='unknown renderer "nonsense"'):
         await answer(workbench, GenerateRequest("odd", "hi"))
 

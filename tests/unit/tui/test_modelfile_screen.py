@@ -163,6 +163,9 @@ def test_check_uses_the_rules_of_store_and_runtime() -> None:
     ]
     assert check("FROM smollm2:135m", local=None, folder=Path("/")) == ()
     assert check("FROM a b", local=(), folder=Path("/"))[0].message == "a b is neither a model's name nor a file"
+    (doubt,) = check("FROM a\nPARSER qwen3\nRENDERER glimer", local=None, folder=Path("/"))
+    assert (doubt.severity, doubt.line, doubt.column) == (Severity.WARNING, 3, 10)
+    assert doubt.message == 'unknown renderer "glimer": no chat will be answered; did you mean glimmer?'
     assert check('SYSTEM """x', local=(), folder=Path("/"))[0].message == "unexpected EOF"
     assert check(skeleton("a:b"), local=("a:b",), folder=Path("/")) == ()
 
