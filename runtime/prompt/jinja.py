@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
 from functools import lru_cache, wraps
 from typing import Any, Final, NoReturn
@@ -123,7 +123,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         method = getattr(function, "__wrapped__", function)  # the sandbox wraps str.format
         owner = getattr(method, "__self__", None)
         if isinstance(owner, str | bytes):
-            _check_method(self.meter, owner, getattr(method, "__name__", ""), args)
+            _check_method(self.meter, owner, getattr(method, "__name__", ""), [*args, *kwargs.values()])
         result = super().call(context, function, *args, **kwargs)
         self.meter.charge_value(result)
         return result
@@ -195,8 +195,13 @@ def _metered(name: str, function: Callable[..., Any], meter: _Meter) -> Callable
             _check_replace(meter, *texts[:3])
         elif name == "format" and texts:
             _check_format(texts[0])
+        elif name in ("indent", "wordwrap") and texts:
+            _check_lines(meter, texts[0], [*args, *kwargs.values()])
         elif name in _DEEP_FILTERS:
             meter.charge(_weight(args[-1] if name == "join" and len(args) == 1 else args))
+            if name == "join":
+                args = tuple(list(one) if isinstance(one, Iterator) else one for one in args)  # to be counted
+                _check_join(meter, [*args, *kwargs.values()])
         result = function(*args, **kwargs)
         meter.charge_value(result)
         return result
@@ -246,6 +251,18 @@ def _check_replace(meter: _Meter, text: str, old: str, new: str) -> None:
     meter.charge(len(text) + count * max(0, len(new) - len(old)))
 
 
+def _check_lines(meter: _Meter, text: str, given: Sequence[Any]) -> None:
+    """Charge what goes before or behind every line of a text: a number of blanks, or another text."""
+    widths = [one if isinstance(one, int) else len(one) for one in given if isinstance(one, int | str) and one != text]
+    meter.charge((text.count("\n") + text.count(" ") + 1) * max([0, *widths]))
+
+
+def _check_join(meter: _Meter, given: Sequence[Any]) -> None:
+    """Charge what stands between the parts."""
+    count = max((len(one) for one in given if isinstance(one, Sized) and not isinstance(one, str)), default=0)
+    meter.charge(count * max((len(one) for one in given if isinstance(one, str)), default=0))
+
+
 def _check_method(meter: _Meter, owner: Any, name: str, args: Sequence[Any]) -> None:
     if any(isinstance(value, int) and abs(value) > _LARGEST_COUNT for value in args):
         raise _TooMuch(f"{name} asks for too much")
@@ -254,7 +271,13 @@ def _check_method(meter: _Meter, owner: Any, name: str, args: Sequence[Any]) -> 
     elif name in ("format", "format_map"):
         _check_format(str(owner))
         meter.charge(_weight(args))
+    elif name == "expandtabs" and isinstance(owner, str | bytes):
+        width = next((value for value in args if isinstance(value, int)), 8)
+        meter.charge(len(owner) + owner.count("\t" if isinstance(owner, str) else b"\t") * max(0, width))
     elif name in ("join", "translate"):
         meter.charge(_weight(args))
+        if name == "translate" and args and isinstance(args[0], Mapping):
+            longest = max((len(value) for value in args[0].values() if isinstance(value, str)), default=1)
+            meter.charge(len(owner) * longest)
         if name == "join" and args and isinstance(args[0], Sequence):
             meter.charge(len(owner) * len(args[0]))

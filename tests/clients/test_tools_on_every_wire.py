@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from tests.clients.test_tool_calls import ASK, TEMPLATE, WEATHER
 from tests.conftest import LiveServer
+from tests.unit.runtime.test_engine_lazy_calls import STARTER_TAG
 
 pytestmark = pytest.mark.model
 MODEL = "toolbox:135m"
@@ -82,6 +83,36 @@ def test_openai_responses(url: str) -> None:
         ]
         last = client.responses.create(input=heard, tool_choice="none", max_output_tokens=32, **asked)
         assert last.output_text
+
+
+def test_a_call_that_nobody_had_to_make_fits(url: str) -> None:
+    """With `auto`, on each of the three: the model is led to say the mark, everything behind it is its own."""
+    beginning = {str(token): 1000.0 - 100 * at for at, token in enumerate(STARTER_TAG)}
+    parameters = {"logit_bias": beginning, "presence_penalty": 2000.0, "repeat_last_n": 8, "temperature": 1, "seed": 3}
+    function: Any = WEATHER["function"]
+    tool: Any = {"name": function["name"], "input_schema": function["parameters"]}
+    messages: list[Any] = [{"role": "user", "content": ASK}]
+    with ollama.Client(host=url, trust_env=False) as client:
+        client.create("eager", from_=MODEL, parameters=parameters)
+        said = client.chat("eager", messages, tools=[WEATHER], options={"num_predict": 300}).message.tool_calls or []
+        found = [dict(call.function.arguments) for call in said]
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as of_openai:
+        one = of_openai.chat.completions.create(
+            model="eager", messages=messages, tools=[WEATHER], max_tokens=300, parallel_tool_calls=False, seed=3
+        ).choices[0]
+        calls = one.message.tool_calls or []
+        assert (one.finish_reason, len(calls)) == ("tool_calls", 1)
+        found += [json.loads(call.function.arguments) for call in calls if call.type == "function"]
+    with anthropic.Anthropic(base_url=url, api_key="none", max_retries=0) as of_anthropic:
+        choice: Any = {"type": "auto", "disable_parallel_tool_use": True}
+        reply = of_anthropic.messages.create(
+            model="eager", max_tokens=300, messages=messages, tools=[tool], tool_choice=choice
+        )
+        assert reply.stop_reason == "tool_use"
+        found += [block.input for block in reply.content if block.type == "tool_use" and isinstance(block.input, dict)]
+    assert len(found) >= 3
+    for arguments in found:
+        expect_weather(arguments)
 
 
 @pytest.mark.parametrize("streamed", [False, True])

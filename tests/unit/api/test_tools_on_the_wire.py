@@ -71,6 +71,7 @@ def test_a_conversation_about_calls(calling: Served) -> None:
     [
         ({}, Tools((TOOL,))),
         ({"tool_choice": "auto"}, Tools((TOOL,))),
+        ({"tool_choice": "auto", "parallel_tool_calls": False}, Tools((TOOL,), parallel=False)),
         ({"tool_choice": "none"}, Tools((TOOL,), ToolChoice.NONE)),
         ({"tool_choice": "required"}, Tools((TOOL,), ToolChoice.REQUIRED)),
         (

@@ -33,6 +33,14 @@ TAKES_TOO_MUCH = [
     "{% set s = 'a' * 8000000 %}{% for i in range(99999) %}{% set t = s ~ i %}{% endfor %}",
     "{% for i in range(99999) %}{{ 'a' * 100000 }}{% endfor %}",
     "{{ range(1000000000) }}",
+    "{{ ('a' * 1000000).translate({97: 'b' * 9000})|length }}",
+    "{{ ('\\t' * 1000000).expandtabs(9000)|length }}",
+    "{{ ('\\t' * 1000000).expandtabs(tabsize=9000)|length }}",
+    "{{ ('a\n' * 900000)|indent(9000)|length }}",
+    "{{ ('a\n' * 900000)|indent(width='b' * 9000)|length }}",
+    "{{ ('a ' * 900000)|wordwrap(1, wrapstring='b' * 9000)|length }}",
+    "{{ range(90000)|join('b' * 90000)|length }}",
+    "{{ range(90000)|map('string')|join('b' * 90000)|length }}",
 ]
 
 NEVER_ENDS = [
