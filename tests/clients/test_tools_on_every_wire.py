@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import anthropic
+import httpx
 import ollama
 import openai
 import pytest
@@ -94,8 +95,15 @@ def test_a_call_that_nobody_had_to_make_fits(url: str) -> None:
     messages: list[Any] = [{"role": "user", "content": ASK}]
     with ollama.Client(host=url, trust_env=False) as client:
         client.create("eager", from_=MODEL, parameters=parameters)
-        said = client.chat("eager", messages, tools=[WEATHER], options={"num_predict": 300}).message.tool_calls or []
-        found = [dict(call.function.arguments) for call in said]
+    asked = {
+        "model": "eager",
+        "messages": messages,
+        "tools": [WEATHER],
+        "stream": False,
+        "options": {"num_predict": 300},
+    }
+    said = httpx.post(f"{url}/api/chat", json=asked, timeout=60, trust_env=False).json()["message"]["tool_calls"]
+    found = [call["function"]["arguments"] for call in said]  # Ollama's client drops what schemas say of numbers
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as of_openai:
         one = of_openai.chat.completions.create(
             model="eager", messages=messages, tools=[WEATHER], max_tokens=300, parallel_tool_calls=False, seed=3
