@@ -271,9 +271,10 @@ def _check_method(meter: _Meter, owner: Any, name: str, args: Sequence[Any]) -> 
     elif name in ("format", "format_map"):
         _check_format(str(owner))
         meter.charge(_weight(args))
-    elif name == "expandtabs" and isinstance(owner, str | bytes):
+    elif name == "expandtabs":
         width = next((value for value in args if isinstance(value, int)), 8)
-        meter.charge(len(owner) + owner.count("\t" if isinstance(owner, str) else b"\t") * max(0, width))
+        tabs = owner.count("\t") if isinstance(owner, str) else owner.count(b"\t")
+        meter.charge(len(owner) + tabs * max(0, width))
     elif name in ("join", "translate"):
         meter.charge(_weight(args))
         if name == "translate" and args and isinstance(args[0], Mapping):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from corral.runtime.engine.protocol import ToolUse
 from corral.runtime.prompt.parsers.answers import parser_for
 from corral.runtime.prompt.parsers.calls import UNREADABLE, offered_by
-from corral.runtime.prompt.parsers.families import ATEM, PARSERS, Family, family_of, infer_form
+from corral.runtime.prompt.parsers.families import PARSERS, Family, family_of, infer_form
+from corral.runtime.prompt.parsers.glimmer import OPENING as ATEM
 
 WEATHER = {
     "type": "object",
