@@ -90,7 +90,8 @@ def test_a_call_that_nobody_had_to_make_fits(url: str) -> None:
     """With `auto`, on each of the three: the model is led to say the mark, everything behind it is its own."""
     beginning = {str(token): 1000.0 - 100 * at for at, token in enumerate(STARTER_TAG)}
     parameters = {"logit_bias": beginning, "presence_penalty": 2000.0, "repeat_last_n": 8, "temperature": 1, "seed": 3}
-    function: Any = WEATHER["function"]
+    weather: Any = WEATHER
+    function = weather["function"]
     tool: Any = {"name": function["name"], "input_schema": function["parameters"]}
     messages: list[Any] = [{"role": "user", "content": ASK}]
     with ollama.Client(host=url, trust_env=False) as client:
@@ -98,7 +99,7 @@ def test_a_call_that_nobody_had_to_make_fits(url: str) -> None:
     asked = {
         "model": "eager",
         "messages": messages,
-        "tools": [WEATHER],
+        "tools": [weather],
         "stream": False,
         "options": {"num_predict": 300},
     }
@@ -106,7 +107,7 @@ def test_a_call_that_nobody_had_to_make_fits(url: str) -> None:
     found = [call["function"]["arguments"] for call in said]  # Ollama's client drops what schemas say of numbers
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as of_openai:
         one = of_openai.chat.completions.create(
-            model="eager", messages=messages, tools=[WEATHER], max_tokens=300, parallel_tool_calls=False, seed=3
+            model="eager", messages=messages, tools=[weather], max_tokens=300, parallel_tool_calls=False, seed=3
         ).choices[0]
         calls = one.message.tool_calls or []
         assert (one.finish_reason, len(calls)) == ("tool_calls", 1)
