@@ -269,8 +269,13 @@ class ServerScreen(CallingScreen):
         self._draw()
 
     def action_level(self, step: int) -> None:
-        """Show more of the log, or less."""
-        self._level = min(max(self._level + step, 0), len(LEVELS) - 1)
+        """Show more of the log, or less; while only errors are shown no less weighty lines come back by it."""
+        least = LEVELS.index("warning") if self._errors_only else 0
+        level = max(self._level, least) + step
+        if not least <= level < len(LEVELS):
+            self.tell("only errors are shown: ! shows the rest" if least and step < 0 else "there is no other level")
+            return
+        self._level = level
         self._draw_log()
 
     def action_wrap(self) -> None:

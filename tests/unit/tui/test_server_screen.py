@@ -444,7 +444,7 @@ async def test_words_are_found_in_the_log_and_stay_in_view_while_more_comes() ->
         await until(pilot, lambda: view.shown == 3 and "&load" in picture(app))
         await pilot.press("escape")
         await until(pilot, lambda: "/LOAD" not in picture(app) and view.shown == 3)
-        await pilot.press("escape", "f")
+        await pilot.press("escape", "G")
         await until(pilot, lambda: view.shown == 200 and "event 230" in picture(app) and view.follows)
 
 
