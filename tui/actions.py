@@ -87,6 +87,7 @@ _DISPLAY = {
 _NAMES = {
     **_DISPLAY,
     "asterisk": "*",
+    "ampersand": "&",
     "full_stop": ".",
     "comma": ",",
     "semicolon": ";",
@@ -262,7 +263,10 @@ _SERVER = (
     Action("server.open", "enter", "details", "Show all there is to know about the request", Where.SERVER, "open"),
     Action("cancel", "x", "cancel", "Cancel the request", Where.SERVER, "cancel"),
     Action("copy.curl", "C,shift+c", "curl", "Copy the request as a curl command", Where.SERVER, "curl"),
-    Action("server.find", "slash", "filter", "Filter: letters in order, !not, re:pattern", Where.SERVER, "find"),
+    Action("server.find", "slash", "filter", "Filter the requests; in the log, find words", Where.SERVER, "find"),
+    Action("log.filter", "ampersand", "", "Show only lines of the log that pass a filter", Where.SERVER, "filter_log"),
+    Action("log.next", "n", "", "Go to the next line found in the log", Where.SERVER, "find_next(1)"),
+    Action("log.prev", "N,shift+n", "", "Go to the line found before", Where.SERVER, "find_next(-1)"),
     Action("follow", "f", "follow", "Stay with the newest of requests or log, or stop", Where.SERVER, "follow"),
     Action("errors", "exclamation_mark", "errors", "Show errors only, or everything", Where.SERVER, "errors"),
     Action("server.pause", "space", "pause", "Hold requests and log still, or let them go on", Where.SERVER, "pause"),
@@ -272,7 +276,7 @@ _SERVER = (
     Action("server.sort", "s", "", "Sort the requests by the next column", Where.SERVER, "sort"),
     Action("server.sort.reverse", "S,shift+s", "", "Turn the order round", Where.SERVER, "reverse"),
     Action("bodies", "W,shift+w", "bodies", "Keep what requests say in memory, or forget it", Where.SERVER, "bodies"),
-    Action("server.back", "escape", "", "Clear the filter", Where.SERVER, "back"),
+    Action("server.back", "escape", "", "Clear what is looked for, then the filter", Where.SERVER, "back"),
 )
 
 ACTIONS: tuple[Action, ...] = (*_APP, *_CHAT, *_PROMPT, *_MODELS, *_TRANSFERS, *_RUNNING, *_FILE, *_SERVER)

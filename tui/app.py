@@ -14,6 +14,7 @@ from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.reactive import reactive
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input, TextArea
@@ -114,6 +115,8 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         Where.SERVER: _server,
     }
     DEFAULT_MODE = Where.CHAT
+    images: reactive[bool | None] = reactive[bool | None](None, init=False)
+    """Whether images are drawn in chats; None leaves it to the way to the terminal."""
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [  # noqa: RUF012
         (0, "-tiny"),
@@ -154,6 +157,7 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         self._places: Places | None = None
         self.is_remote: bool = is_remote(self.environ)
         self.preferences: Preferences = load_preferences(self.environ)
+        self.set_reactive(WorkbenchApp.images, self.preferences.images)
         self.keys = read_keymap(self.preferences.keys)
         self.set_keymap(self.keys.bindings())
         for theme in THEMES:

@@ -100,6 +100,11 @@ class Chat:
         return self.is_there and not self.root.children
 
     @property
+    def unsent(self) -> str:
+        """What was sent and waits, and what is typed, as one text."""
+        return "\n\n".join(part for part in (*(one.text for one in self.queue), self.draft) if part)
+
+    @property
     def is_live(self) -> bool:
         """Whether an answer is coming in."""
         return self.handle is not None
@@ -349,7 +354,7 @@ class Chat:
         return SavedSession(self.id, self.title, self.model, self.created_s, self.changed_s, self._kept())
 
     def _kept(self) -> dict[str, object]:
-        own = {"name": self.name, "draft": self.draft}
+        own = {"name": self.name, "draft": self.unsent}
         return self.settings.saved() | {name: value for name, value in own.items() if value}
 
     def take_changes(self) -> tuple[tuple[SavedTurn, ...], tuple[str, ...]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from corral.runtime.errors import RunError
@@ -13,9 +14,11 @@ from corral.tui.figures import size
 from corral.tui.widgets.glyphs import Glyphs
 
 if TYPE_CHECKING:
+    from corral.runtime.snapshot import Snapshot
+    from corral.runtime.verbs import Client
     from corral.tui.app import WorkbenchApp
 
-__all__ = ["examine"]
+__all__ = ["Terminal", "examine", "is_ill", "machine", "service", "settings", "store", "terminal"]
 
 _LITTLE_DISK = 5 * 10**9
 _LABEL = 11
@@ -25,23 +28,62 @@ def _line(sign: str, label: str, text: str) -> str:
     return f"{sign} {label:<{_LABEL}}{text}"
 
 
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """What is known of a terminal; `theme` and `has_mouse` are the screen's, "" and None where none is drawn."""
+
+    environ: Mapping[str, str]
+    width: int
+    height: int
+    colours: str
+    glyphs: Glyphs
+    first_glyphs: Glyphs
+    is_remote: bool
+    theme: str = ""
+    has_mouse: bool | None = None
+
+
+def is_ill(lines: Sequence[str]) -> bool:
+    """Whether something does not work; what is only worth a look does not count."""
+    return any(line.startswith("✗") for line in lines)
+
+
 async def examine(app: WorkbenchApp) -> list[str]:
-    """Look at everything; never fails."""
-    return [*_terminal(app), *_keys(app), *_service(app), *_machine(app), *await _store(app)]
+    """Look at everything from a screen; never fails."""
+    seen = Terminal(
+        app.environ, app.size.width, app.size.height, app.console.color_system or "none",
+        app.glyphs, app.first_glyphs, app.is_remote, app.theme, app.has_mouse,
+    )  # fmt: skip
+    snapshot = app.link.latest()
+    try:
+        stored = await app.link.call(store)
+    except RunError as error:  # the service has stopped
+        stored = [_line("✗", "models", str(error))]
+    problems = (*app.preferences.problems, *app.keys.problems)
+    return [
+        *terminal(seen),
+        *settings(problems),
+        *service(snapshot, is_there=bool(app.link.place)),
+        *machine(snapshot),
+        *stored,
+    ]
 
 
-def _terminal(app: WorkbenchApp) -> Iterator[str]:
-    environ = app.environ
-    term, colours = environ.get("TERM", ""), app.console.color_system or "none"
-    yield _line("✓" if term else "!", "terminal", f"TERM={term or 'not set'}, {app.size.width}×{app.size.height}")
-    hint = "" if colours == "truecolor" else "; COLORTERM=truecolor where it can show more (ssh: SendEnv COLORTERM)"
-    yield _line("✓", "colours", f"{colours}, theme {app.theme}{hint}")
+def terminal(seen: Terminal) -> Iterator[str]:
+    """What the terminal can do, and what keeps it from more."""
+    environ = seen.environ
+    term = environ.get("TERM", "")
+    yield _line("✓" if term else "!", "terminal", f"TERM={term or 'not set'}, {seen.width}×{seen.height}")
+    best = seen.colours == "truecolor"
+    hint = "" if best else "; COLORTERM=truecolor where it can show more (ssh: SendEnv COLORTERM)"
+    yield _line("✓", "colours", f"{seen.colours}{f', theme {seen.theme}' if seen.theme else ''}{hint}")
     encoding = getattr(sys.__stdout__, "encoding", None) or "unknown"
-    is_plain = app.first_glyphs is Glyphs.ASCII
-    yield _line("!" if is_plain else "✓", "characters", f"{encoding}, graphs in {app.glyphs}")
-    way = "ssh" if app.is_remote else "here"
+    is_plain = seen.first_glyphs is Glyphs.ASCII
+    yield _line("!" if is_plain else "✓", "characters", f"{encoding}, graphs in {seen.glyphs}")
+    way = "ssh" if seen.is_remote else "here"
     inside = next((name for name in ("TMUX", "STY", "ZELLIJ") if environ.get(name)), "")
-    yield _line("✓", "way", f"{way}{f', inside {inside.lower()}' if inside else ''}, mouse {_on(app.has_mouse)}")
+    mouse = "" if seen.has_mouse is None else f", mouse {_on(seen.has_mouse)}"
+    yield _line("✓", "way", f"{way}{f', inside {inside.lower()}' if inside else ''}{mouse}")
     passes = "; tmux needs: set -g allow-passthrough on" if environ.get("TMUX") else ""
     yield _line("!" if passes else "✓", "clipboard", f"OSC 52, which the terminal may refuse{passes}")
 
@@ -50,20 +92,20 @@ def _on(is_on: bool) -> str:
     return "on" if is_on else "off"
 
 
-def _keys(app: WorkbenchApp) -> Iterator[str]:
-    problems = (*app.preferences.problems, *app.keys.problems)
+def settings(problems: Sequence[str]) -> Iterator[str]:
+    """What is wrong with the file of settings."""
     yield _line("!" if problems else "✓", "config", problems[0] if problems else "config.toml has no mistakes")
     yield from (_line("!", "", one) for one in problems[1:])
 
 
-def _service(app: WorkbenchApp) -> Iterator[str]:
-    snapshot = app.link.latest()
+def service(snapshot: Snapshot, *, is_there: bool) -> Iterator[str]:
+    """Whether it answers, where, and whom it lets in; `is_there` says that it is elsewhere."""
     if snapshot.trouble:
         yield _line("✗", "service", snapshot.trouble)
     elif not snapshot.serving:
         yield _line("!", "service", "nothing listens: only this screen is served")
     else:
-        where = "there" if app.link.place else "here"
+        where = "there" if is_there else "here"
         yield _line("✓", "service", f"{where}, on {snapshot.serving}")
     for one in snapshot.listeners:
         is_open = not one.keys and not any(name in one.address for name in ("127.0.0.1", "localhost", "[::1]"))
@@ -73,8 +115,9 @@ def _service(app: WorkbenchApp) -> Iterator[str]:
         yield _line("!", "crashes", failed[0].text)
 
 
-def _machine(app: WorkbenchApp) -> Iterator[str]:
-    host = app.link.latest().host
+def machine(snapshot: Snapshot) -> Iterator[str]:
+    """What room there is in memory and on the disk, and which GPUs are seen."""
+    host = snapshot.host
     if host is None:
         yield _line("!", "machine", "n/a: this server tells nothing of its machine")
         return
@@ -93,17 +136,18 @@ def _machine(app: WorkbenchApp) -> Iterator[str]:
         yield _line("!" if held else "✓", f"GPU {gpu.index}", f"{gpu.name}, {total}{held}")
 
 
-async def _store(app: WorkbenchApp) -> list[str]:
+async def store(client: Client) -> list[str]:
+    """What models there are, and what lies about that none needs; never fails."""
     try:
-        models = await app.link.call(lambda client: client.list_models())
-        left = await app.link.call(lambda client: client.unfinished_pulls())
+        models = await client.list_models()
+        left = await client.unfinished_pulls()
     except (StoreError, RunError) as error:
         return [_line("✗", "models", str(error))]
     lines = [_line("✓" if models else "!", "models", f"{len(models)}, {size(sum(one.size for one in models))}")]
     if left:
         lines.append(_line("!", "partial", f"{len(left)} pulls were left: Models shows them, r goes on"))
     try:
-        orphans = await app.link.call(lambda client: client.plan_cleanup())
+        orphans = await client.plan_cleanup()
     except (StoreError, RunError):
         return lines
     if orphans.files:

@@ -188,6 +188,10 @@ async def _set(app: WorkbenchApp, words: Sequence[str]) -> str:
     return f"{name} is {found.value or 'not set'}, {found.origin}{restart}\n{found.about}"
 
 
+async def _keep(app: WorkbenchApp, words: Sequence[str]) -> str:
+    return await screen_settings.keep(app, words[0], " ".join(words[1:]))
+
+
 async def _doctor(app: WorkbenchApp, words: Sequence[str]) -> str:
     from corral.tui.dialogs.doctor import DoctorDialog
     from corral.tui.doctor import examine
@@ -246,6 +250,7 @@ COMMANDS = (
     LineCommand("host", "host [NAME]", "Show another server, by name or address", _host, Takes.PLACE, 0, 1),
     LineCommand("theme", "theme [NAME]", "Take other colours, seeing each first", _theme, Takes.THEME, 0, 1),
     LineCommand("set", "set [NAME] [VALUE]", "Set something; alone: list everything", _set, Takes.SETTING, 0, -1),
+    LineCommand("set!", "set! NAME VALUE", "Set something and write it into config.toml", _keep, Takes.SETTING, 2, -1),
     LineCommand("doctor", "doctor", "Look whether terminal, service, machine and store are well", _doctor),
     LineCommand("keys", "keys", "Show whose key is whose, and try keys", _keys),
     LineCommand("help", "help", "Show the keys that work here", partial(_action, "help"), aliases=("h",)),

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from corral.runtime.config_file import config_path
 from corral.runtime.setting_views import DEFAULT, HERE
 from corral.runtime.upkeep import SettingView
-from corral.tui.preferences import Preferences
+from corral.tui.config_writing import CannotWrite, Choice, service_choice, write_choice
+from corral.tui.preferences import Preferences, load_preferences
 from corral.tui.widgets.glyphs import Glyphs
 
 if TYPE_CHECKING:
     from corral.tui.app import WorkbenchApp
 
-__all__ = ["RATES_S", "SCREEN_SETTINGS", "all_settings", "change", "choices_of"]
+__all__ = ["RATES_S", "SCREEN_SETTINGS", "all_settings", "change", "choices_of", "keep"]
 
 RATES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """How often gauges may be drawn, in seconds."""
 _FILE = "config.toml"
 _FLAGS = ("on", "off")
+_AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,14 @@ def _use_graph(app: WorkbenchApp, value: str) -> None:
     app.glyphs = Glyphs(value)
 
 
+def _images(app: WorkbenchApp) -> str:
+    return _AUTO if app.images is None else _word(on=app.images)
+
+
+def _use_images(app: WorkbenchApp, value: str) -> None:
+    app.images = None if value == _AUTO else value == _FLAGS[0]
+
+
 def _use_history(app: WorkbenchApp, value: str) -> None:
     app.lines.is_kept = value == "on"
 
@@ -99,7 +111,11 @@ SCREEN_SETTINGS = (
         lambda app: app.glyphs, _use_graph, lambda wishes: wishes.graph, lambda app: app.first_glyphs,
     ),
     ScreenSetting(
-        "history", "Keep the lines that are typed after : for the next time", _flags,
+        "images", "Draw images in chats; auto: not over ssh, until o is pressed", lambda app: (*_FLAGS, _AUTO),
+        _images, _use_images, lambda wishes: wishes.images, lambda app: _AUTO,
+    ),
+    ScreenSetting(
+        "history", "Keep the lines typed after : for the next time; chats follow CORRAL_NOHISTORY alone", _flags,
         lambda app: _word(on=app.lines.is_kept), _use_history, lambda wishes: None, lambda app: "on",
     ),
 )  # fmt: skip
@@ -169,10 +185,39 @@ async def change(app: WorkbenchApp, name: str, value: str) -> str:
 
 
 def _kept_by(name: str, value: str) -> str:
-    """The line of the file that says the same for the next time."""
+    """What keeps it for the next time."""
+    return "CORRAL_NOHISTORY=1 turns it off for good" if name == "history" else f":set! {name} {value} keeps it"
+
+
+async def keep(app: WorkbenchApp, name: str, value: str) -> str:
+    """Set something and write it into `config.toml`; `default` takes it out of there. Returns what to tell.
+
+    Raises:
+        CannotWrite: the file cannot say it, or cannot be written.
+        BadRequest, RunError: as `change`.
+    """
+    one = _BY_NAME.get(name)
     if name == "history":
-        return "CORRAL_NOHISTORY=1 turns it off for good"
-    if name == "theme":
-        return f'[theme] name = "{value}" in {_FILE} keeps it'
-    written = {"on": "true", "off": "false"}.get(value, value if name == "refresh" else f'"{value}"')
-    return f"[screen] {name} = {written} in {_FILE} keeps it"
+        raise CannotWrite("config.toml has no history: CORRAL_NOHISTORY=1 turns it off for good")
+    if one is None and app.link.place:
+        raise CannotWrite(f"{name} is the setting of a server elsewhere: its own config.toml keeps it")
+    if one is not None and value != DEFAULT and value not in (choices := one.choices(app)):
+        return f"{name} is one of {', '.join(choices)}"
+    choice = None if value == DEFAULT else _screen_choice(name, value) if one else service_choice(name, value)
+    told = await change(app, name, value)
+    path = config_path(app.environ, Path(app.environ.get("HOME") or Path.home()))
+    table = ("theme" if name == "theme" else "screen") if one else ""
+    write_choice(path, table, "name" if name == "theme" else name, choice)
+    app.preferences = load_preferences(app.environ)
+    app.set_here.discard(name)
+    above = next((one for one in (f"CORRAL_{name.upper()}", f"OLLAMA_{name.upper()}") if app.environ.get(one)), "")
+    if one is None and above:
+        return f"{told} · {path} is changed, but {above} outweighs it"
+    written = f"{path} says so" if choice is not None else f"{path} says nothing of it"
+    return f"{told.partition(' · ')[0].removesuffix(' until the service ends')} · {written}"
+
+
+def _screen_choice(name: str, value: str) -> Choice:
+    if value == _AUTO:
+        return None
+    return {"on": True, "off": False}.get(value, float(value) if name == "refresh" else value)

@@ -46,12 +46,14 @@ class SessionKeeper:
         self._store: SessionStore | None = None
         self._writing: Future[None] | None = None
         self._is_told = False
+        self._kept: set[str] = set()
         self.is_keeping = path is not None
 
     async def sessions(self) -> tuple[SavedSession, ...]:
         """The saved chats, newest first. Says where a broken file went, if there was one."""
         nothing: tuple[tuple[SavedSession, ...], Path | None] = ((), None)
         found, aside = await self._ask(lambda store: (store.sessions(), store.set_aside), nothing)
+        self._kept.update(one.id for one in found)
         if aside is not None:
             self._tell(f"the file of saved chats was broken: it lies in {aside} now, and a new one was begun")
         return found
@@ -72,13 +74,19 @@ class SessionKeeper:
         """Write what changed in `chats`; skipped while the disk is still busy with the last, unless it `waits`."""
         if not self.is_keeping or (not waits and self._writing is not None and not self._writing.done()):
             return
+        for chat in chats:
+            if chat.is_changed and not _is_worth(chat) and chat.id in self._kept:  # it was a draft, and that is gone
+                chat.take_changes()
+                self.delete(chat)
         work = [(chat.saved(), *chat.take_changes()) for chat in chats if chat.is_changed and _is_worth(chat)]
+        self._kept.update(head.id for head, _, _ in work)
         if work:
             self._writing = self._submit(lambda store: _save_all(store, work), [one for one in chats if _is_worth(one)])
 
     def delete(self, chat: Chat) -> None:
         """Take a chat from the disk."""
         session_id = chat.id
+        self._kept.discard(session_id)
         if self.is_keeping:
             self._writing = self._submit(lambda store: store.delete(session_id))
 
@@ -137,8 +145,8 @@ class SessionKeeper:
 
 
 def _is_worth(chat: Chat) -> bool:
-    """A chat in which nothing was ever said is not kept."""
-    return bool(chat.root.children or chat.gone or not chat.is_there)
+    """A chat in which nothing was ever said or typed is not kept."""
+    return bool(chat.root.children or chat.gone or not chat.is_there or chat.unsent)
 
 
 def _save_all(store: SessionStore, work: Sequence[tuple[SavedSession, tuple[SavedTurn, ...], tuple[str, ...]]]) -> None:

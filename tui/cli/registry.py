@@ -130,6 +130,15 @@ COMMANDS = (
         2,
         ("CONFIG", "HOST", "MODELS"),
     ),
+    Command(
+        "doctor",
+        "doctor",
+        "doctor",
+        "Check terminal, settings, server, machine and models",
+        0,
+        0,
+        ("HOST", "CONFIG", "MODELS"),
+    ),
     Command("help", "help", "help [COMMAND]", "Help about a command", 0, 1, ()),
 )
 

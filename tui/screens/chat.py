@@ -85,13 +85,22 @@ class ChatScreen(AskingKeys):
         is_remote = self.workbench.is_remote
         self._timer = self.set_interval(_REMOTE_FLUSH_S if is_remote else _FLUSH_S, self._pull, pause=True)
         self.transcript.rows_step = _ROWS_STEP
-        self.transcript.pictures = picture_sizes(self.workbench.environ, self.workbench.preferences.images)
+        self._use_images()
+        self.watch(self.workbench, "images", self._show_images, init=False)
         self.prompt.cursor_blink = not is_remote
         self.prompt.completer = Completer(self.folder, self.known_files, lambda: [one.name for one in self.models])
         self.watch(self.transcript, "scroll_y", self._note_end, init=False)
         if self.workbench.start_model:
             self.chat.model = self.workbench.start_model
         self.begin_keeping()
+        self.show_chats()
+
+    def _use_images(self) -> None:
+        self.transcript.pictures = picture_sizes(self.workbench.environ, self.workbench.images)
+
+    def _show_images(self) -> None:
+        """Draw images, or no longer."""
+        self._use_images()
         self.show_chats()
 
     def on_screen_resume(self) -> None:

@@ -102,10 +102,10 @@ class AskingKeys(PairKeys):
         self.show_queue()
 
     def _keep_draft(self) -> None:
-        """Have what stands in the prompt, and what waits, written with the next save."""
+        """Have what stands in the prompt written with the next save."""
         chat = self.chat
         if chat is self._typed_for and self.editing is None:
-            draft = _joined(chat.queue, self.prompt.whole_text)
+            draft = self.prompt.whole_text
             if draft != chat.draft:
                 chat.draft, chat.is_changed = draft, True
 
@@ -143,6 +143,7 @@ class AskingKeys(PairKeys):
         self.prompt.accept()
         if self.is_answering(chat):
             chat.queue.append(Queued(text, attached))
+            chat.is_changed = True
             self.show_queue()
             return
         if editing is not None and editing in chat.turns:
@@ -189,14 +190,9 @@ class AskingKeys(PairKeys):
         """Put what waits back where it was typed; False where nothing does."""
         if not chat.queue:
             return False
-        waiting, chat.queue = chat.queue, []
+        unsent, chat.queue = chat.unsent, []
+        chat.draft, chat.is_changed = unsent, True
         if chat is self.chat:
-            self.prompt.put(_joined(waiting, self.prompt.whole_text))
+            self.prompt.put(unsent)
             self.show_queue()
-        else:
-            chat.draft = _joined(waiting, chat.draft)
         return True
-
-
-def _joined(queue: list[Queued], typed: str) -> str:
-    return "\n\n".join(part for part in (*(one.text for one in queue), typed) if part)

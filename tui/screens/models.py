@@ -310,6 +310,8 @@ class ModelsScreen(ModelVerbs):
         """Fetch the starter model, as long as there is no other."""
         if self._is_read and not self._models and not self.snapshot.transfers:
             self.pull(self.workbench.starter)
+        elif self._models:
+            self.tell("the starter model is for an empty list: p pulls any other")
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_edit(self) -> None:

@@ -67,7 +67,8 @@ class ServerScreen(CallingScreen):
             yield KeyedTable(widget_id="requests")
             yield Static("", id="requests-empty", markup=False)
         with Panel("Log", widget_id="log-panel"):
-            yield FilterBar(widget_id="log-filter")
+            yield FilterBar(widget_id="log-filter", sign="&")
+            yield FilterBar(widget_id="log-find", hint="words to find · ⏎, then n next · N the one before")
             yield LogView(widget_id="log")
         with Horizontal(id="server-bottom"):
             with Panel("Listener", widget_id="listener-panel"):
@@ -154,7 +155,10 @@ class ServerScreen(CallingScreen):
 
         view = self.log_view
         view.show(self._snapshot.log, passes, (level, self._log_filter))
-        only = f" · /{self._log_filter}" if self._log_filter else ""
+        only = f" · &{self._log_filter}" if self._log_filter else ""
+        sought = self.query_one("#log-find", FilterBar).line
+        place, count = view.found
+        only += f" · /{sought} {place}/{count}" if sought else ""
         follows = "follow ●" if view.follows else "follow ○"
         self.query_one("#log-panel", Panel).entitle(
             f"Log · {LEVELS[level]} and above{only} · {view.shown} lines", f"< > level · w wrap · {follows}"
@@ -196,8 +200,14 @@ class ServerScreen(CallingScreen):
         self._draw_log()
 
     @on(FilterBar.Left, "#log-filter")
+    @on(FilterBar.Left, "#log-find")
     def _log_filter_left(self) -> None:
         self.log_view.focus()
+
+    @on(FilterBar.Changed, "#log-find")
+    def _log_sought(self, event: FilterBar.Changed) -> None:
+        self.log_view.seek(event.line)
+        self._draw_log()
 
     @on(LogView.Moved)
     def _log_moved(self) -> None:
@@ -259,8 +269,13 @@ class ServerScreen(CallingScreen):
         self._draw()
 
     def action_level(self, step: int) -> None:
-        """Show more of the log, or less."""
-        self._level = min(max(self._level + step, 0), len(LEVELS) - 1)
+        """Show more of the log, or less; while only errors are shown no less weighty lines come back by it."""
+        least = LEVELS.index("warning") if self._errors_only else 0
+        level = max(self._level, least) + step
+        if not least <= level < len(LEVELS):
+            self.tell("only errors are shown: ! shows the rest" if least and step < 0 else "there is no other level")
+            return
+        self._level = level
         self._draw_log()
 
     def action_wrap(self) -> None:
@@ -290,13 +305,23 @@ class ServerScreen(CallingScreen):
         self.workbench.refresh_now()
 
     def action_find(self) -> None:
-        """Type a filter for the requests, or for the log where the focus is there."""
-        self.query_one("#log-filter" if self._in_log else "#requests-filter", FilterBar).open()
+        """Type a filter for the requests, or words to find in the log where the focus is there."""
+        self.query_one("#log-find" if self._in_log else "#requests-filter", FilterBar).open()
+
+    def action_filter_log(self) -> None:
+        """Type a filter for the log."""
+        self.query_one("#log-filter", FilterBar).open()
+
+    def action_find_next(self, by: int) -> None:
+        """Go to the next line found in the log, or the one before."""
+        if not self.log_view.step(by):
+            self.tell("nothing is looked for in the log: / there, then words")
 
     def action_back(self) -> None:
-        """Clear the filter."""
+        """Clear what is looked for, then the filter."""
         if self._in_log:
-            self.query_one("#log-filter", FilterBar).close()
+            bars = [self.query_one(name, FilterBar) for name in ("#log-find", "#log-filter")]
+            next((bar for bar in bars if bar.has_class("-open")), bars[0]).close()
             self.log_view.focus()
         else:
             self.query_one("#requests-filter", FilterBar).close()

@@ -149,6 +149,8 @@ class TransferVerbs(CallingScreen):
         if transfer is None:
             if self.snapshot.transfers:
                 self.transfers.focus()
+            else:
+                self.tell("nothing is being fetched or sent")
             return
         lines = [f"  {transfer.model}", "", "What came of a pull is kept: it can be resumed."]
         if await self.confirmed(ConfirmDialog("Cancel this transfer?", lines, "Cancel it", "No, go on")):

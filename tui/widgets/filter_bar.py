@@ -1,4 +1,4 @@
-"""The line a list is filtered with: appears with `/`, goes with Escape."""
+"""The line a list is filtered with, or searched: appears with `/`, goes with Escape."""
 
 from __future__ import annotations
 
@@ -45,15 +45,17 @@ class FilterBar(Horizontal):
             """The bar it was typed in."""
             return self.bar
 
-    def __init__(self, *, widget_id: str | None = None) -> None:
+    def __init__(
+        self, *, widget_id: str | None = None, sign: str = "/", hint: str = "letters in order · !not · re:pattern"
+    ) -> None:
         super().__init__(id=widget_id)
+        self._sign = sign
+        self._hint = hint
 
     def compose(self) -> ComposeResult:
-        """The slash and the line."""
-        yield Static("/", markup=False)
-        yield Input(
-            placeholder="letters in order · !not · re:pattern", compact=True, select_on_focus=False, disabled=True
-        )
+        """The key that opens it and the line."""
+        yield Static(self._sign, markup=False)
+        yield Input(placeholder=self._hint, compact=True, select_on_focus=False, disabled=True)
 
     @property
     def line(self) -> str:

@@ -37,7 +37,7 @@ def columns(width: int) -> tuple[Column, ...]:
         Column("ctx", "CTX", 6, is_right=True),
         Column("slots", "SLOTS", 5, is_right=True),
         Column("queue", "QUEUE" if width >= _WIDE else "Q", 5 if width >= _WIDE else 2, is_right=True),
-        Column("rate", "TOK/S", _RATE_CELLS[width >= _WIDE]),
+        Column("rate", "TOK/S", _RATE_CELLS[width >= _WIDE], is_right=width < _WIDE),
         Column("until", "UNTIL", 7 if width >= _WIDE else 6, is_right=True),
         Column("state", "STATE", 20 if width >= _WIDE else 12),
     )
@@ -94,7 +94,9 @@ def _slots(model: ModelView) -> str:
 
 def _rate(model: ModelView, cells: int, glyphs: Glyphs) -> str:
     """The rate and, in what room is left, how it was of late: `61.2 ⣀⣤⣶`."""
-    told = rate(model.tokens_per_s).rjust(5) if cells > 6 else f"{model.tokens_per_s:.0f}"
+    if cells <= _RATE_CELLS[False]:
+        return rate(model.tokens_per_s)
+    told = rate(model.tokens_per_s).rjust(5)
     drawn = spark(model.rates, max(0, cells - len(told) - 1), glyphs)
     return f"{told} {drawn}".rstrip()
 

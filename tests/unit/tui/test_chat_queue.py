@@ -106,6 +106,40 @@ async def test_a_draft_is_there_tomorrow(tmp_path: Path) -> None:
         await until(pilot, lambda: again.screen.query_one(PromptBox).text == "half")
 
 
+async def test_what_was_typed_in_an_empty_chat_is_there_tomorrow_until_it_is_taken_away(tmp_path: Path) -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT, HOME=str(tmp_path))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        await pilot.press(*"half")
+        await until(pilot, lambda: chat_screen(app).chat.draft == "half")
+    again = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT, HOME=str(tmp_path))
+    async with again.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: len(chat_screen(again).chats.all) == 2)
+        box = again.screen.query_one(PromptBox)
+        await pilot.press("escape", "comma")
+        await until(pilot, lambda: box.text == "half" and chat_screen(again).chat.is_there)
+        box.focus()
+        await pilot.press(*["backspace"] * 4)
+        await until(pilot, lambda: chat_screen(again).chat.draft == "")
+    path = sessions_path({"HOME": str(tmp_path)})
+    assert path is not None
+    assert SessionStore(path).sessions() == ()
+
+
+async def test_what_waits_in_a_chat_that_is_not_shown_is_there_tomorrow(tmp_path: Path) -> None:
+    app = workbench(gated(), Where.CHAT, HOME=str(tmp_path))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        await pilot.press(*"one", "enter", *"two", "enter", *"thr")
+        await until(pilot, lambda: "queued  two" in picture(app))
+        chat_screen(app).transcript.focus()
+        await pilot.press("a")
+        await until(pilot, lambda: len(chat_screen(app).chats.all) == 2)
+    path = sessions_path({"HOME": str(tmp_path)})
+    assert path is not None
+    assert [one.settings.get("draft") for one in SessionStore(path).sessions()] == ["two\n\nthr"]
+
+
 async def test_another_model_answers_once() -> None:
     client = FakeClient.with_models("smollm2:135m", "qwen3:8b")
     app = workbench(client, Where.CHAT)

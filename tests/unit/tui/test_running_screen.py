@@ -16,6 +16,7 @@ from corral.tui.widgets.glyphs import Glyphs
 from corral.tui.widgets.gpu_panels import heat
 from corral.tui.widgets.graph import HistoryGraph
 from corral.tui.widgets.host_panels import memory_parts
+from corral.tui.widgets.loaded_table import columns as loaded_columns
 from corral.tui.widgets.loaded_table import row as loaded_row
 from corral.tui.widgets.loaded_table import where
 from corral.tui.widgets.model_panel import model_lines, speed_words
@@ -452,7 +453,9 @@ def test_a_load_is_told_by_its_phase(phase: str, wide: str, narrow: str) -> None
 def test_speed_and_memory_of_late_are_drawn() -> None:
     view = model("a", rates=(0.0, 50.0, 100.0), rss_history=(1, 2), tokens_per_s=61.2)
     assert loaded_row(view, is_wide=True, glyphs=Glyphs.BLOCK)["rate"].plain == " 61.2       ▄█"
-    assert loaded_row(view, is_wide=False, glyphs=Glyphs.BLOCK)["rate"].plain == "61  ▄█"
+    assert loaded_row(view, is_wide=False, glyphs=Glyphs.BLOCK)["rate"].plain == "61.2"
+    narrow = next(one for one in loaded_columns(80) if one.key == "rate")
+    assert narrow.is_right, "figures stand under each other"
     assert speed_words(view, Glyphs.BLOCK) == "61.2 tok/s ▄█ peak 100"
     assert any("rss 310M ▄█" in line for line in model_lines(view, 60, Glyphs.BLOCK))
 

@@ -345,7 +345,7 @@ async def test_the_log_has_levels_a_filter_and_wraps() -> None:
         await until(pilot, lambda: view.virtual_size.height in (33, 34))
         assert not overflows(app)
         view.focus()
-        await pilot.press("slash", *"re:line 1", "enter")
+        await pilot.press("ampersand", *"re:line 1", "enter")
         await until(pilot, lambda: view.shown == 9)
         assert len(screen_of(app).table.keys_shown) == 4
         await pilot.press("escape")
@@ -406,3 +406,57 @@ def test_who_is_let_in(listener: ListenerView, words: str) -> None:
 
 def test_a_line_of_the_log_says_its_level_in_words() -> None:
     assert log_text(LogLine(1, WALL_S, "warning", "http", "a\nb"))[8:] == " ! WARN  http    a b"
+
+
+async def test_words_are_found_in_the_log_and_stay_in_view_while_more_comes() -> None:
+    lines = tuple(
+        LogLine(n, WALL_S + n, "info", "load" if n % 50 == 7 else "http", f"event {n}") for n in range(1, 201)
+    )
+    client = client_at(log=lines)
+    app = workbench(client, Where.SERVER)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: "event 200" in picture(app))
+        view = screen_of(app).log_view
+        view.focus()
+        await pilot.press("n")
+        await until(pilot, lambda: "nothing is looked for" in picture(app))
+        await pilot.press("slash", *"LOAD", "enter")
+        await until(pilot, lambda: "event 157" in picture(app) and "/LOAD 4/4" in picture(app))
+        assert view.has_focus
+        assert not view.follows
+        await pilot.press("n")
+        await until(pilot, lambda: "/LOAD 1/4" in picture(app) and "load    event 7" in picture(app))
+        await pilot.press("n")
+        await until(pilot, lambda: "/LOAD 2/4" in picture(app) and "load    event 57" in picture(app))
+        marked = [
+            piece.text
+            for y in range(view.size.height)
+            for piece in view.render_line(y)
+            if piece.style and piece.style.reverse
+        ]
+        assert marked == ["load"]
+        more = tuple(LogLine(n, WALL_S + n, "info", "http", f"event {n}") for n in range(201, 231))
+        client.snapshot = moment(log=(*lines[30:], *more))
+        await until(pilot, lambda: "/LOAD 1/3" in picture(app) and "load    event 57" in picture(app))
+        await pilot.press("N")
+        await until(pilot, lambda: "/LOAD 3/3" in picture(app) and "load    event 157" in picture(app))
+        await pilot.press("ampersand", *"load", "enter")
+        await until(pilot, lambda: view.shown == 3 and "&load" in picture(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "/LOAD" not in picture(app) and view.shown == 3)
+        await pilot.press("escape", "G")
+        await until(pilot, lambda: view.shown == 200 and "event 230" in picture(app) and view.follows)
+
+
+async def test_a_line_that_is_folded_is_found_once() -> None:
+    client = client_at(
+        log=(LogLine(1, WALL_S, "error", "http", "spoon " * 40), LogLine(2, WALL_S, "info", "x", "knife"))
+    )
+    app = workbench(client, Where.SERVER)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "knife" in picture(app))
+        view = screen_of(app).log_view
+        view.focus()
+        view.wrap()
+        await pilot.press("slash", *"spoon", "enter")
+        await until(pilot, lambda: view.found == (1, 1))

@@ -8,9 +8,11 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from corral.runtime.config_file import read_config
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.command_history import CommandHistory
+from corral.tui.config_writing import CannotWrite, service_choice, write_choice
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.settings import SettingsDialog
 from corral.tui.dialogs.themes import ThemesDialog
@@ -19,9 +21,11 @@ from corral.tui.preferences import load_preferences
 from corral.tui.screen_settings import SCREEN_SETTINGS, choices_of
 from corral.tui.terminal import ExitReason
 from corral.tui.widgets.glyphs import Glyphs
+from corral.tui.widgets.picture import PictureSize
 from tests.fakes.client import FakeClient
 from tests.fakes.moment import moment
 from tests.fakes.screen import SIZES, overflows, picture, until, workbench
+from tests.unit.tui.test_chat_keys import chat_screen
 from tests.unit.tui.test_command_line import typed
 
 FILE = """
@@ -56,11 +60,11 @@ async def test_settings_of_the_screen_are_told_changed_and_taken_back(tmp_path: 
         assert (app.confirms, app.refresh_s, app.glyphs) == (False, 5.0, Glyphs.BLOCK)
         assert (await told(app, "set theme")).startswith("theme is nord, config.toml\n")
         assert (await told(app, "set motion")).startswith("motion is on, default")
-        assert "[screen] motion = false in config.toml keeps it" in await told(app, "set motion off")
+        assert ":set! motion off keeps it" in await told(app, "set motion off")
         assert app.animation_level == "none"
         assert (await told(app, "set motion")).startswith("motion is off, set here")
         assert await told(app, "set motion default") == "motion is on"
-        assert await told(app, "set refresh 0.5") == "refresh is 0.5 · [screen] refresh = 0.5 in config.toml keeps it"
+        assert await told(app, "set refresh 0.5") == "refresh is 0.5 · :set! refresh 0.5 keeps it"
         assert app.refresh_s == 0.5
         assert (await told(app, "set graph maybe")) == "graph is one of braille, block, ascii"
         assert (await told(app, "set nosuch")) == "there is no setting nosuch: :set all lists them"
@@ -187,6 +191,71 @@ def test_what_is_wrong_in_the_tables_of_the_screen(tmp_path: Path) -> None:
         "[screen] confirm is true or false",
     )
     assert (wishes.refresh_s, wishes.graph, wishes.commands) == (None, "", {"b": "q"})
+
+
+async def test_images_are_drawn_from_then_on_or_no_longer() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT, TERM="xterm-256color")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        transcript = chat_screen(app).transcript
+        assert transcript.pictures[0] is PictureSize.SMALL
+        assert (await told(app, "set images")).startswith("images is auto, default")
+        await told(app, "set images off")
+        await until(pilot, lambda: transcript.pictures == (PictureSize.NONE, PictureSize.NONE))
+        await told(app, "set images on")
+        await until(pilot, lambda: transcript.pictures == (PictureSize.SMALL, PictureSize.LARGE))
+
+
+async def test_a_choice_is_written_beside_the_comments_of_the_file(tmp_path: Path) -> None:
+    text = """# mine
+max_queue = 3   # few
+
+[screen]  # how it looks
+refresh = 5     # seconds
+[models.qwen3]
+pinned = true
+"""
+    path = Path(config(tmp_path, text))
+    path.chmod(0o600)
+    link = tmp_path / "dotfile.toml"
+    link.symlink_to(path)
+    app = workbench(FakeClient(), Where.MODELS, CORRAL_CONFIG=str(link))
+    async with app.run_test(size=(120, 36)):
+        assert await told(app, "set! refresh 2") == f"refresh is 2 · {link} says so"
+        assert (app.refresh_s, app.preferences.refresh_s) == (2.0, 2.0)
+        await told(app, "set! theme nord")
+        await told(app, "set! images off")
+        await told(app, "set! keep_alive 1h")
+        assert await told(app, "set! graph dots") == "graph is one of braille, block, ascii"
+        assert (await told(app, "set refresh")).startswith("refresh is 2, config.toml\n")
+        for refused in ("set! api_key x", "set! history off", "set! nosuch 1"):
+            with pytest.raises(CannotWrite):
+                await told(app, refused)
+    written = path.read_text()
+    assert "max_queue = 3   # few\n" in written
+    assert "[screen]  # how it looks\nrefresh = 2.0     # seconds\nimages = false\n" in written
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o600
+    found = read_config(path)
+    assert (found.faults, found.warnings) == ((), ())
+    assert found.values == {"MAX_QUEUE": "3", "KEEP_ALIVE": "1h"}
+    assert load_preferences({"CORRAL_CONFIG": str(path)}).theme == "nord"
+    write_choice(path, "screen", "refresh", None)
+    assert "refresh" not in path.read_text()
+
+
+def test_a_broken_file_is_left_alone_and_none_is_begun(tmp_path: Path) -> None:
+    path = Path(config(tmp_path, "[screen\n"))
+    with pytest.raises(CannotWrite, match="broken"):
+        write_choice(path, "screen", "motion", False)
+    assert path.read_text() == "[screen\n"
+    fresh = tmp_path / "new" / "config.toml"
+    write_choice(fresh, "", "num_parallel", service_choice("num_parallel", "2"))
+    assert fresh.read_text() == "num_parallel = 2\n"
+    write_choice(fresh, "", "flash_attention", service_choice("flash_attention", "on"))
+    write_choice(fresh, "screen", "graph", "ascii")
+    write_choice(fresh, "", "limit_rate", service_choice("limit_rate", "5MB"))
+    assert read_config(fresh).values == {"NUM_PARALLEL": "2", "FLASH_ATTENTION": "1", "LIMIT_RATE": "5MB"}
 
 
 def test_a_history_that_is_off_keeps_nothing(tmp_path: Path) -> None:

@@ -346,3 +346,20 @@ def test_an_answer_that_breaks_off_is_an_error(corral: Driver, capsys: pytest.Ca
 def test_summary_digest_is_what_list_shows(corral: Driver, capsys: pytest.CaptureFixture[str]) -> None:
     assert corral("list") == 0
     assert summary("smollm2:135m").digest[:12] in capsys.readouterr().out
+
+
+def test_doctor_tells_what_is_well_and_fails_where_something_is_not(
+    corral: Driver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corral.fake = FakeClient.with_models("a:1")
+    corral.environ = {"TERM": "xterm"}
+    assert corral("doctor") == 0
+    told = capsys.readouterr().out
+    assert "✓ terminal   TERM=xterm, " in told
+    assert "! service    none answers at http://127.0.0.1:" in told
+    assert "✓ models     1, " in told
+    file = corral.home / ".config" / "corral" / "config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text("max_queue = [1]\n")
+    assert corral("doctor") == 1
+    assert f"! config     {file}:1: max_queue must be a whole number" in capsys.readouterr().out
