@@ -81,7 +81,7 @@ class Terminal:
         self._reading.set()
         self._over = threading.Event()
         self.raw = bytearray()
-        self.started = time.monotonic()
+        self.read_s = self.started = time.monotonic()
         self.process = subprocess.Popen(
             list(argv),
             stdin=slave,
@@ -208,6 +208,8 @@ class Terminal:
                 return
             if not data:
                 return
+            read_s = time.monotonic()
             with self._lock:
+                self.read_s = read_s
                 self.raw += data
                 self._stream.feed(_UNKNOWN.sub(b"", data))

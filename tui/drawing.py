@@ -19,7 +19,7 @@ __all__ = ["Drawing"]
 
 _SYNC_START, _SYNC_END = "\x1b[?2026h", "\x1b[?2026l"
 _CLEAR = "\x1b(B\x0f\x1b[0m\x1b[4l\x1b[?6l\x1b[?7l\x1b[r\x1b[2J"
-"""What other programs may have left of characters, styles, inserting, margins and wrapping, and all that stands there."""
+"""Puts away what other programs left of characters, styles, inserting, margins and wrapping, and all they wrote."""
 
 
 class Drawing:

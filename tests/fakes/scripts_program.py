@@ -17,7 +17,8 @@ from tests.fakes.moment import model, moment, request
 
 MODEL = "smollm2:135m"
 SAID = (
-    "the gulls 漢字テスト over 한국어 a grey sea 👍🏽 know שלום עולם nothing مرحبا of what 🇩🇪 lies e\u0301 below ❤\ufe0f and ไทย "
+    "the gulls 漢字テスト over 한국어 a grey sea 👍🏽 know שלום עולם nothing مرحبا of what 🇩🇪 "
+    "lies e\u0301 below ❤\ufe0f and ไทย "
     "👨\u200d👩\u200d👧 sing `code 漢` of **wind** and हिन्दी of [salt](https://sea.example/x) all day ─│ ½ € ☎"
 )
 PACE_S = 0.02

@@ -15,11 +15,12 @@ ROOT = Path(__file__).parents[2]
 F2, F3, F4, F5, F6 = "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~"
 ESCAPE, ENTER, REDRAW = "\x1b", "\r", "\x0c"
 CLEARED = b"\x1b[2J"
+TOLD_WHEN_LATE = "took nothing"
 STILL_S, FIRST_S, REDRAWN_S = 0.4, 2.3, 0.2
 """How long nothing may come: after a key, where a screen is new and fed a second time, after drawing anew."""
 NEW = ("the first frame", "Models", "Running", "Modelfile", "Server")
 A_BLINK = 40
-BLINKING = ("options", "pull", "palette")
+BLINKING = ("options", "pull", "help", "palette")
 """What is written in with a cursor that blinks."""
 STEPS = (
     *(("Chat", keys, shown) for keys, shown in (("漢字👍🏽 e\u0301", "漢字"), ("\x7f\x7fab", "ab"), ("שלום", "ab"))),
@@ -53,6 +54,7 @@ STEPS = (
 def looked_at(terminal: Tmux, step: str, still_s: float) -> list[set[str]]:
     """Every row once the screen stays as it is; or for the time of a blink."""
     terminal.settle(still_s)
+    block_until(lambda: TOLD_WHEN_LATE not in terminal.text())
     seen = [terminal.cells() for _ in range(A_BLINK if step in BLINKING else 1)]
     return [set(rows) for rows in zip(*seen, strict=True)]
 
