@@ -118,7 +118,7 @@ def _talking(count: Path, streams: int, messages: int, line: tuple[str, str] | N
     with Terminal([*slow, *program], environ, folder=ROOT) as terminal:
         terminal.wait_for("Prompt to smollm2:135m")
         terminal.press("go on")
-        terminal.wait_for("go on")
+        terminal.wait_for("┃ go on")
         terminal.press("\r")
         terminal.wait_gone("┃ go on")
         terminal.wait_for("the gulls")
