@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ TOLD_WHEN_LATE = "took nothing"
 STILL_S, FIRST_S, REDRAWN_S = 0.4, 2.3, 0.2
 """How long nothing may come: after a key, where a screen is new and fed a second time, after drawing anew."""
 NEW = ("the first frame", "Models", "Running", "Modelfile", "Server")
-A_BLINK = 40
+A_BLINK_S = 1.2
 BLINKING = ("options", "pull", "help", "palette")
 """What is written in with a cursor that blinks."""
 STEPS = (
@@ -55,7 +56,9 @@ def looked_at(terminal: Tmux, step: str, still_s: float) -> list[set[str]]:
     """Every row once the screen stays as it is; or for the time of a blink."""
     terminal.settle(still_s)
     block_until(lambda: TOLD_WHEN_LATE not in terminal.text())
-    seen = [terminal.cells() for _ in range(A_BLINK if step in BLINKING else 1)]
+    seen, until_s = [terminal.cells()], time.monotonic() + A_BLINK_S
+    while step in BLINKING and time.monotonic() < until_s:
+        seen.append(terminal.cells())
     return [set(rows) for rows in zip(*seen, strict=True)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 
 import pyte
 import pytest
@@ -12,6 +13,7 @@ from rich.color import ColorSystem
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
+from wcwidth import wcwidth
 
 from corral.tui.frame import Frame, way
 
@@ -25,7 +27,8 @@ STYLES = [
     Style(color="red"),
     Style(color="red", link="https://sea.example/x"),
 ]
-WRITTEN = [*"ab  x漢字é─שם한", "e\u0301", "ก\u0e47", "👍", "🇩🇪", "❤\ufe0f", "👨\u200d👩\u200d👧"]
+WRITTEN = [*"ab  x漢字é─שם한", "e\u0301", "ก\u0e47", "👍"]
+"""Of each kind that `tui/text.py` lets through: it takes flags and joined emoji apart."""
 texts = st.lists(st.sampled_from(WRITTEN), max_size=12).map("".join)
 parts = st.tuples(texts, st.sampled_from(STYLES))
 rows = st.lists(parts, max_size=6)
@@ -46,9 +49,17 @@ def looks(terminal: pyte.Screen) -> list[list[tuple[object, ...]]]:
     return [[(c.data, c.bg, c.reverse, c.data.isspace() or (c.fg, c.bold)) for c in row] for row in cells]
 
 
+class Emulator(pyte.Screen):
+    """pyte leaves off at marks that Unicode gives no class of combining."""
+
+    def draw(self, data: str) -> None:
+        super().draw("".join(one for one in data if unicodedata.combining(one) or wcwidth(one) != 0))
+
+
 def drawn(frames: list[Frame], *, can_erase: bool) -> pyte.Screen:
-    terminal = pyte.Screen(WIDTH, HEIGHT)
+    terminal = Emulator(WIDTH, HEIGHT)
     stream = pyte.Stream(terminal)
+    stream.feed("\x1b[?7l")  # as when the program starts
     shown = Frame.unknown(WIDTH, HEIGHT)
     for frame in frames:
         stream.feed(way(shown, frame, can_erase=can_erase))
