@@ -19,7 +19,7 @@ CLEARED = b"\x1b[2J"
 TOLD_WHEN_LATE = "took nothing"
 STILL_S, FIRST_S, REDRAWN_S = 0.4, 2.3, 0.2
 """How long nothing may come: after a key, where a screen is new and fed a second time, after drawing anew."""
-NEW = ("the first frame", "Models", "Running", "Modelfile", "Server")
+NEW = ("the first frame", "Models", "Running", "in full", "Modelfile", "Server")
 A_BLINK_S = 1.2
 BLINKING = ("options", "pull", "help", "palette")
 """What is written in with a cursor that blinks."""
