@@ -81,7 +81,7 @@ class Terminal:
         self._reading.set()
         self._over = threading.Event()
         self.raw = bytearray()
-        self.started = time.monotonic()
+        self.read_s = self.started = time.monotonic()
         self.process = subprocess.Popen(
             list(argv),
             stdin=slave,
@@ -109,6 +109,30 @@ class Terminal:
         """What is on the screen now, line by line."""
         with self._lock:
             return "\n".join(line.rstrip() for line in self._screen.display)
+
+    def cells(self) -> list[list[tuple[object, ...]]]:
+        """What is to be seen in every cell."""
+        with self._lock:
+            screen = self._screen
+            rows = [[screen.buffer[y][x] for x in range(screen.columns)] for y in range(screen.lines)]
+        return [[(c.data, c.bg, c.reverse, c.data.isspace() or (c.fg, c.bold)) for c in row] for row in rows]
+
+    def settle(self, still_s: float = 0.3) -> None:
+        """Wait until nothing has come for a while."""
+        seen, since_s = -1, time.monotonic()
+
+        def is_still() -> bool:
+            nonlocal seen, since_s
+            if len(self.raw) != seen:
+                seen, since_s = len(self.raw), time.monotonic()
+            return time.monotonic() - since_s > still_s
+
+        block_until(is_still)
+
+    def scribble(self, text: str) -> None:
+        """Write on the screen as another program would."""
+        with self._lock:
+            self._stream.feed(text.encode())
 
     def wait_for(self, *texts: str, patience_s: float = PATIENCE_S) -> str:
         """Wait until all of `texts` are on the screen; returns the screen."""
@@ -184,6 +208,8 @@ class Terminal:
                 return
             if not data:
                 return
+            read_s = time.monotonic()
             with self._lock:
+                self.read_s = read_s
                 self.raw += data
                 self._stream.feed(_UNKNOWN.sub(b"", data))

@@ -198,7 +198,7 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Send what has changed, where the driver draws so; Textual has no public place for that."""
-        drawing: Drawing | None = getattr(self._driver, "drawing", None)
+        drawing = self._drawing
         if drawing is None or renderable is None or self._batch_count or not self._running or self._closed:
             super()._display(screen, renderable)
         elif not (isinstance(renderable, CompositorUpdate) and self._draw(drawing, renderable)):
@@ -206,6 +206,24 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
             drawing.forget()
         else:
             self.post_display_hook()
+
+    @property
+    def _drawing(self) -> Drawing | None:
+        """What sends changes only, where the driver has it."""
+        drawing: Drawing | None = getattr(self._driver, "drawing", None)
+        return drawing
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Draw all where a window is back at the size it had: what it lost on the way is not known here."""
+        if self._drawing is not None and self._drawing.size == event.size:
+            self._drawing.repaint()
+
+    def action_redraw(self) -> None:
+        """Clear the terminal and draw all of it, for what another program wrote there."""
+        if self._drawing is not None:
+            self._drawing.repaint(clear=True)
+        else:
+            self.screen.refresh(layout=True)
 
     def _draw(self, drawing: Drawing, update: CompositorUpdate) -> bool:
         cursor = self.screen.outer_size.clamp_offset(self.cursor_position)

@@ -18,6 +18,8 @@ from corral.tui.pacing import QUESTION, Pace
 __all__ = ["Drawing"]
 
 _SYNC_START, _SYNC_END = "\x1b[?2026h", "\x1b[?2026l"
+_CLEAR = "\x1b(B\x0f\x1b[0m\x1b[4l\x1b[?6l\x1b[?7l\x1b[r\x1b[2J"
+"""Puts away what other programs left of characters, styles, inserting, margins and wrapping, and all they wrote."""
 
 
 class Drawing:
@@ -32,20 +34,41 @@ class Drawing:
         self._cursor = self._cursor_shown = Offset(0, 0)
         self._can_erase = False
         self._is_behind = False
-        self._is_over = False
+        self.is_over = False
+        """Whether the terminal is left, for good or to an editor."""
+        self._must_clear = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._retry: asyncio.TimerHandle | None = None
+
+    @property
+    def size(self) -> Size:
+        """Of what shall be seen."""
+        return Size(self._wanted.width, self._wanted.height)
 
     def forget(self) -> None:
         """Somebody else has drawn, or will now no longer: nothing is known of what stands there."""
         self._shown = Frame.unknown(self._wanted.width, self._wanted.height)
-        self._is_over = False
+        self.is_over = False
         self.pace.forget()
 
-    def leave(self, patience_s: float) -> None:
-        """Draw no more, and wait until the terminal has answered what it was asked: the shell is no place for that."""
-        self._is_over = True
-        self.pace.wait_for_answers(patience_s)
+    def repaint(self, *, clear: bool = False) -> None:
+        """Draw everything again, for what others may have drawn; `clear` first, and at once."""
+        if self.is_over or not self._wanted.width:
+            return
+        self._shown = Frame.unknown(self._wanted.width, self._wanted.height)
+        self._is_behind = True
+        if clear:
+            self._must_clear = True
+            self.pace.forget()
+        self._send()
+
+    def leave(self, patience_s: float, first_s: float) -> None:
+        """Draw no more, and wait until the terminal has answered what it was asked: the shell is no place for that.
+
+        One that has never answered gets `first_s`.
+        """
+        self.is_over = True
+        self.pace.wait_for_answers(patience_s, first_s)
 
     def take(self, update: CompositorUpdate, cursor: Offset, size: Size, colors: ColorSystem) -> bool:
         """Draw an update, now or when it may be sent; False where it is of a kind that is not known here."""
@@ -79,7 +102,7 @@ class Drawing:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        if not self._is_behind or self._is_over:
+        if not self._is_behind or self.is_over:
             return
         self._loop = asyncio.get_running_loop()
         wait_s = self.pace.wait_s(now_s := time.monotonic())
@@ -91,6 +114,8 @@ class Drawing:
         if not changes and self._cursor == self._cursor_shown:
             return
         self._cursor_shown = self._cursor
+        if self._must_clear:
+            changes, self._must_clear = _CLEAR + changes, False
         frame = f"{changes}\x1b[{self._cursor.y + 1};{self._cursor.x + 1}H"
         if self.in_one_go:
             frame = f"{_SYNC_START}{frame}{_SYNC_END}"

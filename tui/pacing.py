@@ -20,6 +20,8 @@ _ROOM = 1500
 """Bytes that may be on their way: what a line of 100 kbit/s takes 0.12 s for."""
 _PATIENCE_S = 5.0
 _MOST_PATIENCE_S = 60.0
+_LOST_S = 20.0
+"""After this, and with others behind it, an answer will not come any more."""
 _TRIES = 8
 """Questions after which a terminal that answered none is asked no more."""
 
@@ -32,6 +34,7 @@ class Pace:
         self._on_the_way: deque[tuple[int, float]] = deque()
         self._patience_s = _PATIENCE_S
         self._asked = 0
+        self._owed: deque[float] = deque()
         self.answers = False
         """Whether this terminal answers. One that does not is never waited for."""
 
@@ -44,12 +47,17 @@ class Pace:
         """A frame of `size` bytes that ends with `QUESTION` was sent."""
         with self._changed:
             self._asked += 1
+            self._owed.append(now_s)
+            while now_s - self._owed[0] > _LOST_S:
+                self._owed.popleft()
             self._on_the_way.append((size, now_s))
 
     def answered(self) -> None:
         """The oldest frame on its way has arrived."""
         with self._changed:
             self.answers = True
+            if self._owed:
+                self._owed.popleft()
             self._patience_s = _PATIENCE_S
             if self._on_the_way:
                 self._on_the_way.popleft()
@@ -69,13 +77,26 @@ class Pace:
             return 0.0
 
     def forget(self) -> None:
-        """Nothing is on its way any more."""
+        """Nothing is on its way any more, as far as the next frame is concerned."""
         with self._changed:
             self._on_the_way.clear()
+
+    def lost(self) -> None:
+        """There is no terminal any more; nobody answers."""
+        with self._changed:
+            self._on_the_way.clear()
+            self._owed.clear()
             self._changed.notify_all()
 
-    def wait_for_answers(self, patience_s: float) -> None:
-        """Wait until all has arrived: an answer that comes later would be typed into what runs next."""
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer is due, or came so late that it was no longer counted upon."""
+        return bool(self._owed)
+
+    def wait_for_answers(self, patience_s: float, first_s: float) -> None:
+        """Wait until all has arrived: an answer that comes later would be typed into what runs next.
+
+        A terminal that has never answered is waited for no longer than `first_s`.
+        """
         with self._changed:
-            if self.answers:
-                self._changed.wait_for(lambda: not self._on_the_way, patience_s)
+            self._changed.wait_for(lambda: not self._owed, patience_s if self.answers else min(first_s, patience_s))

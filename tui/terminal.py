@@ -7,9 +7,12 @@ thread: a vanished one ends the app and nothing else, a silent one only makes th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
+import time
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -30,6 +33,12 @@ R = TypeVar("R")
 _NOT_DRAWN_S = 0.02
 _LAST_ANSWERS_S = 2.0
 """How long a terminal that is left is waited for, so that its last answers are not typed into the shell."""
+_FIRST_ANSWER_S = 0.3
+"""The same for one that has never answered, which is one that will not."""
+_PIECE_S = 0.05
+_ESCAPE = "\x1b"
+_TAKE_AGAIN = "\x1b[?1049h\x1b[?25l\x1b[?1004h\x1b[?2004h\x1b[?7l"
+"""The other screen, no cursor, and what is told of focus and pastes; as Textual's driver does when it starts."""
 
 
 class ExitReason(StrEnum):
@@ -124,10 +133,15 @@ def _signals(leave: Callable[[ExitReason], None]) -> Iterator[None]:
 
 def _driver_class(on_lost: Callable[[], None]) -> type[Any]:
     """Textual's driver for Unix, which survives its terminal and never stops the process."""
+    import select
+    import termios
+
     from textual import events, messages
+    from textual._xterm_parser import XTermParser
     from textual.drivers.linux_driver import LinuxDriver
     from textual.message import Message
 
+    from corral.tui.answers import AnswerSieve
     from corral.tui.drawing import Drawing
 
     class TerminalDriver(LinuxDriver):
@@ -135,28 +149,59 @@ def _driver_class(on_lost: Callable[[], None]) -> type[Any]:
             super().__init__(*args, **kwargs)
             self.drawing = Drawing(self.write)
             self._file: Any = _LossyFile(self._file, on_lost)
-            # Textual's handler would stop all threads, the one that serves too.
+            self._own_mode: list[Any] | None = None
+            loop = asyncio.get_running_loop()
+            # Textual's handler would stop all threads, the one that serves too; and start a second of each that draws.
             signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+            signal.signal(signal.SIGCONT, lambda *_: loop.call_soon_threadsafe(self._continued))
 
         def run_input_thread(self) -> None:
             try:
-                super().run_input_thread()
+                self._read()
             except OSError:
-                self.drawing.pace.forget()
+                self.drawing.pace.lost()
                 on_lost()
+
+        def _read(self) -> None:
+            sieve, parser = AnswerSieve(), XTermParser(self._debug)
+            decode = getincrementaldecoder("utf-8")("replace").decode
+            while not self.exit_event.is_set():
+                is_ready = bool(select.select([self.fileno], [], [], _PIECE_S)[0])
+                data = os.read(self.fileno, 4096) if is_ready else b""
+                if is_ready and not data:
+                    self.exit_event.wait(_PIECE_S)  # its end: nothing more will come
+                sieve.is_asked = self.drawing.pace.is_waiting
+                text, answers = sieve.feed(decode(data), now_s := time.monotonic())
+                for _ in range(answers):
+                    self.drawing.answered()
+                late = sieve.overdue(now_s)
+                if late == _ESCAPE:
+                    self.process_message(events.Key("escape", late))
+                    late = ""
+                for message in (*parser.feed(late + text), *parser.tick()) if late or text else parser.tick():
+                    self.process_message(message)
 
         def start_application_mode(self) -> None:
             self.drawing.forget()
             super().start_application_mode()  # type: ignore[no-untyped-call]
+            with contextlib.suppress(termios.error):
+                self._own_mode = termios.tcgetattr(self.fileno)
 
         def disable_input(self) -> None:
-            self.drawing.leave(_LAST_ANSWERS_S)
+            self.drawing.leave(_LAST_ANSWERS_S, _FIRST_ANSWER_S)
             super().disable_input()
 
-        def process_message(self, message: Message) -> None:
-            if isinstance(message, events.CursorPosition):
-                self.drawing.answered()
+        def _continued(self) -> None:
+            """A shell that stopped this process had the terminal meanwhile, in its own mode."""
+            if self._own_mode is None or self.drawing.is_over:
                 return
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(self.fileno, termios.TCSANOW, self._own_mode)
+            self.write(_TAKE_AGAIN)
+            self._enable_mouse_support()
+            self.drawing.repaint(clear=True)
+
+        def process_message(self, message: Message) -> None:
             if isinstance(message, messages.TerminalSupportsSynchronizedOutput):
                 self.drawing.in_one_go = True
             super().process_message(message)

@@ -35,7 +35,7 @@ from tests.bench.figures import Figure
 from tests.bench.prompt_rendering import rendering_figures
 from tests.bench.remote import remote_figures
 from tests.bench.scheduling import scheduler_figures
-from tests.bench.screen import screen_figures
+from tests.bench.screen import clients_figures, screen_figures
 from tests.bench.startup import startup_figures
 from tests.bench.store import store_figures
 from tests.bench.threads import threads_figures
@@ -46,6 +46,7 @@ GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
     startup_figures,
     workbench_figures,
     screen_figures,
+    clients_figures,
     threads_figures,
     one_stream_figures,
     many_streams_figures,

@@ -18,17 +18,31 @@ from pathlib import Path
 from tests.bench.figures import Figure
 from tests.bench.workbench import opened, speed
 from tests.conftest import STARTER_MODEL
+from tests.programs import serving
 from tests.terminal import Terminal
 from tests.waiting import block_until
 
 STREAMS = 8
 MESSAGES = 200
-TYPED = "what a key costs is felt by everybody who types here"
+KEYS = 200
+LETTERS = "αβγδεζηθικλμνξοπρστυφχψωабвгдежзийклмнпрстуфцчшщъыьэюя"
+"""Letters that stand nowhere else, so that one more of them is the key's own."""
+SPEEDS = 5
+PAUSE_S = 0.05
 PER_S = 50
 BYTES_S = 10.0
 STALL_S = 8.0
 F2, F3, F4, F5, F6 = "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~"
-SCREENS = ((F3, "[2 Models]"), (F4, "[3 Running]"), (F5, "[4 Modelfile]"), (F6, "[5 Server]"), (F2, "[1 Chat]"))
+SCREENS = (
+    (F3, ("[2 Models]", "QUANT")),
+    (F4, ("[3 Running]", "TOK/S")),
+    (F5, ("[4 Modelfile]", "FROM")),
+    (F6, ("[5 Server]", "METHOD")),
+    (F2, ("[1 Chat]", "the gulls")),
+)
+"""Keys, and what stands on their screens: the tab, and something of the screen's own."""
+ROUNDS = 4
+SLOW_KEYS = 40
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,39 +50,46 @@ def screen_figures(store: Path, home: Path) -> Iterator[Figure]:
     """Milliseconds from keys to frames, here and over a slow line; bytes to the terminal; what API clients get."""
     count = home / "widgets"
     with _talking(count, STREAMS, MESSAGES) as terminal:
-        yield Figure(f"key to frame, typing, {STREAMS} streams: p99", (_p99(_typing(terminal)),), "ms", 50)
+        typed = _typing(terminal, KEYS)
+        yield Figure(f"key to frame, typing, {STREAMS} streams: p99 of {KEYS}", (_p99(typed),), "ms", 50)
+        yield Figure("the same: all", tuple(typed), "ms", 50)
         terminal.press("\x1b")
         terminal.wait_for("stopped")  # this one; the others stream on
         terminal.press("\x1b")
         terminal.wait_for("⏎ write")
-        scrolls = [_until_it_moves(terminal, key) for key in "kkkkjjkkkkjjkkjj"]
-        yield Figure("key to frame, moving in the chat: p99", (_p99(scrolls),), "ms", 50)
-        changes = [[_took_ms(terminal, key, name) for key, name in SCREENS] for _ in range(4)]
-        yield Figure("key to frame, another screen: p99", (_p99([ms for one in changes[1:] for ms in one]),), "ms", 100)
+        moved = [_until_it_moves(terminal, key) for key in (KEYS // 20) * "kkkkkkkkkkjjjjjjjjjj"]
+        yield Figure("key to frame, moving in the chat: p99", (_p99(moved),), "ms", 50)
+        first, *others = _changes(terminal, ROUNDS)
+        yield Figure("key to frame, a screen's first time", tuple(first[:-1]), "ms", 300)
+        yield Figure("key to frame, another screen", tuple(ms for one in others for ms in one), "ms", 100)
         yield Figure(f"widgets with a chat of {MESSAGES} messages", (float(count.read_text()),), "", 400)
     with _talking(count, 1, 0) as terminal:
         yield Figure("a stream of 50 tokens/s, to the terminal", (_kb_per_s(terminal),), "KB/s", 25)
     with _talking(count, 1, 0, line=("40", "12500")) as terminal:
-        yield Figure("key to frame, typing, 80 ms and 100 kbit/s", tuple(_typing(terminal)), "ms", 300)
-        _took_ms(terminal, F3, "[2 Models]"), _took_ms(terminal, F2, "[1 Chat]")
-        changes = [[_took_ms(terminal, key, name) for key, name in SCREENS] for _ in range(3)]
-        yield Figure("the same, another screen", tuple(ms for one in changes[1:] for ms in one), "ms", 600)
-    yield from _beside_clients(store, home)
+        yield Figure("key to frame, typing, 80 ms and 100 kbit/s", tuple(_typing(terminal, SLOW_KEYS)), "ms", 300)
+        others = _changes(terminal, 3)[1:]
+        yield Figure("the same, another screen", tuple(ms for one in others for ms in one), "ms", 600)
 
 
-def _beside_clients(store: Path, home: Path) -> Iterator[Figure]:
-    with opened(store, home) as (terminal, port), opened(store, home) as (still, other):
-        speed(port), speed(other)
-        still.press(F4)
+def clients_figures(store: Path, home: Path) -> Iterator[Figure]:
+    """What clients of the API get beside a screen: their speed with each of the five open, and one that is not read."""
+    with opened(store, home) as (terminal, port), serving(store, home) as alone:
+        speed(port), speed(alone)
+        for key, (name, *_) in SCREENS:
+            terminal.press(key)
+            terminal.wait_for(name)
+            pairs = [(speed(port), speed(alone)) for _ in range(SPEEDS)]
+            ratios = tuple(beside / bare for beside, bare in pairs)
+            yield Figure(f"tokens/s, {name} open : serve alone", ratios, "x", 0.98, most=False)
         terminal.press(F4)
         terminal.wait_for("[3 Running]")
         time.sleep(3)  # what the last answer leaves to draw
         yield Figure("idle Running screen, to the terminal", (_kb_per_s(terminal),), "KB/s", 10)
-        gaps_before = _worst_gap_ms(other)
-        still.stall()
-        gaps = _worst_gap_ms(other)
-        still.go_on()
-        yield Figure("terminal not read for 8 s: worst gap, before too", (gaps,), "ms", 2 * gaps_before)
+        gaps_before = _worst_gap_ms(port)
+        terminal.stall()
+        gaps = _worst_gap_ms(port)
+        terminal.go_on()
+        yield Figure("terminal not read for 8 s: worst gap", (gaps,), "ms", 2 * gaps_before)
 
 
 def _worst_gap_ms(port: int) -> float:
@@ -97,7 +118,7 @@ def _talking(count: Path, streams: int, messages: int, line: tuple[str, str] | N
     with Terminal([*slow, *program], environ, folder=ROOT) as terminal:
         terminal.wait_for("Prompt to smollm2:135m")
         terminal.press("go on")
-        terminal.wait_for("go on")
+        terminal.wait_for("┃ go on")
         terminal.press("\r")
         terminal.wait_gone("┃ go on")
         terminal.wait_for("the gulls")
@@ -105,33 +126,55 @@ def _talking(count: Path, streams: int, messages: int, line: tuple[str, str] | N
         yield terminal
 
 
-def _typing(terminal: Terminal) -> list[float]:
+def _typing(terminal: Terminal, keys: int) -> list[float]:
     """Milliseconds until each of some letters stands in the prompt, typed one after another."""
-    typed, times = "", []
-    for letter in TYPED:
-        typed += letter
-        times.append(_took_ms(terminal, letter, typed.rstrip() if letter != " " else ""))
-        time.sleep(0.11)  # so that keys fall anywhere between two frames
-    return [one for one, letter in zip(times, TYPED, strict=True) if letter != " "]
+    return [_one_more_ms(terminal, letter) for letter in itertools.islice(itertools.cycle(LETTERS), keys)]
 
 
-def _took_ms(terminal: Terminal, keys: str, shown: str) -> float:
-    return _timed_ms(terminal, keys, lambda: shown in terminal.text())
+def _one_more_ms(terminal: Terminal, letter: str) -> float:
+    time.sleep(PAUSE_S)  # not the pace of frames, so that keys fall anywhere between two
+    before = terminal.text().count(letter)
+    return _timed_ms(terminal, letter, lambda: terminal.text().count(letter) > before)
+
+
+def _changes(terminal: Terminal, rounds: int) -> list[list[float]]:
+    """Milliseconds to each of the screens, round by round."""
+    return [[_took_ms(terminal, key, *shown) for key, shown in SCREENS] for _ in range(rounds)]
+
+
+def _took_ms(terminal: Terminal, keys: str, *shown: str) -> float:
+    time.sleep(5 * PAUSE_S)
+
+    def stands() -> bool:
+        text = terminal.text()
+        return all(one in text for one in shown)
+
+    return _timed_ms(terminal, keys, stands)
 
 
 def _until_it_moves(terminal: Terminal, key: str) -> float:
-    time.sleep(0.15)
-    before = terminal.text()
-    return _timed_ms(terminal, key, lambda: terminal.text() != before)
+    """Nothing but a key moves the words of a chat that does not stream."""
+    time.sleep(PAUSE_S)
+    before = _words(terminal)
+    return _timed_ms(terminal, key, lambda: _words(terminal) != before)
+
+
+def _words(terminal: Terminal) -> list[str]:
+    return [line[40:] for line in terminal.text().split("\n")[2:28]]
 
 
 def _timed_ms(terminal: Terminal, keys: str, seen: Callable[[], bool]) -> float:
-    began_s = time.perf_counter()
+    """Until the bytes were read that make `seen` true."""
+    looked_at = len(terminal.raw)
+    began_s = time.monotonic()
     terminal.press(keys)
-    while not seen():
-        assert time.perf_counter() - began_s < 30, terminal.text()
+    while True:
+        if len(terminal.raw) != looked_at:
+            looked_at, read_s = len(terminal.raw), terminal.read_s
+            if seen():
+                return 1000 * (read_s - began_s)
+        assert time.monotonic() - began_s < 30, terminal.text()
         time.sleep(0.001)
-    return 1000 * (time.perf_counter() - began_s)
 
 
 def _p99(values: list[float]) -> float:

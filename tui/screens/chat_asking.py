@@ -140,7 +140,7 @@ class AskingKeys(PairKeys):
             self.tell("An answer is still coming in: Esc stops it")
             return
         editing, self.editing = self.editing, None
-        self.prompt.accept()
+        self.prompt.accept(text)
         if self.is_answering(chat):
             chat.queue.append(Queued(text, attached))
             chat.is_changed = True

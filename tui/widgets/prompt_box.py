@@ -127,15 +127,23 @@ class PromptBox(TextArea):
         else:
             self.post_message(self.Sent(text))
 
-    def accept(self) -> None:
-        """Put the text into the history and empty the box; called once it was really sent."""
-        text = self.whole_text
+    def accept(self, sent: str = "") -> None:
+        """Put the text, or the part of it that was sent, into the history and take it out of the box.
+
+        What was typed behind it since is kept.
+        """
+        text = self.whole_text.strip()
+        since = ""
+        if sent and text.startswith(sent):
+            text, since = sent, text[len(sent) :]
         if text and self.remembers and (not self._history or self._history[-1] != text):
             self._history = [*self._history[-HISTORY:], text]
         self._place = len(self._history)
         self._draft = ""
         self._pastes.clear()
         self.clear()
+        if since:
+            self.type(since)
 
     def put(self, text: str) -> None:
         """Put a text here in place of what was typed, the cursor behind it."""

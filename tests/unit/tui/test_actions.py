@@ -6,7 +6,7 @@ import pytest
 
 from corral.tui.actions import ACTIONS, Action, Where, actions_for, bindings_for, shown_keys
 
-NEVER = {"ctrl+a", "ctrl+b", "ctrl+g", "ctrl+t", "ctrl+n", "ctrl+h", "ctrl+z", "ctrl+l", "f10", "f11", "f12"}
+NEVER = {"ctrl+a", "ctrl+b", "ctrl+g", "ctrl+t", "ctrl+n", "ctrl+h", "ctrl+z", "f10", "f11", "f12"}
 
 
 def test_every_id_is_unique() -> None:

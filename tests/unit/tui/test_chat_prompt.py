@@ -339,3 +339,18 @@ def test_an_option_takes_only_what_it_may_be(name: str, text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         own.set_option(name, text)
     assert own.options == {}
+
+
+async def test_what_is_typed_before_the_prompt_was_taken_is_kept() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(120, 36)) as pilot:
+        prompt = chat_screen(app).prompt
+        await until(pilot, lambda: bool(chat_screen(app).chat.model))
+        prompt.text = "go on"
+        prompt.action_send()
+        prompt.move_cursor(prompt.document.end)
+        prompt.insert("x")
+        await until(pilot, lambda: bool(requests(client)))
+        assert requests(client)[0].messages[-1].content == "go on"
+        assert prompt.text == "x"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 
 import pyte
 import pytest
@@ -12,6 +13,7 @@ from rich.color import ColorSystem
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
+from wcwidth import wcwidth
 
 from corral.tui.frame import Frame, way
 
@@ -23,8 +25,14 @@ STYLES = [
     Style(bgcolor="color(7)", bold=True),
     Style(reverse=True),
     Style(color="red"),
+    Style(color="red", link="https://sea.example/x"),
 ]
-rows = st.lists(st.tuples(st.text(st.sampled_from("ab  x漢字é─"), max_size=12), st.sampled_from(STYLES)), max_size=6)
+WRITTEN = [*"ab  x漢字é─שם한", "e\u0301", "ก\u0e47", "👍"]
+"""Of each kind that `tui/text.py` lets through: it takes flags and joined emoji apart."""
+texts = st.lists(st.sampled_from(WRITTEN), max_size=12).map("".join)
+parts = st.tuples(texts, st.sampled_from(STYLES))
+rows = st.lists(parts, max_size=6)
+patches = st.lists(st.tuples(st.integers(0, 23), st.integers(0, 7), parts), max_size=4)
 screens = st.lists(rows, min_size=HEIGHT, max_size=HEIGHT)
 
 
@@ -41,9 +49,17 @@ def looks(terminal: pyte.Screen) -> list[list[tuple[object, ...]]]:
     return [[(c.data, c.bg, c.reverse, c.data.isspace() or (c.fg, c.bold)) for c in row] for row in cells]
 
 
+class Emulator(pyte.Screen):
+    """pyte leaves off at marks that Unicode gives no class of combining."""
+
+    def draw(self, data: str) -> None:
+        super().draw("".join(one for one in data if unicodedata.combining(one) or wcwidth(one) != 0))
+
+
 def drawn(frames: list[Frame], *, can_erase: bool) -> pyte.Screen:
-    terminal = pyte.Screen(WIDTH, HEIGHT)
+    terminal = Emulator(WIDTH, HEIGHT)
     stream = pyte.Stream(terminal)
+    stream.feed("\x1b[?7l")  # as when the program starts
     shown = Frame.unknown(WIDTH, HEIGHT)
     for frame in frames:
         stream.feed(way(shown, frame, can_erase=can_erase))
@@ -57,6 +73,22 @@ def test_the_end_of_the_way_looks_as_if_it_had_been_drawn_at_once(
 ) -> None:
     step_by_step = drawn([frame_of(screen) for screen in several], can_erase=can_erase)
     assert looks(step_by_step) == looks(drawn([frame_of(several[-1])], can_erase=False))
+
+
+@given(screens, st.lists(patches, min_size=1, max_size=4), st.booleans())
+def test_what_is_drawn_over_parts_of_a_screen_ends_as_if_drawn_at_once(
+    screen: list[list[tuple[str, Style]]],
+    several: list[list[tuple[int, int, tuple[str, Style]]]],
+    can_erase: bool,
+) -> None:
+    frames = [frame_of(screen)]
+    for patched in several:
+        frame = Frame(WIDTH, HEIGHT)
+        frame.take(frames[-1])
+        for x, y, part in patched:
+            frame.put(x, y, Strip([Segment(*part)]).crop(0, WIDTH - x), ColorSystem.TRUECOLOR)
+        frames.append(frame)
+    assert looks(drawn(frames, can_erase=can_erase)) == looks(drawn(frames[-1:], can_erase=False))
 
 
 @given(st.lists(st.text(st.sampled_from("abcdefg "), min_size=15, max_size=22), min_size=20, max_size=20), st.data())

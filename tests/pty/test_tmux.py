@@ -1,0 +1,91 @@
+"""The workbench in tmux: what stands there after many small changes is what drawing all of it anew leaves there."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.tmux import Tmux
+from tests.waiting import block_until
+
+ROOT = Path(__file__).parents[2]
+F2, F3, F4, F5, F6 = "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~"
+ESCAPE, ENTER, REDRAW = "\x1b", "\r", "\x0c"
+CLEARED = b"\x1b[2J"
+TOLD_WHEN_LATE = "took nothing"
+STILL_S, FIRST_S, REDRAWN_S = 0.4, 2.3, 0.2
+"""How long nothing may come: after a key, where a screen is new and fed a second time, after drawing anew."""
+NEW = ("the first frame", "Models", "Running", "in full", "Modelfile", "Server")
+A_BLINK_S = 1.2
+BLINKING = ("options", "pull", "help", "palette")
+"""What is written in with a cursor that blinks."""
+STEPS = (
+    *(("Chat", keys, shown) for keys, shown in (("漢字👍🏽 e\u0301", "漢字"), ("\x7f\x7fab", "ab"), ("שלום", "ab"))),
+    ("an answer that scrolls", ENTER, "said 1."),
+    ("another", f"more{ENTER}", "said 2."),
+    ("back", f"{ESCAPE}", "⏎ write"),
+    *(("scrolled", key, "⏎ write") for key in ("kkk", "g", "jj", "G")),
+    ("options", "O", "Options"),
+    ("closed", ESCAPE, "⏎ write"),
+    ("Models", F3, "[2 Models]"),
+    *(("moved", key, "[2 Models]") for key in ("jjj", "jjjjjjjjjjjjjjjj", "kk")),
+    ("pull", "p", "Pull a model"),
+    ("closed", ESCAPE, "[2 Models]"),
+    ("Running", F4, "evict"),
+    ("in full", "ji", "[3 Running]"),
+    ("help", "?", "Keys"),
+    ("closed", ESCAPE, "[3 Running]"),
+    ("Modelfile", F5, "[4 Modelfile]"),
+    ("written", "SYSTEM 漢字 שלום 🇩🇪\r", "SYSTEM"),
+    ("left", ESCAPE, "[4 Modelfile]"),
+    ("Server", F6, "[5 Server]"),
+    ("moved", "jjjjjjjjjjjj", "[5 Server]"),
+    ("details", ENTER, "C curl"),
+    ("closed", ESCAPE, "[5 Server]"),
+    ("palette", "\x10", "Search"),
+    ("closed", ESCAPE, "[5 Server]"),
+    ("back to Chat", F2, "[1 Chat]"),
+)
+
+
+def looked_at(terminal: Tmux, step: str, still_s: float) -> list[set[str]]:
+    """Every row once the screen stays as it is; or for the time of a blink."""
+    terminal.settle(still_s)
+    block_until(lambda: TOLD_WHEN_LATE not in terminal.text())
+    seen, until_s = [terminal.cells()], time.monotonic() + A_BLINK_S
+    while step in BLINKING and time.monotonic() < until_s:
+        seen.append(terminal.cells())
+    return [set(rows) for rows in zip(*seen, strict=True)]
+
+
+@pytest.mark.timeout(240)
+def test_no_cell_stays_wrong_whatever_is_drawn_over_it(tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "XDG_", "CORRAL"))}
+    # Over SSH no cursor blinks, so that the cells stay as they are.
+    environ |= {"SSH_TTY": "/dev/pts/9"}
+    environ |= {"PYTHONPATH": f"{ROOT}:{ROOT / '.src'}", "HOME": str(tmp_path), "CORRAL_NOHISTORY": "1"}
+    with Tmux([sys.executable, "-m", "tests.fakes.scripts_program"], environ, tmp_path) as terminal:
+
+        def judge(step: str) -> None:
+            before = looked_at(terminal, step, FIRST_S if step in NEW else STILL_S)
+            cleared = terminal.raw.read_bytes().count(CLEARED)
+            terminal.press(REDRAW)
+            block_until(lambda: terminal.raw.read_bytes().count(CLEARED) > cleared)
+            anew = looked_at(terminal, step, REDRAWN_S)
+            wrong = [(y, was, now) for y, (was, now) in enumerate(zip(before, anew, strict=True)) if not was & now]
+            assert wrong == [], f"after {step}: {wrong[:2]}"
+
+        terminal.wait_for("Prompt to smollm2:135m")
+        judge("the first frame")
+        for step, keys, shown in STEPS:
+            terminal.press(keys)
+            terminal.wait_for(shown)
+            judge(step)
+        for columns, lines in ((80, 24), (61, 18), (140, 40)):
+            terminal.resize(columns, lines)
+            terminal.wait_for("smollm2")
+            judge(f"{columns} columns")
