@@ -31,6 +31,7 @@ AT_ONCE = 8
 KILLS = int(os.environ.get("CORRAL_TORTURE_KILLS", "1000"))
 BYSTANDERS = 4
 VICTIMS = 6
+KILL_S = 120.0
 LOADS = 60
 
 
@@ -113,7 +114,7 @@ async def test_killed_runners_cost_their_own_requests_only(
             begun += 1
             started[model], dead[model] = 0, False
             streams = [asyncio.ensure_future(stream(model)) for _ in range(2)]
-            await until(lambda: started[model] >= 4 or any(one.done() for one in streams))  # noqa: B023
+            await until(lambda: started[model] >= 4 or any(one.done() for one in streams), KILL_S)  # noqa: B023
             (resident,) = [one for one in bench._scheduler.residents if one.wanted.name == f"{model}:latest"]
             assert resident.runner is not None
             os.kill(resident.runner.pid, signal.SIGKILL)
