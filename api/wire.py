@@ -310,6 +310,19 @@ class AnswerLine(msgspec.Struct, frozen=True):
         )
 
 
+class RenderedText(msgspec.Struct, frozen=True):
+    """A prompt as a model would be sent it."""
+
+    rendered_template: str = ""
+    image_count: int = 0
+
+
+class RenderedWire(msgspec.Struct, frozen=True):
+    """The reply to a request with `_debug_render_only`."""
+
+    debug_info: RenderedText | None = msgspec.field(name="_debug_info", default=None)
+
+
 class EmbedWire(msgspec.Struct, frozen=True):
     """The reply of `/api/embed`."""
 

@@ -133,7 +133,7 @@ class Workbench:
         self._remotes = RemoteAnswers(dispatch, Hosts(connect, self.events, clock) if connect else None)
         self._answers = Answers(dispatch, remotes=self._remotes)
         self._pooling = Pooling(dispatch, self._remotes)
-        self._tokenizing = Tokenizing(dispatch)
+        self._tokenizing = Tokenizing(dispatch, self._remotes)
         self._caretaker = Caretaker(self._paths, self._catalog, dispatch)
         told = (self._scheduler, self._gauges, self.requests, self._transfers, self.events, self.log, clock, wall_clock)
         self._publisher = Publisher(*told, remotes=self._remotes.views)

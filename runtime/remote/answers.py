@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from corral.runtime.dispatch import Dispatch, ignored
-from corral.runtime.errors import BadRequest, NotSupported, QueueFull, RequestCanceled, RunError, ServerUnreachable
+from corral.runtime.errors import BadRequest, QueueFull, RequestCanceled, RunError, ServerUnreachable
 from corral.runtime.library import ModelOnDisk
 from corral.runtime.options import parse_options
 from corral.runtime.rates import Rate
@@ -28,16 +28,21 @@ from corral.runtime.verbs import (
     Caller,
     ChatRequest,
     Chunk,
+    Detokenized,
+    DetokenizeRequest,
     Embeddings,
     EmbedRequest,
     GenerateRequest,
     Message,
     Ranking,
     RerankRequest,
+    TokenizeRequest,
+    Tokens,
 )
 from corral.store.errors import StoreError
 
 Pooled = TypeVar("Pooled", Embeddings, Ranking)
+Found = TypeVar("Found", Embeddings, Ranking, Tokens, Detokenized)
 
 READ_OUT_S = 0.5
 IDLE_S = 120.0
@@ -78,15 +83,8 @@ class RemoteAnswers:
 
     async def chat(self, caller: Caller, model: ModelOnDisk, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Continue a conversation; see `verbs.Client.chat`."""
-        remote = self._check(caller, model, request)
-        messages = request.messages
-        if messages:
-            messages = (*model.history, *messages)
-            if request.messages[0].role != "system" and model.system:
-                messages = (Message("system", model.system), *messages)
-        there = replace(
-            request, model=remote.model, messages=messages, options=_options(model, request.options), caller=None
-        )
+        remote = self._check(caller, model)
+        there = _chat_there(model, remote, request)
         async with aclosing(self._stream(caller, model, remote, there)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -95,7 +93,7 @@ class RemoteAnswers:
         self, caller: Caller, model: ModelOnDisk, request: GenerateRequest
     ) -> AsyncGenerator[Chunk, None]:
         """Complete a prompt; see `verbs.Client.generate`."""
-        remote = self._check(caller, model, request)
+        remote = self._check(caller, model)
         ours = not request.raw and bool(request.prompt)
         there = replace(
             request,
@@ -113,21 +111,36 @@ class RemoteAnswers:
         """Turn texts into vectors; see `verbs.Client.embed`."""
         remote = self._check(caller, model)
         there = replace(request, model=remote.model, options=_options(model, request.options), caller=None)
-        return await self._ask(caller, model, remote, lambda server: server.embed(there))
+        return await self._pooled(caller, model, remote, lambda server: server.embed(there))
 
     async def rerank(self, caller: Caller, model: ModelOnDisk, request: RerankRequest) -> Ranking:
         """Score documents; see `verbs.Client.rerank`."""
         remote = self._check(caller, model)
         there = replace(request, model=remote.model, options=_options(model, request.options), caller=None)
-        return await self._ask(caller, model, remote, lambda server: server.rerank(there))
+        return await self._pooled(caller, model, remote, lambda server: server.rerank(there))
 
-    def _check(self, caller: Caller, model: ModelOnDisk, request: object = None) -> Remote:
+    async def tokenize(self, caller: Caller, model: ModelOnDisk, request: TokenizeRequest | ChatRequest) -> Tokens:
+        """Return tokens; see `verbs.Client.tokenize`."""
+        remote = self._check(caller, model)
+        if isinstance(request, ChatRequest):
+            there: TokenizeRequest | ChatRequest = _chat_there(model, remote, request)
+        else:
+            there = replace(request, model=remote.model, options=_options(model, request.options), caller=None)
+        found, total_ns = await self._ask(caller, model, remote, lambda server: server.tokenize(there))
+        return replace(found, total_ns=total_ns)
+
+    async def detokenize(self, caller: Caller, model: ModelOnDisk, request: DetokenizeRequest) -> Detokenized:
+        """Return a text; see `verbs.Client.detokenize`."""
+        remote = self._check(caller, model)
+        there = replace(request, model=remote.model, options=_options(model, request.options), caller=None)
+        found, total_ns = await self._ask(caller, model, remote, lambda server: server.detokenize(there))
+        return replace(found, total_ns=total_ns)
+
+    def _check(self, caller: Caller, model: ModelOnDisk) -> Remote:
         """Refuse what may not be asked or not be forwarded."""
         remote = model.remote
         assert remote is not None
         self._allowed.check(remote)
-        if isinstance(request, (ChatRequest, GenerateRequest)) and request.render_only:
-            raise NotSupported(f"only {remote.text} knows what {model.shown} would be sent")
         if caller.forwarded:
             raise BadRequest(f"{model.shown} has its engine elsewhere, and so has who asks: name that server there")
         if self._hosts is None:
@@ -224,28 +237,34 @@ class RemoteAnswers:
     # -- one reply ----------------------------------------------------------------------------------------------
 
     async def _ask(
-        self, caller: Caller, model: ModelOnDisk, remote: Remote, ask: Callable[[Connection], Awaitable[Pooled]]
-    ) -> Pooled:
+        self, caller: Caller, model: ModelOnDisk, remote: Remote, ask: Callable[[Connection], Awaitable[Found]]
+    ) -> tuple[Found, int]:
+        """Ask until a server answers; its reply, and how long that took in nanoseconds."""
         stopping = Stopping()
-        began, row = self._dispatch.clock(), caller.request_id
+        began = self._dispatch.clock()
         with self._counted(caller, model, remote, stopping):
             search = self._search(remote, stopping)
             while True:
                 host = await search.next()
                 try:
                     with host.held():
-                        found: Pooled = await stopping.wait(ask(host.connection), self._first_s)
+                        found: Found = await stopping.wait(ask(host.connection), self._first_s)
                 except (RunError, StoreError, TimeoutError) as error:
                     if stopping.asked:
                         raise RequestCanceled from None
                     search.failed(host, error, begun=False)
                 else:
                     search.answered(host)
-                    break
-        total_ns, tokens = int((self._dispatch.clock() - began) * 1e9), found.stats.prompt_tokens
+                    return found, int((self._dispatch.clock() - began) * 1e9)
+
+    async def _pooled(
+        self, caller: Caller, model: ModelOnDisk, remote: Remote, ask: Callable[[Connection], Awaitable[Pooled]]
+    ) -> Pooled:
+        found, total_ns = await self._ask(caller, model, remote, ask)
+        tokens = found.stats.prompt_tokens
         warnings = tuple(dict.fromkeys((*caller.warnings, *found.warnings)))
         self._dispatch.refuse(warnings)
-        self._dispatch.requests.update(row, prompt_tokens=tokens, prompt_done=tokens, warnings=warnings)
+        self._dispatch.requests.update(caller.request_id, prompt_tokens=tokens, prompt_done=tokens, warnings=warnings)
         return replace(found, stats=replace(found.stats, total_ns=total_ns), warnings=warnings)
 
     # -- the tables ---------------------------------------------------------------------------------------------
@@ -312,6 +331,18 @@ async def _read_out(chunks: AsyncGenerator[Chunk, None]) -> None:
     with suppress(RunError, StoreError, TimeoutError):
         async with asyncio.timeout(READ_OUT_S):
             await anext(chunks, None)
+
+
+def _chat_there(model: ModelOnDisk, remote: Remote, request: ChatRequest) -> ChatRequest:
+    """The conversation with what the model says of itself, as its server is asked it. Raises InvalidOption."""
+    messages = request.messages
+    if messages:
+        messages = (*model.history, *messages)
+        if request.messages[0].role != "system" and model.system:
+            messages = (Message("system", model.system), *messages)
+    return replace(
+        request, model=remote.model, messages=messages, options=_options(model, request.options), caller=None
+    )
 
 
 def _options(model: ModelOnDisk, given: Mapping[str, object]) -> Mapping[str, object]:
