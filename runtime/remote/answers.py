@@ -9,27 +9,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from corral.runtime.dispatch import Dispatch, ignored
 from corral.runtime.errors import BadRequest, QueueFull, RequestCanceled, RunError, ServerUnreachable
 from corral.runtime.library import ModelOnDisk
 from corral.runtime.options import parse_options
-from corral.runtime.rates import Rate
 from corral.runtime.remote.address import Remote
 from corral.runtime.remote.allowed import Allowed
 from corral.runtime.remote.failover import Search
-from corral.runtime.remote.health import IN_USE_S, Hosts
+from corral.runtime.remote.health import Hosts
 from corral.runtime.remote.hosts import Connection
+from corral.runtime.remote.in_use import InUse, Stub
 from corral.runtime.remote.stopping import Stopping
-from corral.runtime.snapshot import ModelState, ModelView, RequestState
+from corral.runtime.snapshot import RequestState
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
     Chunk,
     Detokenized,
     DetokenizeRequest,
+    DoneReason,
     Embeddings,
     EmbedRequest,
     GenerateRequest,
@@ -50,19 +51,6 @@ IDLE_S = 120.0
 ROW_EVERY_S = 0.05
 
 
-@dataclass(eq=False)
-class _Stub:
-    """A model elsewhere as the table shows it. `begun` counts the answers that are being written."""
-
-    name: str
-    digest: str
-    remote: Remote
-    rate: Rate
-    in_flight: int = 0
-    begun: int = 0
-    used_at: float = 0.0
-
-
 class RemoteAnswers:
     """Owned by the service loop. Without `hosts` there is no way to any server."""
 
@@ -72,7 +60,7 @@ class RemoteAnswers:
         settings = dispatch.settings
         self._allowed = Allowed(settings.remotes, settings.remotes_file, near_only=settings.no_cloud)
         self._first_s = max(settings.load_timeout_s, IDLE_S)
-        self._stubs: dict[str, _Stub] = {}
+        self.in_use = InUse(hosts, dispatch.clock)
 
     async def close(self) -> None:
         """End every connection."""
@@ -145,7 +133,7 @@ class RemoteAnswers:
             raise BadRequest(f"{model.shown} has its engine elsewhere, and so has who asks: name that server there")
         if self._hosts is None:
             raise BadRequest("this server cannot run this remote model")
-        waiting = sum(stub.in_flight - stub.begun for stub in self._stubs.values())
+        waiting = self.in_use.waiting
         if waiting >= self._dispatch.settings.max_queue:
             raise QueueFull(waiting)
         return remote
@@ -165,6 +153,7 @@ class RemoteAnswers:
                 async for chunk in chunks:
                     now = self._dispatch.clock()
                     if chunk.done_reason is not None:
+                        stub.let_go = chunk.done_reason is DoneReason.UNLOAD
                         yield self._ended(row, chunk, remote, warnings, total_ns=int((now - began) * 1e9))
                         return
                     if chunk.progress is None:
@@ -203,7 +192,7 @@ class RemoteAnswers:
         )
 
     async def _attempts(
-        self, stub: _Stub, remote: Remote, request: ChatRequest | GenerateRequest, stopping: Stopping
+        self, stub: Stub, remote: Remote, request: ChatRequest | GenerateRequest, stopping: Stopping
     ) -> AsyncGenerator[Chunk, None]:
         """Ask until a server answers; then its chunks, to their end."""
         search = self._search(remote, stopping)
@@ -248,7 +237,7 @@ class RemoteAnswers:
                 host = await search.next()
                 try:
                     with host.held():
-                        found: Found = await stopping.wait(ask(host.connection), self._first_s)
+                        found = await stopping.wait(ask(host.connection), self._first_s)
                 except (RunError, StoreError, TimeoutError) as error:
                     if stopping.asked:
                         raise RequestCanceled from None
@@ -274,56 +263,12 @@ class RemoteAnswers:
         return Search(self._hosts, self._hosts.use(remote.hosts), stopping)
 
     @contextmanager
-    def _counted(self, caller: Caller, model: ModelOnDisk, remote: Remote, stopping: Stopping) -> Iterator[_Stub]:
+    def _counted(self, caller: Caller, model: ModelOnDisk, remote: Remote, stopping: Stopping) -> Iterator[Stub]:
         """Show a request in the table of requests, and its model in that of models."""
         self._dispatch.requests.begin(caller, model.shown, stopping.stop)
         self._dispatch.requests.update(caller.request_id, state=RequestState.WAITING)
-        stub = self._stubs.get(model.shown)
-        if stub is None or stub.remote != remote:
-            stub = self._stubs[model.shown] = _Stub(model.shown, model.digest, remote, Rate(self._dispatch.clock))
-        stub.in_flight += 1
-        try:
+        with self.in_use.counted(model, remote) as stub:
             yield stub
-        finally:
-            stub.in_flight -= 1
-            stub.used_at = self._dispatch.clock()
-
-    def views(self) -> tuple[ModelView, ...]:
-        """The models elsewhere that are in use, as the table of models in memory shows them: they take none."""
-        now = self._dispatch.clock()
-        for name in [name for name, one in self._stubs.items() if not one.in_flight and now - one.used_at > IN_USE_S]:
-            del self._stubs[name]
-        return tuple(self._view(stub, now) for stub in self._stubs.values())
-
-    def _view(self, stub: _Stub, now: float) -> ModelView:
-        return ModelView(
-            name=stub.name,
-            digest=stub.digest,
-            state=ModelState.BUSY if stub.in_flight else ModelState.IDLE,
-            pid=0,
-            load_fraction=1.0,
-            num_ctx=0,
-            slots_used=stub.begun,
-            slots_total=0,
-            waiting=stub.in_flight - stub.begun,
-            cells_used=0,
-            cells_total=0,
-            weights_bytes=0,
-            kv_bytes=0,
-            compute_bytes=0,
-            vram_bytes=0,
-            rss_bytes=0,
-            cpu_percent=0.0,
-            tokens_per_s=stub.rate.per_second(),
-            prompt_tokens_per_s=0.0,
-            expires_in_s=None if stub.in_flight else max(0.0, IN_USE_S - (now - stub.used_at)),
-            remote=", ".join(map(self._told, stub.remote.hosts)),
-        )
-
-    def _told(self, url: str) -> str:
-        """A server as the table names it, with what is wrong with it."""
-        host = self._hosts.get(url) if self._hosts is not None else None
-        return url if host is None or host.healthy else f"{url} ({host.reason})"
 
 
 async def _read_out(chunks: AsyncGenerator[Chunk, None]) -> None:

@@ -116,13 +116,14 @@ async def test_killed_runners_cost_their_own_requests_only(
             streams = [asyncio.ensure_future(stream(model)) for _ in range(2)]
             await until(lambda: started[model] >= 4 or any(one.done() for one in streams), KILL_S)  # noqa: B023
             (resident,) = [one for one in bench._scheduler.residents if one.wanted.name == f"{model}:latest"]
-            assert resident.runner is not None
-            os.kill(resident.runner.pid, signal.SIGKILL)
+            assert (runner := resident.runner) is not None
+            os.kill(runner.pid, signal.SIGKILL)
             dead[model] = True
             for ended in await asyncio.gather(*streams, return_exceptions=True):
                 assert ended is None or isinstance(ended, RunError), ended
                 assert ended is None or "SIGKILL" in str(ended)
                 told[model] += ended is not None
+            await runner.exited.wait()  # where both had ended by chance it may not have been noticed yet
             killed += 1
 
     async def bystand(number: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 from corral.api.engines.connection import Connections
 from corral.runtime.errors import BadRequest, CloudDisabled, QueueFull, RemoteFailed, RequestCanceled
 from corral.runtime.settings import Settings
-from corral.runtime.snapshot import ModelState, RequestState
+from corral.runtime.snapshot import EngineHost, ModelState, RequestState
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
@@ -180,8 +180,17 @@ async def test_tables_show_it(workbench: Workbench) -> None:
             assert (model.name, model.state, model.remote) == ("far:latest", ModelState.BUSY, server.url)
             assert (model.slots_used, model.waiting, model.weights_bytes) == (1, 0, 0)
             assert now.requests[0].state is RequestState.DECODE
+            (listed,) = await workbench.loaded()
+            assert (listed.name, listed.size, listed.requests) == ("far:latest", 0, 1)
+            assert (listed.remote_host, listed.remote_model) == (server.url, "org/model")
+            assert listed.hosts == model.hosts == (EngineHost(server.url, requests=1),)
         (model,) = workbench.snapshot_now().models
         assert model.state is ModelState.IDLE
+        (listed,) = await workbench.loaded()
+        assert (listed.requests, listed.hosts) == (0, (EngineHost(server.url),))
+        last = [chunk async for chunk in workbench.chat(ChatRequest("far", keep_alive_s=0))][-1]
+        assert last.done_reason is DoneReason.UNLOAD
+        assert not await workbench.loaded()
 
 
 async def test_a_stop_ends_the_answer_there_at_once(workbench: Workbench) -> None:
@@ -310,7 +319,7 @@ async def test_a_server_that_is_ill_is_passed_over_until_it_is_well(
         known = workbench._remotes._hosts
         await until(lambda: not getattr(known.get(ill.url), "healthy", True))
         (model,) = workbench.snapshot_now().models
-        assert f"{ill.url} (" in model.remote
+        assert [bool(host.ill) for host in model.hosts] == [True, False]
         before = len(ill.asked)
         for _ in range(6):
             await answer(workbench, question())
@@ -327,7 +336,7 @@ async def test_a_single_server_that_is_down_is_waited_for_a_little(workbench: Wo
         await stub(workbench, server)
         await server.stop()
         asking = asyncio.create_task(answer(workbench, question()))
-        await until(lambda: bool(workbench._remotes._stubs))
+        await until(lambda: bool(workbench._remotes.in_use.views()))
         await server.start()
         assert (await asking)[0] == "one two three "
         await server.stop()
