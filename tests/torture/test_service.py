@@ -116,7 +116,8 @@ async def test_killed_runners_cost_their_own_requests_only(
             streams = [asyncio.ensure_future(stream(model)) for _ in range(2)]
             await until(lambda: started[model] >= 4 or any(one.done() for one in streams), KILL_S)  # noqa: B023
             (resident,) = [one for one in bench._scheduler.residents if one.wanted.name == f"{model}:latest"]
-            assert (runner := resident.runner) is not None
+            runner = resident.runner
+            assert runner is not None
             os.kill(runner.pid, signal.SIGKILL)
             dead[model] = True
             for ended in await asyncio.gather(*streams, return_exceptions=True):
