@@ -88,9 +88,15 @@ def answer(port: int, prompt: str, **options: object) -> dict[str, Any]:
 
 def gpu_layers(port: int) -> int:
     """How many layers the loaded model is said to have on devices."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/snapshot", timeout=30) as reply:
-        (model,) = json.loads(reply.read())["models"]
-    return int(model["gpu_layers"])
+    models: list[dict[str, Any]] = []
+
+    def is_shown() -> bool:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/snapshot", timeout=30) as reply:
+            models[:] = json.loads(reply.read())["snapshot"]["models"]
+        return bool(models) and models[0]["num_layers"] > 0
+
+    block_until(is_shown)
+    return int(models[0]["gpu_layers"])
 
 
 def test_a_model_over_workers_says_what_it_says_here(build: Path, own_store: Path, tmp_path: Path) -> None:
