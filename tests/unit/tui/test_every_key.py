@@ -31,7 +31,7 @@ PLACES = {
     Where.FILE: "modelfile",
     Where.SERVER: "server",
 }
-ELSEWHERE = {"fetch"}
+ELSEWHERE = {"fetch", "models.fetch"}
 """Keys that need another beginning; they have tests of their own."""
 BEFORE: dict[str, tuple[str, ...]] = {
     "go.running": ("2",),
@@ -160,10 +160,11 @@ async def test_something_comes_of_every_key(where: Where, monkeypatch: pytest.Mo
         assert without == [], picture(app)
 
 
-async def test_the_starter_is_fetched_by_its_key() -> None:
+@pytest.mark.parametrize(("where", "told"), [(Where.CHAT, "There is no model"), (Where.MODELS, "No models yet")])
+async def test_the_starter_is_fetched_by_its_key(where: Where, told: str) -> None:
     client = FakeClient()
-    app = workbench(client, Where.CHAT)
+    app = workbench(client, where)
     async with app.run_test(size=SIZE) as pilot:
-        await until(pilot, lambda: "There is no model" in picture(app))
+        await until(pilot, lambda: told in picture(app))
         await pilot.press("f")
         await until(pilot, lambda: ("pull", app.starter) in client.asked)
