@@ -237,14 +237,13 @@ class RemoteAnswers:
                 host = await search.next()
                 try:
                     with host.held():
-                        found = await stopping.wait(ask(host.connection), self._first_s)
+                        found: Found = await stopping.wait(ask(host.connection), self._first_s)
+                    search.answered(host)
+                    return found, int((self._dispatch.clock() - began) * 1e9)
                 except (RunError, StoreError, TimeoutError) as error:
                     if stopping.asked:
                         raise RequestCanceled from None
                     search.failed(host, error, begun=False)
-                else:
-                    search.answered(host)
-                    return found, int((self._dispatch.clock() - began) * 1e9)
 
     async def _pooled(
         self, caller: Caller, model: ModelOnDisk, remote: Remote, ask: Callable[[Connection], Awaitable[Pooled]]

@@ -41,9 +41,9 @@ def test_llama_cpps_server_tells_of_tokens_and_prompts(
                 ("/api/chat", {"messages": ASK, "_debug_render_only": True}, "_debug_info"),
                 ("/api/generate", {"prompt": "Hi", "_debug_render_only": True}, "_debug_info"),
             ):
-                through = there.post(path, json={"model": "far", **body})  # type: ignore[dict-item]
+                through = there.post(path, json={"model": "far", **body})
                 assert through.status_code == 200, through.text
-                direct = here.post(path, json={"model": STARTER_MODEL, **body}).json()  # type: ignore[dict-item]
+                direct = here.post(path, json={"model": STARTER_MODEL, **body}).json()
                 assert through.json()[told] == direct[told]
 
 
