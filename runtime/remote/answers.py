@@ -231,13 +231,14 @@ class RemoteAnswers:
         """Ask until a server answers; its reply, and how long that took in nanoseconds."""
         stopping = Stopping()
         began = self._dispatch.clock()
+        found: Found
         with self._counted(caller, model, remote, stopping):
             search = self._search(remote, stopping)
             while True:
                 host = await search.next()
                 try:
                     with host.held():
-                        found: Found = await stopping.wait(ask(host.connection), self._first_s)
+                        found = await stopping.wait(ask(host.connection), self._first_s)
                     search.answered(host)
                     return found, int((self._dispatch.clock() - began) * 1e9)
                 except (RunError, StoreError, TimeoutError) as error:
