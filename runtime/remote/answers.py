@@ -43,7 +43,7 @@ from corral.runtime.verbs import (
 from corral.store.errors import StoreError
 
 Pooled = TypeVar("Pooled", Embeddings, Ranking)
-Found = TypeVar("Found", Embeddings, Ranking, Tokens, Detokenized)
+Found = TypeVar("Found")
 
 READ_OUT_S = 0.5
 IDLE_S = 120.0
