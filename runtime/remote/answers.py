@@ -249,7 +249,9 @@ class RemoteAnswers:
     async def _pooled(
         self, caller: Caller, model: ModelOnDisk, remote: Remote, ask: Callable[[Connection], Awaitable[Pooled]]
     ) -> Pooled:
-        found, total_ns = await self._ask(caller, model, remote, ask)
+        reply: tuple[Pooled, int] = await self._ask(caller, model, remote, ask)
+        found: Pooled = reply[0]
+        total_ns = reply[1]
         tokens = found.stats.prompt_tokens
         warnings = tuple(dict.fromkeys((*caller.warnings, *found.warnings)))
         self._dispatch.refuse(warnings)
