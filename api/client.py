@@ -27,6 +27,7 @@ from corral.runtime.verbs import (
     CreateRequest,
     Detokenized,
     DetokenizeRequest,
+    DoneReason,
     Embeddings,
     EmbedRequest,
     GenerateRequest,
@@ -141,6 +142,9 @@ class HttpClient(HttpUpkeep):
             **_tools(request.tools),
             **_sampling(request),
         }
+        if request.render_only:
+            yield await self._rendered("/api/chat", body, request.model)
+            return
         async with aclosing(self._answer("/api/chat", body, request.model)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -160,9 +164,20 @@ class HttpClient(HttpUpkeep):
             body["context"] = list(request.context)
         if request.images:
             body["images"] = _images(request.images)
+        if request.render_only:
+            yield await self._rendered("/api/generate", body, request.model)
+            return
         async with aclosing(self._answer("/api/generate", body, request.model)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def _rendered(self, path: str, body: Mapping[str, object], model: str) -> Chunk:
+        """Return what the model would be sent; nothing is computed."""
+        asked = {**body, "_debug_render_only": True, "stream": False}
+        found = (await self._server.call("POST", path, wire.RenderedWire, asked, model=model)).debug_info
+        if found is None:
+            raise RemoteFailed("the server does not say what a model would be sent", 501)
+        return Chunk(done_reason=DoneReason.STOP, rendered=found.rendered_template, images=found.image_count)
 
     async def _answer(self, path: str, body: Mapping[str, object], model: str) -> AsyncGenerator[Chunk, None]:
         done = False

@@ -144,4 +144,6 @@ def _view(model: LoadedModel, wall_s: float) -> ModelView:
         tokens_per_s=0.0,
         prompt_tokens_per_s=0.0,
         expires_in_s=math.inf if expires is None else max(0.0, expires.timestamp() - wall_s),
+        remote=model.remote_host,
+        hosts=model.hosts,
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from corral.runtime.snapshot import EngineHost
 from corral.runtime.verbs import (
     Chunk,
     Details,
@@ -94,6 +95,14 @@ class TagsWire(msgspec.Struct, frozen=True):
     models: list[TagWire] | None = None
 
 
+class HostWire(msgspec.Struct, frozen=True):
+    """A server that runs a model for another."""
+
+    host: str = ""
+    reason: str = ""
+    requests: int = 0
+
+
 class LoadedWire(msgspec.Struct, frozen=True):
     """A model in memory."""
 
@@ -104,6 +113,10 @@ class LoadedWire(msgspec.Struct, frozen=True):
     details: DetailsWire = DetailsWire()
     context_length: int = 0
     expires_at: datetime | None = None
+    remote_host: str = ""
+    remote_model: str = ""
+    requests: int = 0
+    hosts: list[HostWire] | None = None
 
     def to_loaded(self, now: datetime) -> LoadedModel:
         """Return the verbs' type; a date centuries ahead is for ever."""
@@ -118,6 +131,10 @@ class LoadedWire(msgspec.Struct, frozen=True):
             details=self.details.to_details(),
             context_length=self.context_length,
             expires_at=expires_at,
+            remote_host=self.remote_host,
+            remote_model=self.remote_model,
+            requests=self.requests,
+            hosts=tuple(EngineHost(one.host, one.reason, one.requests) for one in self.hosts or ()),
         )
 
 
@@ -308,6 +325,19 @@ class AnswerLine(msgspec.Struct, frozen=True):
             thinking=thinking,
             tool_calls=calls,
         )
+
+
+class RenderedText(msgspec.Struct, frozen=True):
+    """A prompt as a model would be sent it."""
+
+    rendered_template: str = ""
+    image_count: int = 0
+
+
+class RenderedWire(msgspec.Struct, frozen=True):
+    """The reply to a request with `_debug_render_only`."""
+
+    debug_info: RenderedText | None = msgspec.field(name="_debug_info", default=None)
 
 
 class EmbedWire(msgspec.Struct, frozen=True):

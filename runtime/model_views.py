@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from corral.runtime.conversation import Message
+from corral.runtime.snapshot import EngineHost
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,11 @@ class ModelDetails:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model in memory, as `ps` lists it; `expires_at` is None for ever. Sizes in bytes."""
+    """A model in memory, as `ps` lists it; `expires_at` is None for ever. Sizes in bytes.
+
+    One whose engine is elsewhere is in use rather than in memory: `remote_host` and `remote_model` are as in
+    `ModelSummary`, `hosts` says how those servers are, and `requests` how many of it are in flight.
+    """
 
     name: str
     digest: str
@@ -92,6 +97,10 @@ class LoadedModel:
     details: Details
     context_length: int
     expires_at: datetime | None
+    remote_host: str = ""
+    remote_model: str = ""
+    requests: int = 0
+    hosts: tuple[EngineHost, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

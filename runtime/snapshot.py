@@ -118,6 +118,15 @@ class ModelState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class EngineHost:
+    """A server that runs models for us: why it is passed over, "" where it is well; our requests on it."""
+
+    url: str
+    ill: str = ""
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelView:
     """One model in memory. Sizes in bytes, `cpu_percent` 100 per core, `expires_in_s` inf for ever, None while busy.
 
@@ -128,7 +137,8 @@ class ModelView:
 
     `aliases` are further names of the same weights that were asked for while it was in memory. `expected_bytes` is what
     it was thought to take before it was loaded, to be held against the sum of weights, cache and compute. One with a
-    `remote` runs on the servers that names, and takes no memory here. `load_phase` is what is being done of its load,
+    `remote` runs on the servers that names, which `hosts` tells more of, and takes no
+    memory here. `load_phase` is what is being done of its load,
     "" once it is loaded. `rates` are its tokens a second and `rss_history` its process's bytes in the last minute,
     oldest first, one a second.
     """
@@ -172,6 +182,7 @@ class ModelView:
     shelved_bytes: int = 0
     hit_share: float | None = None
     remote: str = ""
+    hosts: tuple[EngineHost, ...] = ()
     load_phase: str = ""
     rates: tuple[float, ...] = ()
     rss_history: tuple[int, ...] = ()

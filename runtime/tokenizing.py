@@ -12,9 +12,10 @@ from corral.runtime.dispatch import Cancellation, Dispatch
 from corral.runtime.engine import protocol
 from corral.runtime.errors import NotSupported
 from corral.runtime.library import ModelOnDisk
+from corral.runtime.remote.answers import RemoteAnswers
 from corral.runtime.runner import Runner
 from corral.runtime.snapshot import RequestState
-from corral.runtime.verbs import ChatRequest, Detokenized, DetokenizeRequest, TokenizeRequest, Tokens
+from corral.runtime.verbs import Caller, ChatRequest, Detokenized, DetokenizeRequest, TokenizeRequest, Tokens
 
 T = TypeVar("T")
 
@@ -22,8 +23,10 @@ T = TypeVar("T")
 class Tokenizing:
     """Answers tokenize and detokenize. Owned by the service loop."""
 
-    def __init__(self, dispatch: Dispatch) -> None:
+    def __init__(self, dispatch: Dispatch, remotes: RemoteAnswers | None = None) -> None:
+        """`remotes` answers for models whose engine is elsewhere."""
         self._dispatch = dispatch
+        self._remotes = remotes or RemoteAnswers(dispatch, None)
 
     async def tokenize(self, request: TokenizeRequest | ChatRequest) -> Tokens:
         """Return tokens; see `verbs.Client.tokenize`."""
@@ -33,7 +36,12 @@ class Tokenizing:
             make = partial(protocol.Tokenize, prompt=_prompt(request, model), begin=begin)
             return await runner.ask(make, protocol.Tokenized)
 
-        found, total_ns, load_ns = await self._answer(request, "tokenize", ask)
+        caller = self._dispatch.caller(request.caller, "tokenize")
+        with self._dispatch.row(caller, request.model):
+            model = await self._dispatch.open(request.model)
+            if model.remote is not None:
+                return await self._remotes.tokenize(caller, model, request)
+            found, total_ns, load_ns = await self._answer(caller, model, request, ask)
         return Tokens(tuple(found.tokens), total_ns, load_ns)
 
     async def detokenize(self, request: DetokenizeRequest) -> Detokenized:
@@ -42,31 +50,33 @@ class Tokenizing:
         async def ask(runner: Runner, model: ModelOnDisk) -> protocol.Detokenized:
             return await runner.ask(partial(protocol.Detokenize, tokens=list(request.tokens)), protocol.Detokenized)
 
-        found, total_ns, load_ns = await self._answer(request, "detokenize", ask)
+        caller = self._dispatch.caller(request.caller, "detokenize")
+        with self._dispatch.row(caller, request.model):
+            model = await self._dispatch.open(request.model)
+            if model.remote is not None:
+                return await self._remotes.detokenize(caller, model, request)
+            found, total_ns, load_ns = await self._answer(caller, model, request, ask)
         return Detokenized(found.text, total_ns, load_ns)
 
     async def _answer(
         self,
+        caller: Caller,
+        model: ModelOnDisk,
         request: TokenizeRequest | ChatRequest | DetokenizeRequest,
-        verb: str,
         ask: Callable[[Runner, ModelOnDisk], Awaitable[T]],
     ) -> tuple[T, int, int]:
         """Hold the model for as long as `ask` needs it; returns also what all took and the load, in nanoseconds."""
-        dispatch = self._dispatch
-        caller = dispatch.caller(request.caller, verb)
-        row = caller.request_id
-        with dispatch.row(caller, request.model):
-            model = await dispatch.open(request.model)
-            wanted = dispatch.wanted(model, {**model.parameters, **request.options})
-            began = dispatch.clock()
-            cancellation = Cancellation()
-            dispatch.requests.begin(caller, model.shown, cancellation.cancel)
-            dispatch.requests.update(row, state=RequestState.WAITING)
-            async with AsyncExitStack() as stack:
-                keep_alive_s = dispatch.keep_alive_s(request.keep_alive_s, model)
-                held = dispatch.scheduler.lease(wanted, keep_alive_s, request_id=row)
-                lease = await cancellation.guard(stack.enter_async_context(held))
-                found = await cancellation.guard(ask(lease.runner, model))
+        dispatch, row = self._dispatch, caller.request_id
+        wanted = dispatch.wanted(model, {**model.parameters, **request.options})
+        began = dispatch.clock()
+        cancellation = Cancellation()
+        dispatch.requests.begin(caller, model.shown, cancellation.cancel)
+        dispatch.requests.update(row, state=RequestState.WAITING)
+        async with AsyncExitStack() as stack:
+            keep_alive_s = dispatch.keep_alive_s(request.keep_alive_s, model)
+            held = dispatch.scheduler.lease(wanted, keep_alive_s, request_id=row)
+            lease = await cancellation.guard(stack.enter_async_context(held))
+            found = await cancellation.guard(ask(lease.runner, model))
         return found, int((dispatch.clock() - began) * 1e9), lease.load_ns
 
 

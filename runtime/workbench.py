@@ -133,10 +133,10 @@ class Workbench:
         self._remotes = RemoteAnswers(dispatch, Hosts(connect, self.events, clock) if connect else None)
         self._answers = Answers(dispatch, remotes=self._remotes)
         self._pooling = Pooling(dispatch, self._remotes)
-        self._tokenizing = Tokenizing(dispatch)
+        self._tokenizing = Tokenizing(dispatch, self._remotes)
         self._caretaker = Caretaker(self._paths, self._catalog, dispatch)
         told = (self._scheduler, self._gauges, self.requests, self._transfers, self.events, self.log, clock, wall_clock)
-        self._publisher = Publisher(*told, remotes=self._remotes.views)
+        self._publisher = Publisher(*told, remotes=self._remotes.in_use.views)
         self._wall_clock = wall_clock
         self._watch = Watch(self._publisher, self._gauges, self._scheduler, self.requests, clock)
         self._watch.on_gpus = self._live.meet
@@ -426,7 +426,8 @@ class Workbench:
 
     async def loaded(self) -> Sequence[LoadedModel]:
         """See `verbs.Client`."""
-        return await loaded_models(self._library, self._scheduler.residents, self._clock())
+        here = await loaded_models(self._library, self._scheduler.residents, self._clock())
+        return (*here, *self._remotes.in_use.loaded())
 
     async def cancel(self, request_id: str) -> bool:
         """See `verbs.Client`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 
 from corral.api import wire
 from corral.api.client import HttpClient
@@ -12,7 +12,19 @@ from corral.api.engines.transport import EngineTransport
 from corral.api.version import FORWARDED
 from corral.runtime.errors import RemoteFailed
 from corral.runtime.remote.allowed import key_of
-from corral.runtime.verbs import ChatRequest, Chunk, Embeddings, EmbedRequest, GenerateRequest, Ranking, RerankRequest
+from corral.runtime.verbs import (
+    ChatRequest,
+    Chunk,
+    Detokenized,
+    DetokenizeRequest,
+    Embeddings,
+    EmbedRequest,
+    GenerateRequest,
+    Ranking,
+    RerankRequest,
+    TokenizeRequest,
+    Tokens,
+)
 
 
 class Connections:
@@ -59,6 +71,18 @@ class ServerConnection:
         """Score documents."""
         return await (await self._client()).rerank(request)
 
+    async def tokenize(self, request: TokenizeRequest | ChatRequest) -> Tokens:
+        """Return the tokens of a text or of a conversation."""
+        client = await self._client()
+        with _known_there("the tokens of a text"):
+            return await client.tokenize(request)
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenized:
+        """Return the text of tokens."""
+        client = await self._client()
+        with _known_there("the text of tokens"):
+            return await client.detokenize(request)
+
     async def check(self) -> None:
         """Ask how the server is. Raises RunError where it cannot take requests."""
         try:
@@ -86,6 +110,17 @@ class ServerConnection:
     async def close(self) -> None:
         """Close every connection."""
         await self._server.close()
+
+
+@contextmanager
+def _known_there(what: str) -> Iterator[None]:
+    """Say clearly that a server has no route for what it was asked."""
+    try:
+        yield
+    except RemoteFailed as error:
+        if error.status not in _NO_ROUTE:
+            raise
+        raise RemoteFailed(f"cannot be asked for {what} ({error})", 501) from None
 
 
 _NO_ROUTE = frozenset({404, 405})

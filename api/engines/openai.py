@@ -15,15 +15,20 @@ import msgspec
 from corral.api.engines.openai_wire import (
     ChatEvent,
     CompletionEvent,
+    DetokenizeReply,
     EmbeddingsReply,
     RankingReply,
     Reader,
+    TemplateReply,
+    TokenizeReply,
 )
 from corral.api.transport import Transport, error_text
 from corral.runtime.errors import BadRequest, RemoteFailed, ServerUnreachable
 from corral.runtime.verbs import (
     ChatRequest,
     Chunk,
+    Detokenized,
+    DetokenizeRequest,
     DoneReason,
     Embeddings,
     EmbedRequest,
@@ -32,12 +37,16 @@ from corral.runtime.verbs import (
     Ranking,
     RerankRequest,
     Stats,
+    TokenizeRequest,
+    Tokens,
     ToolChoice,
     Tools,
 )
 
 _SAME = ("temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "top_k", "min_p")
 """Options that are called there what they are here; the last two OpenAI's own servers don't have."""
+NO_TEMPLATE = 501
+"""The status of what only a server can be asked that tells how it writes a conversation."""
 _IMAGES = ((b"\x89PNG", "png"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 
 
@@ -53,7 +62,10 @@ class OpenAiClient:
             async for chunk in self._no_prompt(request.keep_alive_s):
                 yield chunk
             return
-        body = {"messages": [_message(one) for one in request.messages], **_tools(request.tools)}
+        body = _conversation(request)
+        if request.render_only:
+            yield Chunk(done_reason=DoneReason.STOP, rendered=await self._render(body))
+            return
         async with aclosing(self._answer("/v1/chat/completions", body, request, ChatEvent)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -74,6 +86,12 @@ class OpenAiClient:
             turns = [Message("system", request.system)] if request.system else []
             turns.append(Message("user", request.prompt, images=request.images))
             body["messages"] = [_message(one) for one in turns]
+        if request.render_only:
+            if request.suffix:
+                raise RemoteFailed("cannot be asked what a model would be sent around a gap", NO_TEMPLATE)
+            rendered = request.prompt if request.raw else await self._render({**body, **_thinking(request)})
+            yield Chunk(done_reason=DoneReason.STOP, rendered=rendered)
+            return
         async with aclosing(self._answer(path, body, request, kind)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -115,6 +133,45 @@ class OpenAiClient:
         scores = tuple(found[at] for at in range(len(found)))
         return Ranking(scores, _pooled(tokens, began), _unsent(request.options))
 
+    async def tokenize(self, request: TokenizeRequest | ChatRequest) -> Tokens:
+        """Return tokens, as llama.cpp's server and vLLM cut them: the one is told `content`, the other `prompt`."""
+        text, begin = "", True
+        if isinstance(request, TokenizeRequest):
+            text, begin = request.text, request.begin
+        else:
+            conversation = _conversation(request)
+            try:
+                text = await self._render(conversation)
+            except RemoteFailed as error:
+                if error.status != NO_TEMPLATE:
+                    raise
+                # vLLM, which applies the template itself; llama.cpp's server would pass over the messages.
+                body = {"model": request.model, **conversation}
+                reply = await self._server.call("POST", "/tokenize", TokenizeReply, body)
+                return Tokens(tuple(reply.tokens))
+        asked = {"model": request.model, "content": text, "prompt": text, "parse_special": True}
+        asked |= {"add_special": begin, "add_special_tokens": begin}
+        return Tokens(tuple((await self._server.call("POST", "/tokenize", TokenizeReply, asked)).tokens))
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenized:
+        """Return the text of tokens, as llama.cpp's server and vLLM tell it."""
+        body: dict[str, object] = {"model": request.model, "tokens": list(request.tokens)}
+        reply = await self._server.call("POST", "/detokenize", DetokenizeReply, body)
+        return Detokenized(reply.content or reply.prompt)
+
+    async def _render(self, conversation: Mapping[str, object]) -> str:
+        """Return a conversation as the model would be sent it, which llama.cpp's server alone tells.
+
+        Raises:
+            RemoteFailed: of status NO_TEMPLATE where another server is asked.
+        """
+        try:
+            return (await self._server.call("POST", "/apply-template", TemplateReply, conversation)).prompt
+        except RemoteFailed as error:
+            if error.status not in (404, 405):
+                raise
+            raise RemoteFailed("cannot be asked what a model would be sent", NO_TEMPLATE) from None
+
     async def _no_prompt(self, keep_alive_s: float | None) -> AsyncGenerator[Chunk, None]:
         """Answer a request to load or to unload: such a server has its model always; at least it must be there."""
         await self._server.send("GET", "/v1/models")
@@ -144,6 +201,10 @@ class OpenAiClient:
             raise ServerUnreachable("the server went away in the middle of its answer")
         for chunk in reader.end(_unsent(request.options) + _lost(request)):
             yield chunk
+
+
+def _conversation(request: ChatRequest) -> dict[str, object]:
+    return {"messages": [_message(one) for one in request.messages], **_tools(request.tools), **_thinking(request)}
 
 
 def _message(message: Message) -> dict[str, object]:
@@ -207,11 +268,13 @@ def _sampling(request: ChatRequest | GenerateRequest, *, chat: bool) -> dict[str
         body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     elif request.logprobs:
         body["logprobs"] = request.top_logprobs
-    if isinstance(request.think, bool) and chat:
-        body["chat_template_kwargs"] = {"enable_thinking": request.think}
-    elif request.think and chat:
-        body["reasoning_effort"] = request.think
-    return body
+    return body | (_thinking(request) if chat else {})
+
+
+def _thinking(request: ChatRequest | GenerateRequest) -> dict[str, object]:
+    if isinstance(request.think, bool):
+        return {"chat_template_kwargs": {"enable_thinking": request.think}}
+    return {"reasoning_effort": request.think} if request.think else {}
 
 
 _SENT = frozenset((*_SAME, "num_predict", "repeat_penalty"))

@@ -159,6 +159,25 @@ class RankingReply(msgspec.Struct, frozen=True):
     usage: Usage = Usage()
 
 
+class TemplateReply(msgspec.Struct, frozen=True):
+    """The reply of llama.cpp's `/apply-template`."""
+
+    prompt: str = ""
+
+
+class TokenizeReply(msgspec.Struct, frozen=True):
+    """The reply of `/tokenize`, of llama.cpp's server and of vLLM."""
+
+    tokens: list[int]
+
+
+class DetokenizeReply(msgspec.Struct, frozen=True):
+    """The reply of `/detokenize`: llama.cpp's server calls the text `content`, vLLM `prompt`."""
+
+    content: str = ""
+    prompt: str = ""
+
+
 class Reader:
     """Makes the chunks of one answer; `clock` is in nanoseconds. A tool call comes out once it is whole."""
 

@@ -170,6 +170,20 @@ def loaded_object(model: LoadedModel) -> dict[str, Any]:
         "expires_at": expiry(model.expires_at),
         "size_vram": model.size_vram,
         "context_length": model.context_length,
+    } | (_elsewhere(model) if model.remote_host else {})
+
+
+def _elsewhere(model: LoadedModel) -> dict[str, Any]:
+    """What Ollama does not list: a model in use whose engine is on other servers, and how these are."""
+    hosts = [
+        {"host": host.url, "healthy": not host.ill} | without_empty(reason=host.ill) | {"requests": host.requests}
+        for host in model.hosts
+    ]
+    return {
+        "remote_model": model.remote_model,
+        "remote_host": model.remote_host,
+        "requests": model.requests,
+        "hosts": hosts,
     }
 
 

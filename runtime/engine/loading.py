@@ -33,7 +33,8 @@ def load_model(
     """Load what `load` asks for; a draft model that cannot help is left out, with a warning. Raises LoadError."""
     if load.num_ctx < 1 or load.num_sequences < 1 or load.num_cells < load.num_ctx or load.num_batch < 1:
         raise LoadError("the context must hold at least one sequence")
-    if load.rpc_servers:
+    shared = bool(load.rpc_servers) and load.placement.gpu_layers != 0
+    if shared:
         add_workers(load.rpc_servers)
     free_before = devices.free_bytes()
     params = ModelParams(load, devices)
@@ -44,7 +45,8 @@ def load_model(
         model.add_adapter(adapter.path, adapter.scale, log)
     send(Loading(1.0, LoadPhase.CACHE))
     context = PooledContext(model, load, log) if load.embedding else Context(model, load, log)
-    gpu_layers = log.offloaded_layers
+    # A build with RPC says that it offloads every layer, also where there is no device to take one.
+    gpu_layers = log.offloaded_layers if shared or devices.names() else 0
     draft_model: DraftModel | None = None
     warnings: list[str] = []
     if load.draft_path and isinstance(context, Context):

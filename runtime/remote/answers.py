@@ -9,53 +9,46 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from corral.runtime.dispatch import Dispatch, ignored
-from corral.runtime.errors import BadRequest, NotSupported, QueueFull, RequestCanceled, RunError, ServerUnreachable
+from corral.runtime.errors import BadRequest, QueueFull, RequestCanceled, RunError, ServerUnreachable
 from corral.runtime.library import ModelOnDisk
 from corral.runtime.options import parse_options
-from corral.runtime.rates import Rate
 from corral.runtime.remote.address import Remote
 from corral.runtime.remote.allowed import Allowed
 from corral.runtime.remote.failover import Search
-from corral.runtime.remote.health import IN_USE_S, Hosts
+from corral.runtime.remote.health import Hosts
 from corral.runtime.remote.hosts import Connection
+from corral.runtime.remote.in_use import InUse, Stub
 from corral.runtime.remote.stopping import Stopping
-from corral.runtime.snapshot import ModelState, ModelView, RequestState
+from corral.runtime.snapshot import RequestState
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
     Chunk,
+    Detokenized,
+    DetokenizeRequest,
+    DoneReason,
     Embeddings,
     EmbedRequest,
     GenerateRequest,
     Message,
     Ranking,
     RerankRequest,
+    TokenizeRequest,
+    Tokens,
 )
 from corral.store.errors import StoreError
 
 Pooled = TypeVar("Pooled", Embeddings, Ranking)
+Found = TypeVar("Found")
 
 READ_OUT_S = 0.5
 IDLE_S = 120.0
 """How long an answer that has begun may stand still."""
 ROW_EVERY_S = 0.05
-
-
-@dataclass(eq=False)
-class _Stub:
-    """A model elsewhere as the table shows it. `begun` counts the answers that are being written."""
-
-    name: str
-    digest: str
-    remote: Remote
-    rate: Rate
-    in_flight: int = 0
-    begun: int = 0
-    used_at: float = 0.0
 
 
 class RemoteAnswers:
@@ -67,7 +60,7 @@ class RemoteAnswers:
         settings = dispatch.settings
         self._allowed = Allowed(settings.remotes, settings.remotes_file, near_only=settings.no_cloud)
         self._first_s = max(settings.load_timeout_s, IDLE_S)
-        self._stubs: dict[str, _Stub] = {}
+        self.in_use = InUse(hosts, dispatch.clock)
 
     async def close(self) -> None:
         """End every connection."""
@@ -78,15 +71,8 @@ class RemoteAnswers:
 
     async def chat(self, caller: Caller, model: ModelOnDisk, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Continue a conversation; see `verbs.Client.chat`."""
-        remote = self._check(caller, model, request)
-        messages = request.messages
-        if messages:
-            messages = (*model.history, *messages)
-            if request.messages[0].role != "system" and model.system:
-                messages = (Message("system", model.system), *messages)
-        there = replace(
-            request, model=remote.model, messages=messages, options=_options(model, request.options), caller=None
-        )
+        remote = self._check(caller, model)
+        there = _chat_there(model, remote, request)
         async with aclosing(self._stream(caller, model, remote, there)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -95,7 +81,7 @@ class RemoteAnswers:
         self, caller: Caller, model: ModelOnDisk, request: GenerateRequest
     ) -> AsyncGenerator[Chunk, None]:
         """Complete a prompt; see `verbs.Client.generate`."""
-        remote = self._check(caller, model, request)
+        remote = self._check(caller, model)
         ours = not request.raw and bool(request.prompt)
         there = replace(
             request,
@@ -113,26 +99,41 @@ class RemoteAnswers:
         """Turn texts into vectors; see `verbs.Client.embed`."""
         remote = self._check(caller, model)
         there = replace(request, model=remote.model, options=_options(model, request.options), caller=None)
-        return await self._ask(caller, model, remote, lambda server: server.embed(there))
+        return await self._pooled(caller, model, remote, lambda server: server.embed(there))
 
     async def rerank(self, caller: Caller, model: ModelOnDisk, request: RerankRequest) -> Ranking:
         """Score documents; see `verbs.Client.rerank`."""
         remote = self._check(caller, model)
         there = replace(request, model=remote.model, options=_options(model, request.options), caller=None)
-        return await self._ask(caller, model, remote, lambda server: server.rerank(there))
+        return await self._pooled(caller, model, remote, lambda server: server.rerank(there))
 
-    def _check(self, caller: Caller, model: ModelOnDisk, request: object = None) -> Remote:
+    async def tokenize(self, caller: Caller, model: ModelOnDisk, request: TokenizeRequest | ChatRequest) -> Tokens:
+        """Return tokens; see `verbs.Client.tokenize`."""
+        remote = self._check(caller, model)
+        if isinstance(request, ChatRequest):
+            there: TokenizeRequest | ChatRequest = _chat_there(model, remote, request)
+        else:
+            there = replace(request, model=remote.model, options=_options(model, request.options), caller=None)
+        found, total_ns = await self._ask(caller, model, remote, lambda server: server.tokenize(there))
+        return replace(found, total_ns=total_ns)
+
+    async def detokenize(self, caller: Caller, model: ModelOnDisk, request: DetokenizeRequest) -> Detokenized:
+        """Return a text; see `verbs.Client.detokenize`."""
+        remote = self._check(caller, model)
+        there = replace(request, model=remote.model, options=_options(model, request.options), caller=None)
+        found, total_ns = await self._ask(caller, model, remote, lambda server: server.detokenize(there))
+        return replace(found, total_ns=total_ns)
+
+    def _check(self, caller: Caller, model: ModelOnDisk) -> Remote:
         """Refuse what may not be asked or not be forwarded."""
         remote = model.remote
         assert remote is not None
         self._allowed.check(remote)
-        if isinstance(request, (ChatRequest, GenerateRequest)) and request.render_only:
-            raise NotSupported(f"only {remote.text} knows what {model.shown} would be sent")
         if caller.forwarded:
             raise BadRequest(f"{model.shown} has its engine elsewhere, and so has who asks: name that server there")
         if self._hosts is None:
             raise BadRequest("this server cannot run this remote model")
-        waiting = sum(stub.in_flight - stub.begun for stub in self._stubs.values())
+        waiting = self.in_use.waiting
         if waiting >= self._dispatch.settings.max_queue:
             raise QueueFull(waiting)
         return remote
@@ -152,6 +153,7 @@ class RemoteAnswers:
                 async for chunk in chunks:
                     now = self._dispatch.clock()
                     if chunk.done_reason is not None:
+                        stub.let_go = chunk.done_reason is DoneReason.UNLOAD
                         yield self._ended(row, chunk, remote, warnings, total_ns=int((now - began) * 1e9))
                         return
                     if chunk.progress is None:
@@ -190,7 +192,7 @@ class RemoteAnswers:
         )
 
     async def _attempts(
-        self, stub: _Stub, remote: Remote, request: ChatRequest | GenerateRequest, stopping: Stopping
+        self, stub: Stub, remote: Remote, request: ChatRequest | GenerateRequest, stopping: Stopping
     ) -> AsyncGenerator[Chunk, None]:
         """Ask until a server answers; then its chunks, to their end."""
         search = self._search(remote, stopping)
@@ -224,28 +226,36 @@ class RemoteAnswers:
     # -- one reply ----------------------------------------------------------------------------------------------
 
     async def _ask(
-        self, caller: Caller, model: ModelOnDisk, remote: Remote, ask: Callable[[Connection], Awaitable[Pooled]]
-    ) -> Pooled:
+        self, caller: Caller, model: ModelOnDisk, remote: Remote, ask: Callable[[Connection], Awaitable[Found]]
+    ) -> tuple[Found, int]:
+        """Ask until a server answers; its reply, and how long that took in nanoseconds."""
         stopping = Stopping()
-        began, row = self._dispatch.clock(), caller.request_id
+        began = self._dispatch.clock()
+        found: Found
         with self._counted(caller, model, remote, stopping):
             search = self._search(remote, stopping)
             while True:
                 host = await search.next()
                 try:
                     with host.held():
-                        found: Pooled = await stopping.wait(ask(host.connection), self._first_s)
+                        found = await stopping.wait(ask(host.connection), self._first_s)
+                    search.answered(host)
+                    return found, int((self._dispatch.clock() - began) * 1e9)
                 except (RunError, StoreError, TimeoutError) as error:
                     if stopping.asked:
                         raise RequestCanceled from None
                     search.failed(host, error, begun=False)
-                else:
-                    search.answered(host)
-                    break
-        total_ns, tokens = int((self._dispatch.clock() - began) * 1e9), found.stats.prompt_tokens
+
+    async def _pooled(
+        self, caller: Caller, model: ModelOnDisk, remote: Remote, ask: Callable[[Connection], Awaitable[Pooled]]
+    ) -> Pooled:
+        reply: tuple[Pooled, int] = await self._ask(caller, model, remote, ask)
+        found: Pooled = reply[0]
+        total_ns = reply[1]
+        tokens = found.stats.prompt_tokens
         warnings = tuple(dict.fromkeys((*caller.warnings, *found.warnings)))
         self._dispatch.refuse(warnings)
-        self._dispatch.requests.update(row, prompt_tokens=tokens, prompt_done=tokens, warnings=warnings)
+        self._dispatch.requests.update(caller.request_id, prompt_tokens=tokens, prompt_done=tokens, warnings=warnings)
         return replace(found, stats=replace(found.stats, total_ns=total_ns), warnings=warnings)
 
     # -- the tables ---------------------------------------------------------------------------------------------
@@ -255,56 +265,12 @@ class RemoteAnswers:
         return Search(self._hosts, self._hosts.use(remote.hosts), stopping)
 
     @contextmanager
-    def _counted(self, caller: Caller, model: ModelOnDisk, remote: Remote, stopping: Stopping) -> Iterator[_Stub]:
+    def _counted(self, caller: Caller, model: ModelOnDisk, remote: Remote, stopping: Stopping) -> Iterator[Stub]:
         """Show a request in the table of requests, and its model in that of models."""
         self._dispatch.requests.begin(caller, model.shown, stopping.stop)
         self._dispatch.requests.update(caller.request_id, state=RequestState.WAITING)
-        stub = self._stubs.get(model.shown)
-        if stub is None or stub.remote != remote:
-            stub = self._stubs[model.shown] = _Stub(model.shown, model.digest, remote, Rate(self._dispatch.clock))
-        stub.in_flight += 1
-        try:
+        with self.in_use.counted(model, remote) as stub:
             yield stub
-        finally:
-            stub.in_flight -= 1
-            stub.used_at = self._dispatch.clock()
-
-    def views(self) -> tuple[ModelView, ...]:
-        """The models elsewhere that are in use, as the table of models in memory shows them: they take none."""
-        now = self._dispatch.clock()
-        for name in [name for name, one in self._stubs.items() if not one.in_flight and now - one.used_at > IN_USE_S]:
-            del self._stubs[name]
-        return tuple(self._view(stub, now) for stub in self._stubs.values())
-
-    def _view(self, stub: _Stub, now: float) -> ModelView:
-        return ModelView(
-            name=stub.name,
-            digest=stub.digest,
-            state=ModelState.BUSY if stub.in_flight else ModelState.IDLE,
-            pid=0,
-            load_fraction=1.0,
-            num_ctx=0,
-            slots_used=stub.begun,
-            slots_total=0,
-            waiting=stub.in_flight - stub.begun,
-            cells_used=0,
-            cells_total=0,
-            weights_bytes=0,
-            kv_bytes=0,
-            compute_bytes=0,
-            vram_bytes=0,
-            rss_bytes=0,
-            cpu_percent=0.0,
-            tokens_per_s=stub.rate.per_second(),
-            prompt_tokens_per_s=0.0,
-            expires_in_s=None if stub.in_flight else max(0.0, IN_USE_S - (now - stub.used_at)),
-            remote=", ".join(map(self._told, stub.remote.hosts)),
-        )
-
-    def _told(self, url: str) -> str:
-        """A server as the table names it, with what is wrong with it."""
-        host = self._hosts.get(url) if self._hosts is not None else None
-        return url if host is None or host.healthy else f"{url} ({host.reason})"
 
 
 async def _read_out(chunks: AsyncGenerator[Chunk, None]) -> None:
@@ -312,6 +278,18 @@ async def _read_out(chunks: AsyncGenerator[Chunk, None]) -> None:
     with suppress(RunError, StoreError, TimeoutError):
         async with asyncio.timeout(READ_OUT_S):
             await anext(chunks, None)
+
+
+def _chat_there(model: ModelOnDisk, remote: Remote, request: ChatRequest) -> ChatRequest:
+    """The conversation with what the model says of itself, as its server is asked it. Raises InvalidOption."""
+    messages = request.messages
+    if messages:
+        messages = (*model.history, *messages)
+        if request.messages[0].role != "system" and model.system:
+            messages = (Message("system", model.system), *messages)
+    return replace(
+        request, model=remote.model, messages=messages, options=_options(model, request.options), caller=None
+    )
 
 
 def _options(model: ModelOnDisk, given: Mapping[str, object]) -> Mapping[str, object]:

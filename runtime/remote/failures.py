@@ -11,9 +11,9 @@ from corral.runtime.errors import (
 from corral.store.errors import StoreError
 
 _LONGEST = 300
-_ELSEWHERE = frozenset({404, 408, 429, 500, 502, 503, 504})
+_ELSEWHERE = frozenset({404, 408, 429, 500, 501, 502, 503, 504})
 _PASSING = frozenset({502, 503, 504})
-_PASSED_ON = frozenset({400, 413, 500, 503})
+_PASSED_ON = frozenset({400, 413, 500, 501, 503})
 
 Failure = RunError | StoreError | TimeoutError
 

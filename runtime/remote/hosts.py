@@ -6,7 +6,19 @@ from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from corral.runtime.verbs import ChatRequest, Chunk, Embeddings, EmbedRequest, GenerateRequest, Ranking, RerankRequest
+from corral.runtime.verbs import (
+    ChatRequest,
+    Chunk,
+    Detokenized,
+    DetokenizeRequest,
+    Embeddings,
+    EmbedRequest,
+    GenerateRequest,
+    Ranking,
+    RerankRequest,
+    TokenizeRequest,
+    Tokens,
+)
 
 TURNS = 2
 """So many checks in a row must say otherwise before a server counts as well, or as not."""
@@ -30,6 +42,14 @@ class Connection(Protocol):
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """Score documents."""
+        ...
+
+    async def tokenize(self, request: TokenizeRequest | ChatRequest) -> Tokens:
+        """Return the tokens of a text or of a conversation; RemoteFailed with 501 where it has no route for that."""
+        ...
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenized:
+        """Return the text of tokens; RemoteFailed with 501 where it has no route for that."""
         ...
 
     async def check(self) -> None:

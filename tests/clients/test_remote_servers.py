@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from corral.api.server import Service
 from corral.runtime.settings import Settings
 from tests.conftest import LiveServer
 from tests.elsewhere import PythonServer, python_server
+from tests.programs import CORRAL
 
 pytestmark = pytest.mark.model
 ASK = [{"role": "user", "content": "Write one sentence about the sea."}]
@@ -153,3 +156,52 @@ def test_two_corrals_that_name_each_other_end(front: Front) -> None:
     refused = front.chat("loop")
     assert refused.status_code == 400
     assert "has its engine elsewhere" in refused.json()["error"]
+
+
+def test_another_corral_tells_of_tokens_and_prompts(front: Front, live_server: LiveServer) -> None:
+    front.stub("far", live_server.base_url)
+    there = httpx.Client(base_url=live_server.base_url, timeout=60, trust_env=False)
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("/api/tokenize", {"content": "Grüße, world"}),
+        ("/api/tokenize", {"messages": ASK, "options": {"num_ctx": 1024}}),
+        ("/api/detokenize", {"tokens": [504, 1343, 216]}),
+        ("/api/chat", {"messages": ASK, "_debug_render_only": True}),
+        ("/api/generate", {"prompt": "One two", "_debug_render_only": True}),
+        ("/v1/messages/count_tokens", {"messages": ASK}),
+    ]
+    with there:
+        for path, body in asked:
+            through = front.http.post(path, json={"model": "far", **body})
+            direct = there.post(path, json={"model": live_server.model, **body})
+            assert (through.status_code, direct.status_code) == (200, 200), through.text
+            differs = {"model", "created_at", "total_duration", "load_duration"}
+            assert {key: value for key, value in through.json().items() if key not in differs} == {
+                key: value for key, value in direct.json().items() if key not in differs
+            }
+
+
+def test_llama_cpp_pythons_server_has_no_such_routes(front: Front, python_llama: PythonServer) -> None:
+    front.stub("far", python_llama.url)
+    refused = front.http.post("/api/tokenize", json={"model": "far", "content": "x"})
+    assert refused.status_code == 501
+    assert refused.json()["error"].startswith(f"{python_llama.url}: cannot be asked for the tokens of a text")
+
+
+def test_ps_lists_a_model_elsewhere_with_its_servers(front: Front, live_server: LiveServer) -> None:
+    front.stub("far", live_server.base_url)
+    front.chat("far")
+    (listed,) = front.http.get("/api/ps").json()["models"]
+    assert (listed["name"], listed["size"], listed["size_vram"]) == ("far:latest", 0, 0)
+    assert (listed["remote_host"], listed["remote_model"], listed["requests"]) == (
+        live_server.base_url,
+        "smollm2:135m",
+        0,
+    )
+    assert listed["hosts"] == [{"host": live_server.base_url, "healthy": True, "requests": 0}]
+    with ollama.Client(host=front.service.base_url, trust_env=False) as client:
+        (seen,) = client.ps().models
+    assert (seen.model, seen.size) == ("far:latest", 0)
+    argv = [CORRAL, "ps"]
+    environ = {**os.environ, "CORRAL_HOST": front.service.base_url}
+    said = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert f"{live_server.base_url} (0 requests)" in said

@@ -28,6 +28,7 @@ class Upstream:
 
     Faults: "status" answers with `status`, "close" ends the connection, "truncate" ends the answer before its first
     word. With `breaks_after` words an answer ends without its end; with `gate` the words after the first wait for it.
+    `tokens` is whose routes about tokens it has, "llama.cpp" or "vllm"; a token is a byte there.
     `asked` holds bodies, `headers` those of the last request, `dropped` counts clients that went away.
     """
 
@@ -39,6 +40,7 @@ class Upstream:
     breaks_after: int | None = None
     gate: asyncio.Event | None = None
     is_well: bool = True
+    tokens: str = ""
     location: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
@@ -65,6 +67,11 @@ class Upstream:
         app.router.add_post("/v1/completions", self._stream)
         app.router.add_post("/v1/embeddings", self._reply)
         app.router.add_post("/v1/rerank", self._reply)
+        if self.tokens:
+            app.router.add_post("/tokenize", self._tokenize)
+            app.router.add_post("/detokenize", self._detokenize)
+        if self.tokens == "llama.cpp":
+            app.router.add_post("/apply-template", self._template)
         self.runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
         await self.runner.setup()
         site = web.TCPSite(self.runner, "127.0.0.1", self.port, reuse_address=True)
@@ -116,6 +123,23 @@ class Upstream:
         texts = self.asked[-1]["input"]
         data = [{"index": at, "embedding": [3.0, 4.0 * (at + 1)]} for at in reversed(range(len(texts)))]
         return web.json_response({"data": data, "usage": {"prompt_tokens": 5}})
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        self.asked.append(body := await request.json())
+        text, special = body.get("content", ""), body.get("add_special")
+        if self.tokens == "vllm":
+            text, special = body.get("prompt", ""), body.get("add_special_tokens")
+            text += "".join(one["content"] for one in body.get("messages", ()))
+        tokens = [1] * bool(special) + list(text.encode())
+        return web.json_response({"tokens": tokens, "count": len(tokens)})
+
+    async def _detokenize(self, request: web.Request) -> web.Response:
+        text = bytes((await request.json())["tokens"]).decode()
+        return web.json_response({"prompt" if self.tokens == "vllm" else "content": text})
+
+    async def _template(self, request: web.Request) -> web.Response:
+        self.asked.append(body := await request.json())
+        return web.json_response({"prompt": "".join(f"<{one['role']}>{one['content']}" for one in body["messages"])})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         self.at_once += 1

@@ -6,9 +6,11 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -28,6 +30,8 @@ REQUESTS = 400
 AT_ONCE = 8
 KILLS = int(os.environ.get("CORRAL_TORTURE_KILLS", "1000"))
 BYSTANDERS = 4
+VICTIMS = 6
+KILL_S = 120.0
 LOADS = 60
 
 
@@ -83,46 +87,53 @@ async def test_cancelled_requests_lose_nothing_of_the_others(workbench: Workbenc
 async def test_killed_runners_cost_their_own_requests_only(
     tmp_path: Path, own_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two models' runners are killed in the middle of their answers again and again, beside a third's streams."""
+    """Many models' runners are killed in the middle of their answers again and again, beside another's streams."""
     monkeypatch.setattr("corral.runtime.crashes.MOST", 10**9)  # such models would be left alone for a minute
-    victims = ["victim-a", "victim-b"]
+    victims = [f"victim-{number}" for number in range(VICTIMS)]
     for seed, name in enumerate(victims):
         add_to_store(write_tiny(tmp_path / f"{name}.gguf", "full", seed=seed), own_store, name)
     before = set(psutil.Process().children(recursive=True))
-    bench = Workbench(Settings(models=own_store, num_parallel=AT_ONCE), warm=False)
+    # A thread each: who starts has its share of the processors beside those who answer.
+    options = {"num_ctx": 256, "num_thread": 1}
+    settings = Settings(models=own_store, num_parallel=AT_ONCE, max_loaded_models=VICTIMS + 1)
+    bench = Workbench(settings, warm=False)
     await bench.start()
-    killed = 0
+    begun = killed = whole = 0
     broken: list[str] = []
-    whole = 0
 
     async def stream(model: str) -> None:
-        request = ChatRequest(model, (Message("user", "fox"),), {"num_predict": -1, "num_ctx": 256})
+        request = ChatRequest(model, (Message("user", "fox"),), {**options, "num_predict": -1})
         while not dead[model]:  # a random model may end its answer by chance
             async with aclosing(bench.chat(request)) as chunks:
                 async for _ in chunks:
                     started[model] += 1
 
     async def kill(model: str) -> None:
-        nonlocal killed
-        while killed < KILLS:
-            killed += 1
+        nonlocal begun, killed
+        while begun < KILLS:
+            begun += 1
             started[model], dead[model] = 0, False
             streams = [asyncio.ensure_future(stream(model)) for _ in range(2)]
-            await until(lambda: started[model] >= 4 or any(one.done() for one in streams))  # noqa: B023
+            await until(lambda: started[model] >= 4 or any(one.done() for one in streams), KILL_S)  # noqa: B023
             (resident,) = [one for one in bench._scheduler.residents if one.wanted.name == f"{model}:latest"]
-            assert resident.runner is not None
-            os.kill(resident.runner.pid, signal.SIGKILL)
+            runner = resident.runner
+            assert runner is not None
+            os.kill(runner.pid, signal.SIGKILL)
             dead[model] = True
             for ended in await asyncio.gather(*streams, return_exceptions=True):
                 assert ended is None or isinstance(ended, RunError), ended
                 assert ended is None or "SIGKILL" in str(ended)
                 told[model] += ended is not None
+            await runner.exited.wait()  # where both had ended by chance it may not have been noticed yet
+            killed += 1
 
     async def bystand(number: int) -> None:
         nonlocal whole
         while killed < KILLS:
+            request = question(number, num_predict=16)
+            request = replace(request, options={**request.options, **options})
             try:
-                chunks = [chunk async for chunk in bench.chat(question(number, num_predict=16))]
+                chunks = [chunk async for chunk in bench.chat(request)]
             except RunError as error:
                 broken.append(str(error))
                 return
@@ -130,12 +141,17 @@ async def test_killed_runners_cost_their_own_requests_only(
 
     started, told = Counter[str](), Counter[str]()
     dead = dict.fromkeys(victims, False)
+    began = time.perf_counter()
     try:
         bystanders = [asyncio.create_task(bystand(number)) for number in range(BYSTANDERS)]
         await asyncio.gather(*map(kill, victims))
         await asyncio.gather(*bystanders)
     finally:
         await bench.close()
+    took_s = time.perf_counter() - began
+    print(
+        f"{begun} kills, {told.total()} streams told of it, {whole} others whole, {len(broken)} broken, {took_s:.0f} s"
+    )
     left = set(psutil.Process().children(recursive=True)) - before
     assert not broken, f"{len(broken)} of other streams broke: {broken[0]}"
     assert whole > BYSTANDERS

@@ -36,7 +36,7 @@ def describe(models: Sequence[LoadedModel], prefix: str, now: datetime) -> str:
                 model.name,
                 model.digest[:12],
                 human_bytes(model.size),
-                processor(model.size, model.size_vram),
+                elsewhere(model) if model.remote_host else processor(model.size, model.size_vram),
                 str(model.context_length),
                 _until(model.expires_at, now),
             )
@@ -44,6 +44,13 @@ def describe(models: Sequence[LoadedModel], prefix: str, now: datetime) -> str:
             if model.name.casefold().startswith(prefix.casefold())
         ),
     )
+
+
+def elsewhere(model: LoadedModel) -> str:
+    """On which servers a model runs, what is wrong with them, and for how many requests."""
+    hosts = [f"{host.url} {host.ill}".strip() for host in model.hosts]
+    count = f"{model.requests} request{'' if model.requests == 1 else 's'}"
+    return f"{', '.join(hosts)} ({count})"
 
 
 def processor(size: int, size_vram: int) -> str:

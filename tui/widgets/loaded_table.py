@@ -75,12 +75,22 @@ def _state(model: ModelView, bar_cells: int, glyphs: Glyphs) -> Text:
         return Text(f"{sign} weights {drawn} {model.load_fraction * 100:.0f}%", style=style)
     text = model_state(model.state)
     if model.remote:
-        text.append(f" {clean_line(model.remote.partition(',')[0])}")
+        text = _elsewhere(model, text)
     elif model.pinned:
         text.append(" pin")
     elif model.leaves == 1:
         text.append(" goes next" if bar_cells else " ↓1")
     return text
+
+
+def _elsewhere(model: ModelView, state: Text) -> Text:
+    """Which server it is on, or what is wrong with its servers."""
+    ill = [host for host in model.hosts if host.ill]
+    if not ill:
+        return state.append(f" {clean_line(model.remote.partition(',')[0].partition('://')[2])}")
+    if len(ill) < len(model.hosts):
+        return state.append(f" {len(ill)} of {len(model.hosts)} ill", style="warning")
+    return Text(f"✗ {clean_line(ill[0].ill)}", style="error")
 
 
 def is_told_in_full(model: ModelView) -> bool:

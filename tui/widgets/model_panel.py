@@ -109,11 +109,15 @@ def load_line(model: ModelView, width: int, glyphs: Glyphs) -> str:
 
 def elsewhere_lines(model: ModelView) -> list[str]:
     """What is known of one whose engine is elsewhere: on which servers, and what it does for this one."""
-    hosts = [clean_line(host.strip()) for host in model.remote.split(",") if host.strip()]
+    hosts = [
+        f"{clean_line(host.url)} · {f'passed over: {clean_line(host.ill)}' if host.ill else 'well'}"
+        f"{f' · {host.requests} of ours' if host.requests else ''}"
+        for host in model.hosts
+    ]
     return [
         f"{'engine':<{_LABEL}}elsewhere: it takes no memory here",
         *(f"{'at' if number == 0 else '':<{_LABEL}}{host}" for number, host in enumerate(hosts)),
-        f"{'requests':<{_LABEL}}{model.slots_used} under way",
+        f"{'requests':<{_LABEL}}{model.slots_used} under way{f', {model.waiting} waiting' if model.waiting else ''}",
         f"{'context':<{_LABEL}}{count(model.num_ctx) if model.num_ctx else UNTOLD}",
     ]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -14,11 +12,10 @@ import pytest
 from corral.api.engines.connection import Connections
 from corral.runtime.errors import BadRequest, CloudDisabled, QueueFull, RemoteFailed, RequestCanceled
 from corral.runtime.settings import Settings
-from corral.runtime.snapshot import ModelState, RequestState
+from corral.runtime.snapshot import EngineHost, ModelState, RequestState
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
-    Chunk,
     CreateRequest,
     DoneReason,
     EmbedRequest,
@@ -30,37 +27,12 @@ from corral.runtime.verbs import (
     Tools,
 )
 from corral.runtime.workbench import Workbench
-from tests.fakes.upstream import Program, Upstream, text_events, upstreams
+from tests.fakes.upstream import text_events, upstreams
+from tests.unit.runtime.stubs import answer, lose_none, outlive_kills, question, stub, workbench
 from tests.waiting import until
 
-REQUESTS = int(os.environ.get("CORRAL_REMOTE_REQUESTS", "200"))
+__all__ = ["workbench"]
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture
-async def workbench(tmp_path: Path) -> AsyncIterator[Workbench]:
-    keys = (("127.0.0.1", "secret"),)
-    settings = Settings(models=tmp_path / "models", remotes=("127.0.0.1",), remote_keys=keys, max_queue=300)
-    bench = Workbench(settings, warm=False, connect=Connections(keys))
-    await bench.start()
-    yield bench
-    await bench.close()
-
-
-async def stub(bench: Workbench, *servers: Upstream | Program, name: str = "far", **more: object) -> None:
-    hosts = ",".join(server.url for server in servers)
-    request = CreateRequest(name, base="org/model", remote_host=hosts, **more)  # type: ignore[arg-type]
-    assert [step.status async for step in bench.create(request)][-1] == "success"
-
-
-def question(text: str = "Hello?", **more: object) -> ChatRequest:
-    return ChatRequest("far", (Message("user", text),), **more)  # type: ignore[arg-type]
-
-
-async def answer(bench: Workbench, request: ChatRequest | GenerateRequest) -> tuple[str, Chunk]:
-    stream = bench.chat(request) if isinstance(request, ChatRequest) else bench.generate(request)
-    chunks = [chunk async for chunk in stream]
-    return "".join(chunk.text for chunk in chunks), chunks[-1]
 
 
 async def test_a_chat_is_answered_elsewhere(workbench: Workbench) -> None:
@@ -208,8 +180,17 @@ async def test_tables_show_it(workbench: Workbench) -> None:
             assert (model.name, model.state, model.remote) == ("far:latest", ModelState.BUSY, server.url)
             assert (model.slots_used, model.waiting, model.weights_bytes) == (1, 0, 0)
             assert now.requests[0].state is RequestState.DECODE
+            (listed,) = await workbench.loaded()
+            assert (listed.name, listed.size, listed.requests) == ("far:latest", 0, 1)
+            assert (listed.remote_host, listed.remote_model) == (server.url, "org/model")
+            assert listed.hosts == model.hosts == (EngineHost(server.url, requests=1),)
         (model,) = workbench.snapshot_now().models
         assert model.state is ModelState.IDLE
+        (listed,) = await workbench.loaded()
+        assert (listed.requests, listed.hosts) == (0, (EngineHost(server.url),))
+        last = [chunk async for chunk in workbench.chat(ChatRequest("far", keep_alive_s=0))][-1]
+        assert last.done_reason is DoneReason.UNLOAD
+        assert not await workbench.loaded()
 
 
 async def test_a_stop_ends_the_answer_there_at_once(workbench: Workbench) -> None:
@@ -308,60 +289,11 @@ async def test_an_answer_that_began_is_not_asked_for_again(workbench: Workbench)
 
 @pytest.mark.parametrize("fault", ["status", "close", "truncate"])
 async def test_none_is_lost_of_many_that_had_not_begun(workbench: Workbench, fault: str) -> None:
-    async with upstreams(3, failing=0.3, fault=fault) as servers:
-        await stub(workbench, *servers)
-        room = asyncio.Semaphore(24)
-
-        async def one() -> str:
-            async with room:
-                return (await answer(workbench, question()))[0]
-
-        answers = await asyncio.gather(*(one() for _ in range(REQUESTS // 2)))
-        assert answers.count("one two three ") == len(answers)
+    await lose_none(workbench, fault, 100)
 
 
 async def test_none_is_lost_while_servers_are_killed_and_started_again(workbench: Workbench) -> None:
-    servers = [Program() for _ in range(3)]
-    room = asyncio.Semaphore(8)
-    ended: list[bool] = []  # whether each request came to its end
-    lost: list[str] = []
-    kills = 0
-
-    async def one() -> None:
-        async with room:
-            begun = False
-            try:
-                async for chunk in workbench.chat(question()):
-                    begun = begun or bool(chunk.text)
-                ended.append(True)
-            except RemoteFailed as error:
-                ended.append(False)
-                if not begun:
-                    lost.append(str(error))
-
-    async def kill() -> None:
-        nonlocal kills
-        while len(ended) < REQUESTS:
-            server, seen = servers[kills % len(servers)], len(ended)
-            server.kill()
-            server.start()
-            kills += 1
-            await until(lambda: server.listens() and len(ended) >= min(REQUESTS, seen + 20))  # noqa: B023
-
-    try:
-        for server in servers:
-            server.start()
-        await until(lambda: all(server.listens() for server in servers))
-        await stub(workbench, *servers)
-        killing = asyncio.create_task(kill())
-        await asyncio.gather(*(one() for _ in range(REQUESTS)))
-        await killing
-    finally:
-        for server in servers:
-            server.kill()
-    assert not lost
-    assert kills >= 2
-    assert sum(ended) > REQUESTS * 0.8
+    assert await outlive_kills(workbench, 200) >= 2
 
 
 async def test_the_least_busy_server_is_asked(workbench: Workbench) -> None:
@@ -387,7 +319,7 @@ async def test_a_server_that_is_ill_is_passed_over_until_it_is_well(
         known = workbench._remotes._hosts
         await until(lambda: not getattr(known.get(ill.url), "healthy", True))
         (model,) = workbench.snapshot_now().models
-        assert f"{ill.url} (" in model.remote
+        assert [bool(host.ill) for host in model.hosts] == [True, False]
         before = len(ill.asked)
         for _ in range(6):
             await answer(workbench, question())
@@ -404,7 +336,7 @@ async def test_a_single_server_that_is_down_is_waited_for_a_little(workbench: Wo
         await stub(workbench, server)
         await server.stop()
         asking = asyncio.create_task(answer(workbench, question()))
-        await until(lambda: bool(workbench._remotes._stubs))
+        await until(lambda: bool(workbench._remotes.in_use.views()))
         await server.start()
         assert (await asking)[0] == "one two three "
         await server.stop()

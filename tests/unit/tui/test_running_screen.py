@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from corral.runtime.snapshot import EMPTY, EventView, ModelState, QueueView, RequestState, Snapshot
+from corral.runtime.snapshot import EMPTY, EngineHost, EventView, ModelState, QueueView, RequestState, Snapshot
 from corral.runtime.verbs import FOREVER, GenerateRequest
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
@@ -461,15 +461,29 @@ def test_speed_and_memory_of_late_are_drawn() -> None:
 
 
 async def test_a_model_elsewhere_is_told_by_its_server() -> None:
-    view = model("a", remote="gpu01:11434,gpu02:11434", slots_used=2, num_ctx=0, pid=0)
+    hosts = (EngineHost("http://gpu01:11434", requests=2), EngineHost("http://gpu02:11434"))
+    view = model("a", remote="http://gpu01:11434,http://gpu02:11434", hosts=hosts, slots_used=2, num_ctx=0, pid=0)
     cells = {key: cell.plain for key, cell in loaded_row(view, is_wide=True, glyphs=Glyphs.BLOCK).items()}
     assert (cells["where"], cells["weights"], cells["kv"], cells["slots"]) == ("elsewhere", "—", "—", "2")
     assert cells["state"] == "● busy gpu01:11434"
     app = workbench(client_at(models=(view,)), Where.RUNNING)
     async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: "gpu02:11434" in picture(app))
+        await until(pilot, lambda: "gpu02:11434 · well" in picture(app))
         assert "takes no memory here" in picture(app)
+        assert "gpu01:11434 · well · 2 of ours" in picture(app)
         assert not overflows(app)
+
+
+def test_a_server_elsewhere_that_is_ill_is_told_with_its_reason() -> None:
+    ill = EngineHost("http://gpu01:11434", "does not answer, \x1b[2Jat all")
+    view = model("a", remote="http://gpu01:11434,http://gpu02:11434", hosts=(ill, EngineHost("http://gpu02:11434")))
+    state = loaded_row(view, is_wide=True, glyphs=Glyphs.BLOCK)["state"].plain
+    assert state == "● busy 1 of 2 ill"
+    lines = "\n".join(model_lines(view, 60, Glyphs.BLOCK))
+    assert "gpu01:11434 · passed over: does not answer, " in lines
+    assert "\x1b" not in lines
+    alone = replace(view, remote=ill.url, hosts=(ill,))
+    assert loaded_row(alone, is_wide=True, glyphs=Glyphs.BLOCK)["state"].plain.startswith("✗ does not answer")
 
 
 async def test_the_pace_of_the_gauges_is_that_of_the_screen() -> None:
