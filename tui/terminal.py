@@ -93,9 +93,10 @@ def run_on_terminal(app: App[R], *, mouse: bool = True) -> R | ExitReason | None
             else:
                 loop.call_later(_NOT_DRAWN_S, exit_once_drawn, reason)
 
-        if os.name == "posix" and not drawn_elsewhere(os.environ):
-            app.driver_class = _driver_class(partial(leave, ExitReason.HANGUP))
+        # First of all: asyncio's own answer to an interrupt would cancel an app that has composed half of its screen.
         with _signals(leave):
+            if os.name == "posix" and not drawn_elsewhere(os.environ):
+                app.driver_class = _driver_class(partial(leave, ExitReason.HANGUP))
             return await app.run_async(mouse=mouse)
 
     result = asyncio.run(main())

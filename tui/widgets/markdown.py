@@ -29,6 +29,7 @@ CODE_EDGES = (CODE_EDGE, _CHOSEN_EDGE)
 _QUOTE_EDGE = "┃ "
 _BULLETS = "•◦▪"
 _INLINE_OPEN = {"strong_open": "bold", "em_open": "italic", "s_open": "strike"}
+_LONGEST_GROWING = 20_000  # characters; above that a frame would take as long as ten
 _LONGEST_HIGHLIGHTED = 20_000  # characters; above that a lexer costs more than its colours are worth
 
 
@@ -51,8 +52,11 @@ def settled_length(source: str) -> int:
 def render(source: str, *, is_growing: bool = False, chosen: int | None = None) -> Content:
     """Draw Markdown, the code block numbered `chosen` marked.
 
-    Code in a growing text is not highlighted: its end is not there yet, and it is drawn often.
+    Code in a growing text is not highlighted: its end is not there yet, and it is drawn often. Of one that grows
+    without a paragraph's end, its own end is drawn as it came.
     """
+    if is_growing and len(source) > _LONGEST_GROWING:
+        return Content(f"… {clean(source[-_LONGEST_GROWING:])}")
     tokens = _parser().parse(clean(source))
     return Content("\n").join(_Blocks(tokens, is_growing, chosen).draw())
 

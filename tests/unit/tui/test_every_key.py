@@ -31,8 +31,8 @@ PLACES = {
     Where.FILE: "modelfile",
     Where.SERVER: "server",
 }
-ELSEWHERE = {"fetch", "models.fetch"}
-"""Keys that need another beginning; they have tests of their own."""
+ELSEWHERE = {"fetch", "models.fetch", "redraw"}
+"""Keys that need another beginning, or a terminal; they have tests of their own."""
 BEFORE: dict[str, tuple[str, ...]] = {
     "go.running": ("2",),
     "go.running.always": ("2",),

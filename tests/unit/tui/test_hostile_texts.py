@@ -213,18 +213,23 @@ def test_every_character_takes_the_cells_that_terminals_give_it() -> None:
     assert wrong == []
 
 
+def is_agreed(character: str) -> bool:
+    """Whether terminals agree on the cells it takes behind others: of marks on strange letters they do not."""
+    return is_known(character) and unicodedata.category(character) not in ("Mc", "Mn", "Me")
+
+
 def test_every_text_takes_the_cells_that_terminals_give_it() -> None:
     for text in texts(COUNT):
-        shown = clean_line("".join(filter(is_known, text)))
+        shown = "".join(filter(is_agreed, clean_line(text)))
         assert cell_len(shown) == wcswidth(shown), f"{text!a} as {shown!a}"
         assert cell_len(fit(text, 20, pad=True)) == 20
 
 
 @pytest.mark.parametrize("draw", DRAWN, ids=lambda draw: draw.__name__)
 def test_a_line_of_a_megabyte_is_drawn_in_no_time(draw: Callable[[str], str]) -> None:
-    began_s = time.process_time()
+    began_s = time.thread_time()
     assert OBEYED.search(draw(LONG)) is None
-    assert time.process_time() - began_s < 3
+    assert time.thread_time() - began_s < 3
 
 
 def test_what_goes_to_the_clipboard_ends_no_sequence() -> None:

@@ -43,7 +43,7 @@ def test_every_verb_is_known_to_change_something_or_not() -> None:
     harmless = {
         *("latest", "version", "list_models", "show", "loaded", "chat", "generate", "embed", "rerank"),
         *("tokenize", "detokenize", "plan_delete", "has_blob", "recorded"),
-        *("fits", "plan_pull", "unfinished_pulls", "verify", "plan_cleanup"),
+        *("fits", "plan_load", "plan_pull", "unfinished_pulls", "verify", "plan_cleanup", "settings"),
     }
     verbs = {name for kind in (Client, Upkeep) for name in vars(kind) if not name.startswith("_")}
     assert verbs - CHANGING == harmless
