@@ -200,7 +200,7 @@ async def test_tokens_of_a_service_elsewhere_are_asked_for_by_nobody(
             await there_and_back(*stores, f"http://{address}/ada/tiny:1", registries)
     assert set(service.asked_as) == {""}
     assert "repository:ada/tiny:pull" in service.scopes
-    assert any(scope.endswith("push") for scope in service.scopes)
+    assert any("push" in scope for scope in service.scopes)  # the registry names actions in any order
     assert not (tmp_path / "keys").exists()
 
 
