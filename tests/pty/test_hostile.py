@@ -24,9 +24,9 @@ OURS = re.compile(
       \[[0-9;:]*m              # colours and styles
     | \[[0-9;]*[ABCDGHf]       # the cursor goes somewhere
     | \[[0-9]+[XLM]            # blanks; rows that are moved
-    | \[(?:[0-9]+;[0-9]+)?r     # and which ones
+    | \[(?:[0-9]+;[0-9]+)?r    # and which ones
     | \[6n                     # where the cursor is
-    | \(B\x0f|\[4l|\[r|\[2J     # all is drawn anew
+    | \(B\x0f|\[4l             # before all is drawn anew
     | \[2[23];2t               # the title is put by, and back
     | \]2;[^\x00-\x1f\x7f-\x9f]*\x07  # a title
     | \[\?[0-9;]+[hl]          # modes: the other screen, the mouse, the cursor, pastes, whole frames
@@ -40,7 +40,7 @@ OURS = re.compile(
 
 def strangers(raw: bytes) -> list[str]:
     """What a terminal was sent that is neither a sequence of ours nor a character to be seen."""
-    rest = OURS.sub("", raw.decode("utf-8"))
+    rest = OURS.sub("", raw.replace(CLEAR, b"").decode("utf-8"))
     return [ascii(rest[max(one.start() - 20, 0) : one.end() + 20]) for one in OBEYED.finditer(rest.replace("\r", ""))]
 
 
