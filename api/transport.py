@@ -158,43 +158,45 @@ class Transport:
         """Ask and yield the lines of the reply; closing the generator ends the connection. Raises as `call` does."""
         async with self._open("POST", path, _json(body)) as response:
             await _raise_for_status(response, model)
-            rest = bytearray()
+            lines = _Lines()
             async for piece in response.aiter_bytes():
-                rest += piece
-                if len(rest) > MAX_LINE:
-                    raise RemoteFailed("the server sent a line without end", 502)
-                if b"\n" not in piece:
-                    continue
-                *whole, tail = rest.split(b"\n")
-                rest = bytearray(tail)
-                for line in whole:
-                    if line.strip():
-                        yield _decode_line(bytes(line), reply, model)
-            if rest.strip():
-                yield _decode_line(bytes(rest), reply, model)
+                for line in lines.whole(piece):
+                    if line:
+                        yield _decode_line(line, reply, model)
+            if lines.rest.strip():
+                yield _decode_line(bytes(lines.rest), reply, model)
 
     async def events(self, path: str, body: Mapping[str, object]) -> AsyncGenerator[bytes, None]:
         """Ask and yield what the reply's server-sent events hold, up to `[DONE]`. Raises as `call` does."""
         async with self._open("POST", path, _json(body)) as response:
             await _raise_for_status(response, "")
-            rest = bytearray()
+            lines = _Lines()
             pieces = response.aiter_bytes()
             async for piece in pieces:
-                rest += piece
-                if len(rest) > MAX_LINE:
-                    raise RemoteFailed("the server sent a line without end", 502)
-                if b"\n" not in piece:
-                    continue
-                *whole, tail = rest.split(b"\n")
-                rest = bytearray(tail)
-                for line in whole:
-                    data = bytes(line).strip()
-                    if data.startswith(b"data:"):
-                        data = data[5:].strip()
+                for line in lines.whole(piece):
+                    if line.startswith(b"data:"):
+                        data = line[5:].strip()
                         if data == b"[DONE]":
                             await _read_out(pieces)
                             return
                         yield data
+
+
+class _Lines:
+    """The lines of a reply as its pieces come; `rest` is what has no end yet."""
+
+    def __init__(self) -> None:
+        self.rest = bytearray()
+
+    def whole(self, piece: bytes) -> list[bytes]:
+        """Take a piece and return the lines that ended in it, without blanks around them. Raises RemoteFailed."""
+        self.rest += piece
+        if len(self.rest) > MAX_LINE:
+            raise RemoteFailed("the server sent a line without end", 502)
+        if b"\n" not in piece:
+            return []
+        *whole, self.rest = self.rest.split(b"\n")
+        return [bytes(line).strip() for line in whole]
 
 
 async def _read_out(pieces: AsyncIterator[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TypeVar
@@ -40,18 +41,18 @@ class _Settings(msgspec.Struct, frozen=True):
     settings: tuple[SettingView, ...] = ()
 
 
-class HttpUpkeep:
+class HttpUpkeep(ABC):
     """Implements `upkeep.Upkeep` for `client.HttpClient`, which has the connection."""
 
     _server: Transport
 
+    @abstractmethod
     async def list_models(self) -> Sequence[ModelSummary]:
         """Return the models on the server's disk, newest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def loaded(self) -> Sequence[LoadedModel]:
         """Return the models in the server's memory."""
-        raise NotImplementedError
 
     async def fits(self, model: str) -> Sequence[Fit]:
         """Say at which contexts a model fits the server's memory; of an Ollama server that is not known."""

@@ -7,6 +7,7 @@ repainted stands there already, or stands there some rows further down.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from functools import lru_cache
 from operator import ne
 
@@ -60,11 +61,6 @@ class Frame:
             texts[x:end] = cells
             styles[x:end] = [_style_key(style, colors)] * len(cells)
             x = end
-
-    def take(self, other: Frame) -> None:
-        """Become the same as another of the same size."""
-        self.texts = [list(row) for row in other.texts]
-        self.styles = [list(row) for row in other.styles]
 
     def scroll(self, top: int, bottom: int, rows: int) -> None:
         """Move rows up (down where `rows` is negative), as a terminal does; what appears is unknown."""
@@ -179,8 +175,7 @@ def _scrolled(shown: Frame, wanted: Frame) -> tuple[int, int, int] | None:
             best, matches = rows, found
     if not best:
         return None
-    trial = Frame(0, 0)
-    trial.width, trial.height = shown.width, shown.height
+    trial = copy(shown)
     trial.texts, trial.styles = list(shown.texts), list(shown.styles)
     trial.scroll(top, bottom, best)
     saved = _distance(shown, wanted, top, bottom) - _distance(trial, wanted, top, bottom)

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from corral.tui.dialogs.searched_list import SearchedList
+from corral.tui.dialogs.searched_list import SearchedList, browsing
 from corral.tui.hosts import HERE, Host
 from corral.tui.text import clean_line, fit
 
@@ -26,13 +26,7 @@ _NAME_CELLS = 18
 class HostsDialog(SearchedList[str]):
     """Gives a host's name or address, `HERE` for the service the screen was opened on, or what was typed."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="hosts.close"),
-        Binding("down", "to_list", show=False, id="hosts.list"),
-        Binding("slash", "to_search", show=False, id="hosts.search"),
-        Binding("j", "move(1)", show=False),
-        Binding("k", "move(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*browsing("hosts")]
     DEFAULT_CSS = """
     HostsDialog OptionList { height: auto; max-height: 14; margin-top: 1; padding: 0; border: none; }
     HostsDialog OptionList, HostsDialog OptionList:focus { background: transparent; border: none; }

@@ -19,7 +19,7 @@ from textual.widgets.option_list import Option as Entry
 from corral.runtime.options import OPTIONS, Kind, Option
 from corral.tui.chat_settings import THINK_LEVELS, ChatSettings, checked_option, parse_format, parse_tools, value_text
 from corral.tui.dialogs.ask import AskDialog
-from corral.tui.dialogs.searched_list import SearchedList
+from corral.tui.dialogs.searched_list import SearchedList, browsing
 from corral.tui.dialogs.write import WriteDialog
 from corral.tui.text import clean_line, fit
 
@@ -55,12 +55,8 @@ class OptionsDialog(SearchedList[None]):
     """The sheet of a chat. It changes `settings` at once; `defaults` are the model's own parameters, as texts."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="options.close"),
-        Binding("down", "to_list", show=False, id="options.list"),
-        Binding("slash", "to_search", show=False, id="options.search"),
+        *browsing("options"),
         Binding("d,delete,backspace", "reset", "Reset", id="options.reset"),
-        Binding("j", "move(1)", show=False),
-        Binding("k", "move(-1)", show=False),
     ]
     DEFAULT_CSS = """
     OptionsDialog OptionList { height: 1fr; scrollbar-size-vertical: 1; border: none; margin-top: 1; padding: 0; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+from textual.binding import Binding
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 
@@ -12,6 +13,17 @@ Result = TypeVar("Result")
 _LARGE = 84
 _FRAME = 10
 """Cells of borders, padding and a scroll bar."""
+
+
+def browsing(name: str) -> list[Binding]:
+    """The keys of a list that is gone through beside its search line; `name` is the dialog's in the names of keys."""
+    return [
+        Binding("escape", "close", "Close", id=f"{name}.close"),
+        Binding("down", "to_list", show=False, id=f"{name}.list"),
+        Binding("slash", "to_search", show=False, id=f"{name}.search"),
+        Binding("j", "move(1)", show=False),
+        Binding("k", "move(-1)", show=False),
+    ]
 
 
 class SearchedList(ModalScreen[Result | None], Generic[Result]):

@@ -22,7 +22,7 @@ from textual.worker import Worker
 
 from corral.store.sessions import FOUND_BEGINS, FOUND_ENDS, FoundSession
 from corral.tui import figures
-from corral.tui.dialogs.searched_list import SearchedList
+from corral.tui.dialogs.searched_list import SearchedList, browsing
 from corral.tui.text import clean_line, fit
 
 __all__ = ["SessionChoice", "SessionVerb", "SessionsDialog"]
@@ -55,14 +55,10 @@ class SessionsDialog(SearchedList[SessionChoice]):
     """Lists chats, newest first; what is typed is looked for in all that was ever said."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="sessions.close"),
-        Binding("down", "to_list", show=False, id="sessions.list"),
-        Binding("slash", "to_search", show=False, id="sessions.search"),
+        *browsing("sessions"),
         Binding("R,shift+r,r", "choose('rename')", "Rename", id="sessions.rename"),
         Binding("d", "choose('delete')", "Delete", id="sessions.delete"),
         Binding("E,shift+e,e", "choose('export')", "Export", id="sessions.export"),
-        Binding("j", "move(1)", show=False),
-        Binding("k", "move(-1)", show=False),
     ]
     DEFAULT_CSS = """
     SessionsDialog OptionList { height: 1fr; border: none; margin-top: 1; background: transparent; padding: 0; }

@@ -7,14 +7,14 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from corral.runtime.upkeep import SettingView
-from corral.tui.dialogs.searched_list import SearchedList
+from corral.tui.dialogs.searched_list import SearchedList, browsing
 from corral.tui.text import clean_line, fit
 
 __all__ = ["SettingsDialog"]
@@ -26,13 +26,7 @@ _VALUE_CELLS = 22
 class SettingsDialog(SearchedList[str]):
     """Gives the name of the setting that is to be changed."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="settings.close"),
-        Binding("down", "to_list", show=False, id="settings.list"),
-        Binding("slash", "to_search", show=False, id="settings.search"),
-        Binding("j", "move(1)", show=False),
-        Binding("k", "move(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*browsing("settings")]
     DEFAULT_CSS = """
     SettingsDialog #setting-about { height: 2; color: $text-muted; }
     SettingsDialog OptionList { height: 1fr; border: none; margin-top: 1; background: transparent; padding: 0; }

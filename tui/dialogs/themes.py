@@ -23,8 +23,8 @@ class ThemesDialog(SearchedList[str]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", id="themes.close"),
-        Binding("down", "browse(1)", show=False, priority=True, id="themes.next"),
-        Binding("up", "browse(-1)", show=False, priority=True, id="themes.previous"),
+        Binding("down", "move(1)", show=False, priority=True, id="themes.next"),
+        Binding("up", "move(-1)", show=False, priority=True, id="themes.previous"),
     ]
     DEFAULT_CSS = """
     ThemesDialog { background: transparent; align: right middle; }
@@ -68,10 +68,6 @@ class ThemesDialog(SearchedList[str]):
         name = self._shown[event.option_index]
         if name != self.app.theme:
             self.app.theme = name
-
-    def action_browse(self, by: int) -> None:
-        """See the next one, or the one before."""
-        self.action_move(by)
 
     @on(Input.Submitted)
     @on(OptionList.OptionSelected)

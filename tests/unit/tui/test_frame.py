@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from copy import deepcopy
 
 import pyte
 import pytest
@@ -83,8 +84,7 @@ def test_what_is_drawn_over_parts_of_a_screen_ends_as_if_drawn_at_once(
 ) -> None:
     frames = [frame_of(screen)]
     for patched in several:
-        frame = Frame(WIDTH, HEIGHT)
-        frame.take(frames[-1])
+        frame = deepcopy(frames[-1])
         for x, y, part in patched:
             frame.put(x, y, Strip([Segment(*part)]).crop(0, WIDTH - x), ColorSystem.TRUECOLOR)
         frames.append(frame)
