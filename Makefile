@@ -5,6 +5,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
 
+# Where a shell forbids it, each of the processes that tests start would compile our modules anew: 0.15 s each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run serve test lint format bench torture screenshots snapshots clean help
 
 help:

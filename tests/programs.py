@@ -17,6 +17,8 @@ from pathlib import Path
 from tests.waiting import block_until
 
 CORRAL = str(Path(sys.executable).parent / "corral")
+_USERS = ("CORRAL_", "OLLAMA_", "SSH_", "TMUX", "PYTHONDONTWRITEBYTECODE")
+"""Variables of whoever runs the tests that would change what is tested, or how fast it starts."""
 
 
 def free_port() -> int:
@@ -28,10 +30,8 @@ def free_port() -> int:
 
 
 def environment(store: Path, port: int, home: Path) -> dict[str, str]:
-    """What a program of ours runs with: nothing of the user's settings, a home of its own."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("CORRAL_", "OLLAMA_", "SSH_", "TMUX"))
-    }
+    """What a program of ours runs with: nothing of the user's settings, a home of its own, modules compiled once."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_USERS)}
     return {
         **kept,
         "HOME": str(home),

@@ -90,5 +90,5 @@ def texts(count: int, seed: int = 1) -> Iterator[str]:
         yield "".join(parts)
 
 
-LONG = "x\x1b[2J" * 200_000
+LONG = "x\x1b[2J" * 50_000
 """A line of a megabyte."""

@@ -226,10 +226,12 @@ def test_every_text_takes_the_cells_that_terminals_give_it() -> None:
 
 
 @pytest.mark.parametrize("draw", DRAWN, ids=lambda draw: draw.__name__)
-def test_a_line_of_a_megabyte_is_drawn_in_no_time(draw: Callable[[str], str]) -> None:
+def test_a_long_line_is_drawn_in_no_time(draw: Callable[[str], str]) -> None:
     began_s = time.thread_time()
+    clean(LONG)
+    cleaned_s = time.thread_time()
     assert OBEYED.search(draw(LONG)) is None
-    assert time.thread_time() - began_s < 3
+    assert time.thread_time() - cleaned_s < 100 * (cleaned_s - began_s) + 0.1
 
 
 def test_what_goes_to_the_clipboard_ends_no_sequence() -> None:
