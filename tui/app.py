@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.color import ColorSystem
@@ -17,6 +18,7 @@ from textual.command import Provider
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.widget import AwaitMount
 from textual.widgets import Input, TextArea
 
 from corral.runtime.errors import RunError
@@ -171,6 +173,11 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         self.glyphs: Glyphs = Glyphs(self.preferences.graph or self.first_glyphs)
         self.hosts: KnownHosts = KnownHosts(self.preferences.hosts, self.environ)
         self.animation_level = "basic" if self._wants_motion() else "none"
+        self.composes_ahead: bool = False
+        """Whether screens are composed before they are asked for, which takes a second of a core."""
+        self.touched_s: float = time.monotonic()
+        """When a key was last pressed or the mouse moved."""
+        self._is_going = False
         self._timer: Timer | None = None
         self._attention = Attention(self.environ)
         self._due_s = time.monotonic()
@@ -195,6 +202,16 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
     def on_ready(self) -> None:
         """Say that there is something to see."""
         self.screen.call_after_refresh(self._when_drawn)
+        if self.composes_ahead:
+            from corral.tui.ahead import compose_ahead
+
+            self.run_worker(partial(compose_ahead, self), group="ahead", exit_on_error=False)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note when somebody does something."""
+        if isinstance(event, events.InputEvent):
+            self.touched_s = time.monotonic()
+        await super().on_event(event)
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Send what has changed, where the driver draws so; Textual has no public place for that."""
@@ -270,9 +287,33 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         self._tick()
 
     async def action_go(self, mode: str) -> None:
-        """Show a screen."""
-        await self.switch_mode(mode)
+        """Show a screen; one that is there as soon as it knows, and with what holds now."""
+        if mode in self._screen_stacks and mode != self.current_mode:
+            self._begin_batch()
+            self._is_going = True
+            await self.switch_mode(mode)
+            self._is_going = False
+            self.screen.call_later(self._end_batch)
+        else:
+            await self.switch_mode(mode)
         self.refresh_now()
+
+    def delay_update(self, delay: float = 0.05) -> None:
+        """Leave out the time for which Textual hides what it has yet to compose, where all is there."""
+        if not self._is_going:
+            super().delay_update(delay)
+
+    async def compose_mode(self, mode: str) -> Screen[Any]:
+        """The screen of a mode, which need not be the one that is shown."""
+        await self._init_mode(mode)
+        return self._screen_stacks[mode][0]
+
+    def _get_screen(self, screen: Screen[Any] | str) -> tuple[Screen[Any], AwaitMount]:
+        """Take a new screen for one whose styles are those of today: else all styles are read anew, twice."""
+        found, mounted = super()._get_screen(screen)
+        if found._css_update_count < 0 < len(self._screen_stacks):
+            found._css_update_count = self._css_update_count
+        return found, mounted
 
     async def open_chat(self, model: str) -> None:
         """Show Chat with a chat that uses `model`."""

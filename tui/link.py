@@ -140,6 +140,9 @@ class ServiceLink:
         """Return the newest snapshot without waiting."""
         return self._client.latest()
 
+    async def ready(self) -> None:
+        """Wait until the service is there; raises what keeps it from that."""
+
     async def call(self, factory: Callable[[Client], Awaitable[T]]) -> T:
         """Run a verb on the service loop and return what it returns. Cancelling the caller cancels the verb.
 
@@ -189,9 +192,13 @@ class LateLink(ServiceLink):
         is_there = self._arrived.done() and self._arrived.exception() is None
         return super().latest() if is_there else self._first
 
+    async def ready(self) -> None:
+        """Wait until the service is there; raises what it failed by."""
+        await asyncio.shield(asyncio.wrap_future(self._arrived))
+
     async def call(self, factory: Callable[[Client], Awaitable[T]]) -> T:
         """Run a verb once the service is there."""
-        await asyncio.shield(asyncio.wrap_future(self._arrived))
+        await self.ready()
         return await super().call(factory)
 
     def stream(self, factory: Callable[[Client], AsyncGenerator[T, None]]) -> StreamHandle[T]:

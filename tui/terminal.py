@@ -70,6 +70,7 @@ def run_workbench(app: WorkbenchApp, *, mouse: bool = True) -> ExitReason:
     Raises:
         SystemExit: the app failed; what there is to say has been printed.
     """
+    app.composes_ahead = True
     reason = run_on_terminal(app, mouse=mouse and app.preferences.mouse is not False)
     if app.return_code:
         raise SystemExit(app.return_code)

@@ -74,7 +74,7 @@ def overflows(app: App[Any]) -> list[str]:
     lines = [line for line in picture(app).split("\n") if cell_len(line) != width]
     outside = [
         str(widget)
-        for widget in app.screen_stack[0].query("Panel, Footer, Header")
+        for widget in app.screen_stack[0].query("Panel, KeyLine, Header")
         if widget.display and (widget.region.right > width or widget.region.bottom > height)
     ]
     return lines + outside

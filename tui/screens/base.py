@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
@@ -52,6 +53,10 @@ class WorkbenchScreen(Screen[None]):
     def link(self) -> ServiceLink:
         """The way to the service."""
         return self.workbench.link
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Keep the styles: nothing here looks otherwise for having been away, and another theme comes by itself."""
+        event.refresh_styles = False
 
     def take_snapshot(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to the header and to `show_snapshot`."""

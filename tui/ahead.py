@@ -1,0 +1,37 @@
+"""Screens composed before anybody asks for them: the first visit is then a change of screens like any other."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from typing import TYPE_CHECKING
+
+from corral.runtime.errors import RunError
+from corral.store.errors import StoreError
+from corral.tui.screens.base import WorkbenchScreen
+
+if TYPE_CHECKING:
+    from corral.tui.app import WorkbenchApp
+
+__all__ = ["compose_ahead"]
+
+_REST_S = 0.4
+"""For how long no key may have been pressed: composing a screen holds the next one up."""
+
+
+async def compose_ahead(app: WorkbenchApp) -> None:
+    """Compose all screens there are, one at a time while nobody does anything, the service being there."""
+    try:
+        await app.link.ready()
+    except (StoreError, RunError):
+        return
+    for mode in app.MODES:
+        while (left_s := app.touched_s + _REST_S - time.monotonic()) > 0:
+            await asyncio.sleep(left_s)
+        screen = await app.compose_mode(mode)
+        if isinstance(screen, WorkbenchScreen) and screen is not app.screen_stack[0]:
+            screen.take_snapshot(app.link.latest())
+        await asyncio.sleep(_REST_S)
+    # They stay for as long as the app does: walking them again and again would hold up frames.
+    gc.freeze()
