@@ -53,11 +53,11 @@ STEPS = (
 
 
 def looked_at(terminal: Tmux, step: str, still_s: float) -> list[set[str]]:
-    """Every row once the screen stays as it is; or for the time of a blink."""
+    """Every row once the screen stays as it is; where a cursor blinks, with it and without."""
     terminal.settle(still_s)
     block_until(lambda: TOLD_WHEN_LATE not in terminal.text())
     seen, until_s = [terminal.cells()], time.monotonic() + A_BLINK_S
-    while step in BLINKING and time.monotonic() < until_s:
+    while step in BLINKING and seen[-1] == seen[0] and time.monotonic() < until_s:
         seen.append(terminal.cells())
     return [set(rows) for rows in zip(*seen, strict=True)]
 

@@ -54,9 +54,13 @@ class WorkbenchScreen(Screen[None]):
         """The way to the service."""
         return self.workbench.link
 
+    was_seen: bool = False
+    """Whether it has been the visible one, as one that was composed ahead has not."""
+
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """Keep the styles: nothing here looks otherwise for having been away, and another theme comes by itself."""
         event.refresh_styles = False
+        self.was_seen = self.was_seen or self.is_current
 
     def take_snapshot(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to the header and to `show_snapshot`."""

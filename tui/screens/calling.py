@@ -57,8 +57,9 @@ class CallingScreen(WorkbenchScreen):
         self.notify(clean(text), markup=False, timeout=4)
 
     def tell_error(self, text: str) -> None:
-        """Say what went wrong."""
-        self.notify(clean(text), severity="error", markup=False)
+        """Say what went wrong; not of a screen nobody has asked for yet, which asks again when it is shown."""
+        if self.was_seen:
+            self.notify(clean(text), severity="error", markup=False)
 
     def write(self, selector: str, text: str) -> None:
         """Put a text of ours into a `Static` of fixed size, if it says something else."""

@@ -143,7 +143,7 @@ class ChatScreen(AskingKeys):
         self._requests = {request.id: request for request in snapshot.requests if request.client == "tui"}
         self.contexts.update({model.name: model.num_ctx for model in snapshot.models if model.num_ctx})
         self.query_one(Rail).show_snapshot(snapshot)
-        for pane in self.query(Transcript):
+        for pane in self.panes:
             live = pane.live
             if live is not None:
                 live.note(self._requests.get(live.turn.request_id))
@@ -183,7 +183,7 @@ class ChatScreen(AskingKeys):
             now_s = time.monotonic()
             self._next_draw_s = now_s + (now_s - began_s) * _REST
 
-        for pane in self.query(Transcript):
+        for pane in self.panes:
             pane.grow()
         self.entitle()
         self.call_after_refresh(drawn)
@@ -269,7 +269,7 @@ class ChatScreen(AskingKeys):
         pane.entitle(content)
 
     def _note_end(self) -> None:
-        for pane in self.query(Transcript):
+        for pane in self.panes:
             if pane.selection is not None:
                 count = pane.selection.count
                 pane.note(f"{count:,} line{'s' * (count > 1)} selected · j k select · y copies · Esc leaves")
@@ -332,7 +332,7 @@ class ChatScreen(AskingKeys):
             has_stopped = chat.stop(*known) or has_stopped
         has_stopped = self.bring_back(self.chat) or has_stopped
         if has_stopped:
-            for pane in self.query(Transcript):
+            for pane in self.panes:
                 pane.grow()
             self._show_state()
         else:
@@ -376,7 +376,7 @@ class ChatScreen(AskingKeys):
     def action_thoughts(self) -> None:
         """Open what models thought before their answers and what they called, or fold it to a line each."""
         self.leave_selection()
-        for pane in self.query(Transcript):
+        for pane in self.panes:
             pane.toggle_folds()
 
     def action_rail(self) -> None:
@@ -388,7 +388,7 @@ class ChatScreen(AskingKeys):
         """Go to the end."""
         if self.move_selection(_ALL_LINES):
             return
-        for pane in self.query(Transcript):
+        for pane in self.panes:
             pane.follow()
         self._note_end()
 

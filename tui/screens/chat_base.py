@@ -49,6 +49,11 @@ class ChatBase(CallingScreen):
         return self.query_one("#transcript", Transcript)
 
     @property
+    def panes(self) -> list[Transcript]:
+        """The messages of all chats that are shown: of one, or of two side by side."""
+        return [one for one in self.query_one("#pair").children if isinstance(one, Transcript)]
+
+    @property
     def prompt(self) -> PromptBox:
         """Where questions are typed."""
         return self.query_one(PromptBox)

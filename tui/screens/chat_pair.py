@@ -25,7 +25,7 @@ class PairKeys(SlashCommands):
     @property
     def twin_pane(self) -> Transcript | None:
         """Its messages, while it is shown."""
-        return next(iter(self.query("#twin").results(Transcript)), None)
+        return next((one for one in self.panes if one.id == "twin"), None)
 
     def action_split(self) -> None:
         """Choose a second model; again: back to one."""

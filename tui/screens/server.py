@@ -59,6 +59,7 @@ class ServerScreen(CallingScreen):
         self._is_paused = False
         self._level = LEVELS.index("info")
         self._sorted_by = _NEWEST_FIRST
+        self._rows = request_table.Rows()
 
     def compose_body(self) -> ComposeResult:
         """Three bands, one below the other."""
@@ -118,7 +119,7 @@ class ServerScreen(CallingScreen):
             shown = request_table.ordered(shown, sort_by, is_descending=is_descending)
         table = self.table
         table.set_columns(request_table.columns(self.size.width - 4), sorted_by=sort_by, is_descending=is_descending)
-        table.sync([(one.id, request_table.row(one)) for one in shown])
+        table.sync(self._rows.of(shown))
         if self._follows and shown and table.highlighted_key != shown[0].id:
             table.go_to(shown[0].id)
         self._draw_frame(len(shown))

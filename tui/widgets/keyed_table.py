@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import events
@@ -22,6 +23,9 @@ from textual.widgets import DataTable
 Row = Mapping[str, Text]
 """Column key to cell; a column without a cell stays blank. A cell's style may be the name of a theme colour."""
 
+SegmentLines = list[list[Segment]]
+_MOST_DRAWN = 5000
+"""Cells whose drawings are kept."""
 _COLOURS = ("success", "warning", "error", "accent")
 
 
@@ -98,6 +102,7 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
             return self.table
 
     def __init__(self, *, widget_id: str | None = None) -> None:
+        self._drawn: dict[tuple[object, ...], tuple[Text, SegmentLines]] = {}
         super().__init__(id=widget_id, cursor_type="row", zebra_stripes=False, cell_padding=0)
         self._layout: tuple[Column, ...] = ()
         self._sorted_by: tuple[str, bool] = ("", False)
@@ -130,7 +135,8 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
     def sync(self, rows: Sequence[tuple[str, Row]]) -> None:
         """Show these rows in this order, changing only what differs."""
         cursor = self.highlighted_key
-        wanted = self._given = dict(rows)
+        before, wanted = self._given, dict(rows)
+        self._given = wanted
         if not self._layout:
             return
         gone = [key for key in self._order if key not in wanted]
@@ -138,10 +144,10 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
             self.remove_row(key)
             del self._shown[key], self._firsts[key]
         for key, cells in wanted.items():
-            if key in self._shown:
-                self._update(key, cells)
-            else:
+            if key not in self._shown:
                 self._append(key, cells)
+            elif before.get(key) is not cells:
+                self._update(key, cells)
         kept = [key for key in self._order if key in wanted]
         current = kept + [key for key in wanted if key not in set(kept)]
         self._order = list(wanted)
@@ -214,6 +220,32 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
         found = {name: self.app.theme_variables.get(name, "") for name in _COLOURS}
         self._palette = {name: Style(color=Color.parse(value).rich_color) for name, value in found.items() if value}
         self._rebuild()
+
+    def _render_cell(
+        self, row_index: int, column_index: int, base_style: Style, width: int, cursor: bool = False, hover: bool = False
+    ) -> SegmentLines:
+        """Draw a cell, or take it as it was drawn: `DataTable` draws all of them anew when any has changed."""
+        row, column = self._row_locations.get_key(row_index), self._column_locations.get_key(column_index)
+        assert column is not None, "what is drawn is there"
+        cell = self._data[row][column] if row is not None else self.columns[column].label
+        pointing = (cursor, hover, self.show_cursor, self._show_hover_cursor, self._pseudo_class_state)
+        key = (row_index, column_index, base_style, width, *pointing)
+        known = self._drawn.get(key)
+        if known is None or known[0] is not cell:
+            if len(self._drawn) > _MOST_DRAWN:
+                self._drawn.clear()
+            drawn = super()._render_cell(row_index, column_index, base_style, width, cursor, hover)
+            known = self._drawn[key] = (cell, drawn)
+        return known[1]
+
+    def _clear_caches(self) -> None:
+        super()._clear_caches()
+        self._drawn.clear()
+
+    def notify_style_update(self) -> None:
+        """Draw anew in other colours."""
+        super().notify_style_update()
+        self._drawn.clear()
 
     def on_resize(self, event: events.Resize) -> None:
         """Give the flexible column what is left."""

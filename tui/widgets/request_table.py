@@ -94,10 +94,26 @@ def row(request: RequestView) -> Row:
     return {**{key: Text(cell, style=style) for key, cell in cells.items()}, "status": request_status(request)}
 
 
+class Rows:
+    """The rows of requests, each made once for what is said of it: most have ended and change no more."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[RequestView, Row]] = {}
+
+    def of(self, requests: Sequence[RequestView]) -> list[tuple[str, Row]]:
+        """A row for each request; the same one as before where nothing has changed."""
+        before, self._made = self._made, {}
+        for one in requests:
+            known = before.get(one.id)
+            self._made[one.id] = known if known is not None and known[0] == one else (one, row(one))
+        return [(key, cells) for key, (_, cells) in self._made.items()]
+
+
 def chosen(requests: Sequence[RequestView], filter_line: str, *, errors_only: bool) -> list[RequestView]:
     """The requests that pass, newest first."""
     passes = matcher(filter_line)
-    return [one for one in requests if (not errors_only or is_error(one)) and passes(_searched(one))]
+    wanted = [one for one in requests if not errors_only or is_error(one)]
+    return [one for one in wanted if passes(_searched(one))] if filter_line else wanted
 
 
 def _searched(one: RequestView) -> str:

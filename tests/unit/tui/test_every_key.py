@@ -89,7 +89,6 @@ class Watched:
         """Press keys and let what comes of them settle."""
         for key in keys:
             await self.pilot.press(key)
-            await self.pilot.pause()
 
     async def has_effect(self, key: str) -> bool:
         """Whether anything changes after `key`."""

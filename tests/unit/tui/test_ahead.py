@@ -1,0 +1,141 @@
+"""Changing screens: the others are there before they are asked for, and a change works nothing out anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import DataTable
+
+from corral.tui import ahead
+from corral.tui.actions import Where
+from corral.tui.app import WorkbenchApp
+from corral.tui.dialogs.help import HelpDialog
+from corral.tui.screens.calling import CallingScreen
+from corral.tui.screens.server import ServerScreen
+from corral.tui.widgets.key_line import KeyLine
+from corral.tui.widgets.keyed_table import KeyedTable
+from tests.fakes.scenes import SCENES
+from tests.fakes.screen import picture, until, workbench
+
+LATER = (Where.MODELS, Where.RUNNING, Where.FILE, Where.SERVER)
+
+
+def opened() -> WorkbenchApp:
+    return workbench(SCENES["server"].client(), Where.CHAT)
+
+
+def composed(app: WorkbenchApp) -> set[str]:
+    return set(app._screen_stacks)
+
+
+async def all_composed(pilot: Pilot[Any], app: WorkbenchApp) -> None:
+    await until(pilot, lambda: {*LATER} <= composed(app) and all(app._screen_stacks[one][0].size for one in LATER))
+
+
+async def test_screens_are_composed_before_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "_REST_S", 0.01)
+    app = opened()
+    app.composes_ahead = True
+    async with app.run_test(size=(120, 36)) as pilot:
+        await all_composed(pilot, app)
+        assert app.current_mode == Where.CHAT
+        assert "[1 Chat]" in picture(app)
+        await app.action_go(Where.SERVER)
+        await until(pilot, lambda: "[5 Server]" in picture(app) and "METHOD" in picture(app))
+
+
+async def test_none_is_composed_while_somebody_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "_REST_S", 1000.0)
+    app = opened()
+    app.composes_ahead = True
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: any(one.group == "ahead" for one in app.workers))
+        before_s = app.touched_s
+        await pilot.press("x")
+        assert app.touched_s > before_s
+        assert composed(app) & {*LATER} == set()
+
+
+async def test_a_screen_nobody_has_asked_for_does_not_complain() -> None:
+    app = opened()
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        screen = await app.compose_mode(Where.MODELS)
+        assert isinstance(screen, CallingScreen)
+        await until(pilot, lambda: bool(screen.size))
+        screen.tell_error("the disk is full")
+        await pilot.pause()
+        assert len(app._notifications) == 0
+        await app.action_go(Where.MODELS)
+        await until(pilot, lambda: screen.was_seen)
+        screen.tell_error("the disk is full")
+        await until(pilot, lambda: len(app._notifications) == 1)
+
+
+async def test_a_change_of_screens_works_no_styles_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened()
+    async with app.run_test(size=(120, 36)) as pilot:
+        read: list[object] = []
+        monkeypatch.setattr(app.stylesheet, "reparse", lambda: read.append(None))
+        await app.action_go(Where.SERVER)
+        await until(pilot, lambda: "METHOD" in picture(app))
+        assert read == []
+        await app.action_go(Where.CHAT)
+        await pilot.pause()
+        await app.action_go(Where.SERVER)
+        styled: list[object] = []
+        apply = app.stylesheet.apply
+        monkeypatch.setattr(app.stylesheet, "apply", lambda node, **how: (styled.append(node), apply(node, **how)))
+        await until(pilot, lambda: "METHOD" in picture(app) and not app._batch_count)
+        await pilot.pause()
+        assert len(styled) < len([*app.screen.walk_children()]) / 2
+
+
+async def test_another_theme_reaches_the_screens_that_are_not_shown() -> None:
+    app = opened()
+    async with app.run_test(size=(120, 36)) as pilot:
+        await app.action_go(Where.SERVER)
+        await until(pilot, lambda: "METHOD" in picture(app))
+        before = app.screen.styles.background
+        await app.action_go(Where.CHAT)
+        app.theme = "corral-light" if "corral-light" in app.available_themes else "textual-light"
+        await pilot.pause()
+        await app.action_go(Where.SERVER)
+        await until(pilot, lambda: app.screen.styles.background != before)
+
+
+async def test_only_cells_that_changed_are_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened()
+    async with app.run_test(size=(120, 36)) as pilot:
+        await app.action_go(Where.SERVER)
+        screen = app.screen
+        assert isinstance(screen, ServerScreen)
+        await until(pilot, lambda: "METHOD" in picture(app) and len(screen.table.keys_shown) > 1)
+        await pilot.pause()
+        drawn: list[tuple[int, int]] = []
+        draw = DataTable._render_cell
+
+        def noted(table: KeyedTable, row: int, column: int, *more: Any) -> Any:
+            drawn.append((row, column))
+            return draw(table, row, column, *more)
+
+        monkeypatch.setattr(DataTable, "_render_cell", noted)
+        table = screen.table
+        cell = table.get_cell_at((1, 0)).copy()  # type: ignore[arg-type]
+        cell.plain = "23:59:59"
+        table.update_cell(table.keys_shown[1], "time", cell)
+        await until(pilot, lambda: "23:59:59" in picture(app))
+        assert set(drawn) == {(1, 0)}
+
+
+async def test_a_click_on_a_key_of_the_last_line_presses_it() -> None:
+    app = opened()
+    async with app.run_test(size=(120, 36)) as pilot:
+        await app.action_go(Where.MODELS)
+        await until(pilot, lambda: "? help" in picture(app).split("\n")[-1])
+        place = picture(app).split("\n")[-1].index("? help")
+        await pilot.hover(KeyLine, offset=(place + 2, 0))
+        assert app.screen.query_one(KeyLine).tooltip
+        await pilot.click(KeyLine, offset=(place + 2, 0))
+        await until(pilot, lambda: isinstance(app.screen, HelpDialog))
