@@ -27,7 +27,10 @@ async def compose_ahead(app: WorkbenchApp) -> None:
     except (StoreError, RunError):
         return
     for mode in app.MODES:
-        while (left_s := app.touched_s + _REST_S - time.monotonic()) > 0:
+        while True:
+            left_s = app.touched_s + _REST_S - time.monotonic()
+            if left_s <= 0:
+                break
             await asyncio.sleep(left_s)
         screen = await app.compose_mode(mode)
         if isinstance(screen, WorkbenchScreen) and screen is not app.screen_stack[0]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +20,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import AwaitMount
 from textual.widgets import Input, TextArea
+from textual.worker import Worker
 
 from corral.runtime.errors import RunError
 from corral.runtime.snapshot import ModelState, Snapshot
@@ -205,7 +206,8 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         if self.composes_ahead:
             from corral.tui.ahead import compose_ahead
 
-            self.run_worker(partial(compose_ahead, self), group="ahead", exit_on_error=False)
+            composing: Callable[[], Coroutine[None, None, None]] = partial(compose_ahead, self)
+            _: Worker[None] = self.run_worker(composing, group="ahead", exit_on_error=False)
 
     async def on_event(self, event: events.Event) -> None:
         """Note when somebody does something."""

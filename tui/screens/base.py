@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
@@ -57,7 +57,8 @@ class WorkbenchScreen(Screen[None]):
     was_seen: bool = False
     """Whether it has been the visible one, as one that was composed ahead has not."""
 
-    def on_screen_resume(self, event: events.ScreenResume) -> None:
+    @on(events.ScreenResume)
+    def _resumed(self, event: events.ScreenResume) -> None:
         """Keep the styles: nothing here looks otherwise for having been away, and another theme comes by itself."""
         event.refresh_styles = False
         self.was_seen = self.was_seen or self.is_current

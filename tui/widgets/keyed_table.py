@@ -222,7 +222,13 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
         self._rebuild()
 
     def _render_cell(
-        self, row_index: int, column_index: int, base_style: Style, width: int, cursor: bool = False, hover: bool = False
+        self,
+        row_index: int,
+        column_index: int,
+        base_style: Style,
+        width: int,
+        cursor: bool = False,
+        hover: bool = False,
     ) -> SegmentLines:
         """Draw a cell, or take it as it was drawn: `DataTable` draws all of them anew when any has changed."""
         row, column = self._row_locations.get_key(row_index), self._column_locations.get_key(column_index)

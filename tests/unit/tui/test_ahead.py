@@ -86,7 +86,12 @@ async def test_a_change_of_screens_works_no_styles_out(monkeypatch: pytest.Monke
         await app.action_go(Where.SERVER)
         styled: list[object] = []
         apply = app.stylesheet.apply
-        monkeypatch.setattr(app.stylesheet, "apply", lambda node, **how: (styled.append(node), apply(node, **how)))
+
+        def noted(node: Any, **how: Any) -> None:
+            styled.append(node)
+            apply(node, **how)
+
+        monkeypatch.setattr(app.stylesheet, "apply", noted)
         await until(pilot, lambda: "METHOD" in picture(app) and not app._batch_count)
         await pilot.pause()
         assert len(styled) < len([*app.screen.walk_children()]) / 2
