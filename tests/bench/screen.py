@@ -60,8 +60,8 @@ def screen_figures(store: Path, home: Path) -> Iterator[Figure]:
         moved = [_until_it_moves(terminal, key) for key in (KEYS // 20) * "kkkkkkkkkkjjjjjjjjjj"]
         yield Figure("key to frame, moving in the chat: p99", (_p99(moved),), "ms", 50)
         first, *others = _changes(terminal, ROUNDS)
-        yield Figure("key to frame, a screen's first time", tuple(first[:-1]), "ms", 300)
-        yield Figure("key to frame, another screen", tuple(ms for one in others for ms in one), "ms", 100)
+        yield Figure("key to frame, a screen's first time", tuple(first[:-1]), "ms", 150)
+        yield Figure("key to frame, another screen", tuple(ms for one in others for ms in one), "ms", 60)
         yield Figure(f"widgets with a chat of {MESSAGES} messages", (float(count.read_text()),), "", 400)
     with _talking(count, 1, 0) as terminal:
         yield Figure("a stream of 50 tokens/s, to the terminal", (_kb_per_s(terminal),), "KB/s", 25)
