@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -28,7 +29,8 @@ class Upstream:
 
     Faults: "status" answers with `status`, "close" ends the connection, "truncate" ends the answer before its first
     word. With `breaks_after` words an answer ends without its end; with `gate` the words after the first wait for it.
-    `tokens` is whose routes about tokens it has, "llama.cpp" or "vllm"; a token is a byte there.
+    `tokens` is whose routes about tokens it has, "llama.cpp" or "vllm"; a token is a byte there. With `tls` it speaks
+    https; `name` is what it is called.
     `asked` holds bodies, `headers` those of the last request, `dropped` counts clients that went away.
     """
 
@@ -53,10 +55,12 @@ class Upstream:
     pause_s: float = 0.0
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     runner: web.AppRunner | None = None
+    tls: ssl.SSLContext | None = None
+    name: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.name}:{self.port}"
 
     async def start(self) -> None:
         """Listen; on the port it had before, if it had one."""
@@ -74,7 +78,7 @@ class Upstream:
             app.router.add_post("/apply-template", self._template)
         self.runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
         await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", self.port, reuse_address=True)
+        site = web.TCPSite(self.runner, "127.0.0.1", self.port, reuse_address=True, ssl_context=self.tls)
         await site.start()
         assert site._server is not None
         self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
