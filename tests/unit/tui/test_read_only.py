@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterable
 
 import pytest
-
 from textual.widgets._footer import FooterKey
 
 from corral.runtime.upkeep import Upkeep
