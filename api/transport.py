@@ -190,6 +190,8 @@ class _Lines:
 
     def whole(self, piece: bytes) -> list[bytes]:
         """Take a piece and return the lines that ended in it, without blanks around them. Raises RemoteFailed."""
+        if not self.rest and piece.endswith(b"\n"):  # as most pieces are: whole lines
+            return [line.strip() for line in piece[:-1].split(b"\n")]
         self.rest += piece
         if len(self.rest) > MAX_LINE:
             raise RemoteFailed("the server sent a line without end", 502)

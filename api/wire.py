@@ -295,8 +295,9 @@ class AnswerLine(msgspec.Struct, frozen=True):
         """Return the verbs' type; a reason we don't know is a plain stop."""
         text = self.response or self.message.content
         thinking = self.thinking or self.message.thinking
-        logprobs = tuple(one.to_logprob() for one in self.logprobs or ())
-        calls = tuple(one.to_call() for one in self.message.tool_calls or ())
+        # Most lines are a word of text, and there are thousands of them: what they don't have is not made.
+        logprobs = tuple(one.to_logprob() for one in self.logprobs) if self.logprobs else ()
+        calls = tuple(one.to_call() for one in self.message.tool_calls) if self.message.tool_calls else ()
         if self.load_progress is not None:
             return Chunk(progress=LoadProgress(self.load_progress))
         if (told := self.prompt_eval_progress) is not None:

@@ -101,6 +101,13 @@ class ServerUnreachable(RunError):
     """No server answers where one was expected."""
 
 
+class ServerUntrusted(ServerUnreachable):
+    """Nobody who is trusted here vouches for a server's certificate."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"its certificate is not trusted ({why}): have SSL_CERT_FILE name a file with who signed it")
+
+
 class RemoteFailed(RunError):
     """A server answered a verb with an error; `status` is the HTTP status."""
 

@@ -94,6 +94,7 @@ class Runner:
         self._next_id = 1
         self.stderr = StderrTail()
         self._cause = ""
+        self._workers: Sequence[str] = ()
         self._hello: asyncio.Future[protocol.Hello] = asyncio.get_running_loop().create_future()
         self._load: asyncio.Future[protocol.Loaded] | None = None
         self._stirred = asyncio.Event()
@@ -159,6 +160,7 @@ class Runner:
             LoadFailed: the model cannot be loaded, with llama.cpp's reason.
         """
         self._load = asyncio.get_running_loop().create_future()
+        self._workers = message.rpc_servers if message.placement.gpu_layers else ()
         self._send(message)
         limit = None if stall_s == float("inf") else stall_s
         while not self._load.done():
@@ -268,7 +270,7 @@ class Runner:
             async with asyncio.timeout(1):
                 await asyncio.gather(self._tasks[1], return_exceptions=True)
         self.exited.set()
-        self._cause = cause or self._cause or self._describe(code)
+        self._cause = cause or self._among_workers(self._cause or self._describe(code))
         error = RunnerDied(self._cause)
         for stream in self._streams.values():
             stream.fail(error)
@@ -284,6 +286,13 @@ class Runner:
             self._load.set_exception(failed)
             self._load.exception()
             self._stirred.set()
+
+    def _among_workers(self, cause: str) -> str:
+        """Name who else it may be: llama.cpp ends the process where an RPC worker fails, and does not say which did."""
+        if not self._workers:
+            return cause
+        workers = ", ".join(self._workers)
+        return f"{cause}; its model is shared with the RPC workers {workers}: look whether one of them ended"
 
     def _describe(self, code: int) -> str:
         if code < 0:

@@ -68,17 +68,16 @@ class Partial:
         with disk_errors(paths.root, size):
             make_folder(paths.blobs)
             # A link would have us write somewhere else.
+            found: Partial | None = None
             handle = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS | getattr(os, "O_BINARY", 0), 0o644)
             try:
                 # Whoever held it may have given it its name, or removed it, while we opened it.
-                if not try_lock(handle) or not _is_still(handle, path):
+                if try_lock(handle) and _is_still(handle, path):
+                    found = cls(paths, key, size, identity, handle)
+                return found
+            finally:
+                if found is None:
                     os.close(handle)
-                    return None
-                return cls(paths, key, size, identity, handle)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.close(handle)
-                raise
 
     def _read_journal(self, expected: _Head) -> Iterable[Span]:
         try:
@@ -197,9 +196,12 @@ class Partial:
             # Whoever leaves early has a reason of his own to tell.
             with contextlib.suppress(OSError):
                 self._sync(spans)
-            os.close(self._journal)
-            os.close(self._handle)
+            # Forgotten before they are closed: closed twice, a number may be somebody else's file by then.
+            handles = self._journal, self._handle
             self._handle = self._journal = -1
+            for handle in handles:
+                with contextlib.suppress(OSError):
+                    os.close(handle)
 
     def _require_open(self) -> None:
         if self._handle < 0:

@@ -131,5 +131,29 @@ def live_server(starter_gguf: Path, tmp_path_factory: pytest.TempPathFactory) ->
     store = store_with_starter(starter_gguf, tmp_path_factory.mktemp("live"))
     service = Service(Settings(models=store, listen_port=0, base_url=""), warm=False)
     service.start()
+    listener = _listening.setdefault(service, _file_of(service))
+    assert listener is not None
     yield LiveServer(service.base_url, STARTER_MODEL, store, service)
+    del _listening[service]
     service.stop(drain_s=0)
+
+
+_listening: dict[Service, tuple[int, int] | None] = {}
+
+
+def _file_of(service: Service) -> tuple[int, int] | None:
+    """Which file the number of its listener stands for; None where it is closed."""
+    assert service._listener is not None
+    try:
+        found = os.fstat(service._listener.fileno())
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@pytest.fixture(autouse=True)
+def live_server_is_left_alone() -> Iterator[None]:
+    """Fail the test that closes what `live_server` listens on, instead of all that ask it later."""
+    yield
+    for service, listener in _listening.items():
+        assert _file_of(service) == listener, "the live server's listener was closed during this test"

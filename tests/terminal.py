@@ -177,8 +177,10 @@ class Terminal:
         self._over.set()
         self._reading.set()
         self._thread.join(5)
+        # Whoever still answers or presses a key must not meet what has this number next.
+        master, self._master = self._master, -1
         with contextlib.suppress(OSError):
-            os.close(self._master)
+            os.close(master)
 
     def wait_exit(self, patience_s: float = PATIENCE_S) -> int:
         """Wait for the program's end; returns its exit status."""

@@ -13,7 +13,7 @@ import aiohttp
 
 from corral.api.transport import CONNECT_S, Reply, Transport
 from corral.api.version import SERVER
-from corral.runtime.errors import ServerUnreachable
+from corral.runtime.errors import ServerUnreachable, ServerUntrusted
 from corral.runtime.server_address import is_loopback
 
 KEPT_S = 30.0
@@ -64,6 +64,9 @@ class EngineTransport(Transport):
                 yield _Answer(response)
         except aiohttp.InvalidURL as error:
             raise ServerUnreachable(f"no address of a server: {self.base_url}") from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            found = error.certificate_error
+            raise ServerUntrusted(getattr(found, "verify_message", "") or str(found)) from error
         except (aiohttp.ClientError, OSError) as error:  # a connection that takes too long is an OSError as well
             if began:
                 raise ServerUnreachable("the server went away in the middle of its answer") from error

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from corral.runtime.engine.llama import LoadError, MemoryKind, Model
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.params import cache_types, context_params
+from corral.runtime.engine.process import decoding_threads
 from corral.runtime.engine.protocol import Load
 from corral.runtime.engine.sizes import SPARE_SEQUENCES, batch_size, slots, spare_states
 from corral.runtime.engine.vision import Media
@@ -91,6 +92,7 @@ class Context:
 
     `llama_ns` adds up how long llama.cpp computed and sampled. `most_kept` is how many cells sequences may fill that
     nobody runs, where each costs every token: attention on a processor looks at all that are in use. None: any number.
+    `most_threads` compute it where nobody said how many and no GPU takes part; else 0.
     """
 
     def __init__(self, model: Model, load: Load, log: EngineLog) -> None:
@@ -129,9 +131,17 @@ class Context:
         self.most_kept: int | None = None
         if self.copies and log.offloaded_layers == 0:
             self.most_kept = KEPT_CELLS if self.shares else KEPT_WINDOW_CELLS
+        told = load.num_threads or load.batch_threads or log.offloaded_layers
+        self.most_threads = self._num_threads = 0 if told else decoding_threads(0)
 
     def _set_abort_callback(self) -> None:
         c.llama_set_abort_callback(self.pointer, self._abort_callback, ctypes.cast(self._abort_flag, ctypes.c_void_p))
+
+    def use_threads(self, count: int) -> None:
+        """Have so many threads compute from now on, of `most_threads`."""
+        if count != self._num_threads:
+            self._num_threads = count
+            c.llama_set_n_threads(self.pointer, count, count)
 
     def abort(self) -> None:
         """Make the decode that runs, or the next one, end early; may be called from any thread.

@@ -35,6 +35,7 @@ from corral.runtime.engine.sequence import Request, Sequence
 from corral.runtime.engine.shelf import Shelf
 from corral.runtime.engine.shift import shift, tokens_to_drop
 from corral.runtime.engine.speculation import Speculation
+from corral.runtime.engine.threads import IdleProcessors, Threads
 
 SECONDS_TO_PUT_AWAY: Final = 2.0
 SETTLED_SECONDS: Final = 0.5
@@ -72,6 +73,7 @@ class Loop:
         self._budget = PromptBudget(context.num_batch)
         self._drawing = Drawing(model, context, self._slots.restart)
         self._speculation = Speculation(context, draft_model)
+        self._threads = Threads(context.most_threads, IdleProcessors()) if context.most_threads > 1 else None
         self._waiting: deque[Request] = deque()
         self._running: list[Sequence] = []
         self._prompting: frozenset[int] = frozenset()
@@ -184,7 +186,10 @@ class Loop:
         self._prompting = frozenset(
             s.request.id for s, want, count in zip(self._running, wanted, counts, strict=True) if want > 1 and count
         )
-        began = time.monotonic_ns()
+        threads = None if prompt_tokens or self._must_repeat(wanted) else self._threads
+        if self._threads is not None:
+            self._context.use_threads(threads.count if threads else self._context.most_threads)
+        began, processor_ns = time.monotonic_ns(), time.process_time_ns()
         outcome = self._decode(partial(self._context.decode, self._batch))
         self._prompting = frozenset()
         if outcome is not Decoded.OK:
@@ -193,8 +198,17 @@ class Loop:
         now = time.monotonic_ns()
         if self._batch.size == prompt_tokens + generating:  # guesses make a step longer
             self._budget.observe(prompt_tokens, generating, now - began)
+            if threads is not None:
+                threads.observe(generating, now - began, time.process_time_ns() - processor_ns, now)
         self._advance(counts, outputs, now)
         self._speculation.observe(self._batch.size, prompt_tokens, time.monotonic_ns() - began)
+
+    def _must_repeat(self, wanted: list[int]) -> bool:
+        """Say whether one stream alone generates, and its answer is to be the same each time.
+
+        llama.cpp divides the attention of a single token among its threads: how many there are shows in the rounding.
+        """
+        return wanted.count(1) == 1 and self._running[wanted.index(1)].request.repeatable
 
     def _see(self) -> bool:
         """Compute a part of an image for the first sequence that has come to one; False where that failed."""

@@ -132,6 +132,7 @@ class Preparer:
             ),
             media=media,
             warnings=_not_shown(offered or {}, fitted.text) + unbound,
+            repeatable=submit.sampling.temperature <= 0 or submit.sampling.seed >= 0,
         )
 
     def tokens_of(self, request_id: int, prompt: ChatPrompt) -> list[int] | Refused:

@@ -34,7 +34,8 @@ class Request:
     first `keep` tokens kept. `most_guessed` is how many tokens are guessed ahead at most, negative for as many
     as pay; they come from a draft model or from `lookup`. `parser` splits the answer. `media` are the parts of images
     among the tokens, in order; with any of them the window is not shifted. `warnings` say what is not as asked for.
-    Whoever lets go of it closes its sampler.
+    `repeatable` has the answer be the same each time: nothing is left to chance. Whoever lets go of a request closes
+    its sampler.
     """
 
     id: int
@@ -55,6 +56,7 @@ class Request:
     parser: AnswerParser | None = None
     media: tuple[Span, ...] = ()
     warnings: tuple[str, ...] = ()
+    repeatable: bool = False
 
     @property
     def most_output(self) -> int:

@@ -269,8 +269,11 @@ class RemoteAnswers:
         """Show a request in the table of requests, and its model in that of models."""
         self._dispatch.requests.begin(caller, model.shown, stopping.stop)
         self._dispatch.requests.update(caller.request_id, state=RequestState.WAITING)
-        with self.in_use.counted(model, remote) as stub:
-            yield stub
+        try:
+            with self.in_use.counted(model, remote) as stub:
+                yield stub
+        finally:
+            stopping.close()
 
 
 async def _read_out(chunks: AsyncGenerator[Chunk, None]) -> None:

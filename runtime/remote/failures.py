@@ -7,6 +7,7 @@ from corral.runtime.errors import (
     RequestCanceled,
     RunError,
     ServerUnreachable,
+    ServerUntrusted,
 )
 from corral.store.errors import StoreError
 
@@ -22,7 +23,7 @@ def is_down(error: Failure) -> bool:
     """Whether the server itself is at fault, and may be back in a moment."""
     if isinstance(error, RemoteFailed):
         return error.status in _PASSING
-    return isinstance(error, (ServerUnreachable, TimeoutError))
+    return isinstance(error, (ServerUnreachable, TimeoutError)) and not isinstance(error, ServerUntrusted)
 
 
 def may_go_elsewhere(error: Failure) -> bool:
@@ -57,7 +58,7 @@ def reason_of(error: Failure) -> str:
     """Return the words of an error on one line, without what a terminal would obey."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, ServerUnreachable):
+    if isinstance(error, ServerUnreachable) and not isinstance(error, ServerUntrusted):
         return "does not answer"
     if isinstance(error, RequestCanceled):
         return "the request was canceled there"

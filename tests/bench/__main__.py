@@ -19,6 +19,7 @@ import psutil
 
 from tests.bench.api import api_figures
 from tests.bench.conversion import conversion_figures
+from tests.bench.crowded import crowded_figures
 from tests.bench.engine_load import load_figures
 from tests.bench.engine_loop import loop_figures
 from tests.bench.engine_prompts import chat_figures, first_token_figures, shared_prompt_figures
@@ -50,6 +51,7 @@ GROUPS: tuple[Callable[[Path, Path], Iterator[Figure]], ...] = (
     threads_figures,
     one_stream_figures,
     many_streams_figures,
+    crowded_figures,
     first_token_figures,
     shared_prompt_figures,
     chat_figures,

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import statistics
 import time
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+from corral.api.server import Service
 from corral.runtime.engine.process import default_threads
+from corral.runtime.settings import Settings
 from tests.bench.figures import Figure
 from tests.bench.models import SMOLLM2
 from tests.bench.prompts import story_prompt
+from tests.bench.service import STEP_S, a_token_us, port_of, served
 from tests.bench.streams import Ask, Ours, ask_all
 from tests.fakes.upstream import Program
 from tests.programs import serving
@@ -31,6 +36,7 @@ _STUB = "elsewhere"
 def remote_figures(store: Path, home: Path) -> Iterator[Figure]:
     """Milliseconds to the first piece beyond the server's own, and the ratio of speeds; a Corral, then OpenAI's API."""
     SMOLLM2.put(store)
+    yield from _front_us(store, home)
     with serving(store, home) as behind, serving(home / "front", home, CORRAL_REMOTES="127.0.0.1") as front:
         _make_stub(front, f"http://127.0.0.1:{behind}", SMOLLM2.name)
         direct = Ours(behind, SMOLLM2.name, _NUM_CTX, default_threads(), SMOLLM2.ends)
@@ -45,6 +51,35 @@ def remote_figures(store: Path, home: Path) -> Iterator[Figure]:
             yield _openai(program.port, front)
     finally:
         program.kill()
+
+
+_FRONT_US = 165
+"""Microseconds; half of them are the system's, for a write and a read on loopback, and for waking up."""
+
+
+def _front_us(store: Path, home: Path) -> Iterator[Figure]:
+    """What a front takes of a processor for a token of an engine behind it that computes nothing."""
+    processes = multiprocessing.get_context("spawn")
+    ours, theirs = processes.Pipe()
+    behind = processes.Process(target=_behind, args=(store, theirs))
+    behind.start()
+    settings = Settings(models=home / "stubs", listen_port=0, base_url="", remotes=("127.0.0.1",))
+    front = Service(settings, warm=False)
+    front.start()
+    try:
+        _make_stub(port_of(front), f"http://127.0.0.1:{ours.recv()}", SMOLLM2.name)
+        runs = tuple(a_token_us(front, STREAMS, _STUB) for _ in range(RUNS + 1))[1:]
+        yield Figure(f"processor time of a front per token, {STREAMS} streams", runs, "us", _FRONT_US)
+    finally:
+        front.stop(drain_s=0)
+        ours.send(None)
+        behind.join(20)
+
+
+def _behind(store: Path, line: Connection) -> None:
+    with served(store, STEP_S) as service:
+        line.send(port_of(service))
+        line.recv()
 
 
 def _native(direct: Ours, through: Ours) -> Iterator[Figure]:

@@ -38,11 +38,11 @@ GOALS_US = {1: 500, 8: 110, 16: 75}
 
 def service_figures(store: Path) -> Iterator[Figure]:
     """Microseconds of processor time a token, for one stream and several, and of a whole request for one token."""
-    with _served(store, STEP_S) as service:
+    with served(store, STEP_S) as service:
         for streams in GOALS_US:
-            runs = tuple(_a_token_us(service, streams) for _ in range(RUNS + 1))[1:]
+            runs = tuple(a_token_us(service, streams) for _ in range(RUNS + 1))[1:]
             yield Figure(f"processor time of the service per token, {streams} streams", runs, "us", GOALS_US[streams])
-    with _served(store, 0.0) as service:
+    with served(store, 0.0) as service:
         for path in ("/api/generate", "/api/chat"):
             costs, firsts = zip(*[_a_request(service, path) for _ in range(RUNS + 1)][1:], strict=True)
             yield Figure(f"processor time of the service per {path} of one token", costs, "us", 1000)
@@ -53,7 +53,9 @@ def service_figures(store: Path) -> Iterator[Figure]:
 
 
 @contextlib.contextmanager
-def _served(store: Path, step_s: float) -> Iterator[Service]:
+def served(store: Path, step_s: float) -> Iterator[Service]:
+    """Run a service whose engine computes nothing; it says a word to every request at each step."""
+
     class Paced(Workbench):
         async def _start_runner(self) -> Runner:
             return await Runner.start(time.monotonic, (sys.executable, "-m", "tests.fakes.pacing_engine", str(step_s)))
@@ -73,12 +75,13 @@ def _body(path: str) -> str:
     return json.dumps({"model": SMOLLM2.name, "keep_alive": -1, "options": {"num_predict": 1, "seed": 1}} | asked)
 
 
-def _port(service: Service) -> int:
+def port_of(service: Service) -> int:
+    """Where it listens."""
     return int(service.address.rpartition(":")[2])
 
 
 def _ask(service: Service, path: str) -> None:
-    line = http.client.HTTPConnection("127.0.0.1", _port(service), timeout=60)
+    line = http.client.HTTPConnection("127.0.0.1", port_of(service), timeout=60)
     line.request("POST", path, _body(path))
     answer = line.getresponse()
     if answer.status != 200 or b'"done":true' not in answer.read():
@@ -110,7 +113,7 @@ print(times[len(times) // 2])
 
 def _a_request(service: Service, path: str) -> tuple[float, float]:
     """Microseconds of processor time a request, and milliseconds until the first byte of the middle one."""
-    took_s, said = _processor_s(_ASKER, str(_port(service)), str(FIRSTS), path, _body(path))
+    took_s, said = _processor_s(_ASKER, str(port_of(service)), str(FIRSTS), path, _body(path))
     return took_s / FIRSTS * 1e6, float(said) * 1000
 
 
@@ -175,16 +178,16 @@ print(read)
 """
 
 
-def _a_token_us(service: Service, streams: int) -> float:
-    """Take the difference of long answers and short ones, so that requests cost nothing."""
-    long, short = (_reading_s(service, streams, tokens) for tokens in (TOKENS, 1))
+def a_token_us(service: Service, streams: int, model: str = SMOLLM2.name) -> float:
+    """Microseconds of this process a token: the difference of long answers and short ones, so requests cost nothing."""
+    long, short = (_reading_s(service, streams, tokens, model) for tokens in (TOKENS, 1))
     return (long - short) / streams / (TOKENS - 1) * 1e6
 
 
-def _reading_s(service: Service, streams: int, tokens: int) -> float:
+def _reading_s(service: Service, streams: int, tokens: int, model: str) -> float:
     options = {"num_predict": tokens, "seed": 1}
-    body = json.dumps({"model": SMOLLM2.name, "prompt": "x", "raw": True, "keep_alive": -1, "options": options})
-    took_s, whole = _processor_s(_READER, str(_port(service)), str(streams), body)
+    body = json.dumps({"model": model, "prompt": "x", "raw": True, "keep_alive": -1, "options": options})
+    took_s, whole = _processor_s(_READER, str(port_of(service)), str(streams), body)
     if int(whole) != streams:
         raise ValueError(f"{whole} whole answers of {streams}")
     return took_s

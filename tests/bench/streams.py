@@ -80,7 +80,7 @@ class Server(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """`corral serve`, by `/api/generate`."""
+    """`corral serve`, by `/api/generate`; with 0 `threads` it takes as many as it finds good, and is not greedy."""
 
     port: int
     model: str
@@ -92,9 +92,8 @@ class Ours:
         """A prompt as it is; the answer does not end before its tokens are there, unless a schema ends it."""
         options: dict[str, Any] = {
             "num_ctx": self.num_ctx,
-            "num_thread": self.threads,
             "num_predict": ask.tokens,
-            "temperature": 0,
+            **({"num_thread": self.threads, "temperature": 0} if self.threads else {"temperature": 0.01}),
         }
         body = {"model": self.model, "prompt": ask.prompt, "raw": True, "keep_alive": -1}
         if ask.schema is None:

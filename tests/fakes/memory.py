@@ -54,6 +54,7 @@ class FakeMemory:
         self.shares = kind == "full"
         self.copies = kind in {"full", "whole window"}
         self.most_kept: int | None = None
+        self.most_threads = 0
         self.kind = (
             MemoryKind.RECURRENT if self.copies_whole else MemoryKind.SLIDING if self.window else MemoryKind.FULL
         )

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -28,7 +29,9 @@ class Upstream:
 
     Faults: "status" answers with `status`, "close" ends the connection, "truncate" ends the answer before its first
     word. With `breaks_after` words an answer ends without its end; with `gate` the words after the first wait for it.
-    `tokens` is whose routes about tokens it has, "llama.cpp" or "vllm"; a token is a byte there.
+    `tokens` is whose routes about tokens it has, "llama.cpp" or "vllm"; a token is a byte there. "ollama" is a server
+    that speaks Ollama's API and only tells what a model would be sent. With `tls` it speaks https; `name` is what it
+    is called.
     `asked` holds bodies, `headers` those of the last request, `dropped` counts clients that went away.
     """
 
@@ -53,10 +56,12 @@ class Upstream:
     pause_s: float = 0.0
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     runner: web.AppRunner | None = None
+    tls: ssl.SSLContext | None = None
+    name: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.name}:{self.port}"
 
     async def start(self) -> None:
         """Listen; on the port it had before, if it had one."""
@@ -67,14 +72,18 @@ class Upstream:
         app.router.add_post("/v1/completions", self._stream)
         app.router.add_post("/v1/embeddings", self._reply)
         app.router.add_post("/v1/rerank", self._reply)
-        if self.tokens:
+        if self.tokens == "ollama":
+            app.router.add_get("/api/version", self._version)
+            app.router.add_post("/api/chat", self._rendered)
+            app.router.add_post("/api/generate", self._rendered)
+        elif self.tokens:
             app.router.add_post("/tokenize", self._tokenize)
             app.router.add_post("/detokenize", self._detokenize)
         if self.tokens == "llama.cpp":
             app.router.add_post("/apply-template", self._template)
         self.runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
         await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", self.port, reuse_address=True)
+        site = web.TCPSite(self.runner, "127.0.0.1", self.port, reuse_address=True, ssl_context=self.tls)
         await site.start()
         assert site._server is not None
         self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
@@ -140,6 +149,20 @@ class Upstream:
     async def _template(self, request: web.Request) -> web.Response:
         self.asked.append(body := await request.json())
         return web.json_response({"prompt": "".join(f"<{one['role']}>{one['content']}" for one in body["messages"])})
+
+    async def _version(self, request: web.Request) -> web.Response:
+        return web.json_response({"version": "0.13.0"})
+
+    async def _rendered(self, request: web.Request) -> web.Response:
+        """The prompt alone, in the form of Ollama's `_debug_render_only`."""
+        self.asked.append(body := await request.json())
+        turns = body.get("messages") or [{"role": "user", "content": body["prompt"], "images": body.get("images")}]
+        told: dict[str, Any] = {"rendered_template": "".join(f"<{one['role']}>{one['content']}" for one in turns)}
+        if images := sum(len(one.get("images") or ()) for one in turns):
+            told["image_count"] = images
+        answer = {"message": {"role": "", "content": ""}} if "messages" in body else {"response": ""}
+        reply = {"model": body["model"], "created_at": "2026-06-02T12:30:00Z", **answer, "done": False}
+        return web.json_response({**reply, **({"_debug_info": told} if body.get("_debug_render_only") else {})})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         self.at_once += 1

@@ -141,6 +141,7 @@ def test_a_worker_that_dies_in_the_middle_of_an_answer_ends_it_with_an_error(
             process.kill()
             rest = [json.loads(line) for line in shared]
             assert "model runner has unexpectedly stopped" in rest[-1]["error"]
+            assert f"shared with the RPC workers {place}" in rest[-1]["error"]
             assert not any("error" in line for line in rest[:-1])
             for _ in range(20):
                 line = json.loads(next(beside))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import json
 import ssl
 import stat
@@ -14,16 +12,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from corral.api.client import HttpClient
 from corral.api.errors import SettingsRefused, TlsFailed
 from corral.runtime.errors import RunError, ServerUnreachable
 from corral.runtime.settings_change import SettingsChange
 from corral.runtime.verbs import Caller, ChatRequest
+from tests.certificates import certified
 from tests.fakes.served import MODEL, Serve, Served, ServedFake
 
 
@@ -125,27 +120,8 @@ def certificate(tmp_path: Path) -> MakeCertificate:
     """Make a certificate signed by itself, and its key, as files."""
 
     def make(name: str = "localhost") -> tuple[Path, Path]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = datetime.datetime.now(datetime.UTC)
-        names = x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("10.0.0.1"))])
-        made = (
-            x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(names, critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        folder = tmp_path / name
-        folder.mkdir()
-        cert_file, key_file = folder / "cert.pem", folder / "key.pem"
-        cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-        key_file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return cert_file, key_file
+        made = certified(tmp_path, name, "10.0.0.1")
+        return made.cert_file, made.key_file
 
     return make
 

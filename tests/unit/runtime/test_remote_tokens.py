@@ -51,6 +51,28 @@ async def test_what_a_model_would_be_sent_is_told_by_its_server(workbench: Workb
             await answer(workbench, GenerateRequest("far", "Hi", suffix="!", render_only=True))
 
 
+async def test_an_ollama_server_tells_what_a_model_would_be_sent_and_no_tokens(workbench: Workbench) -> None:
+    png = b"\x89PNG\r\n\x1a\n"
+    async with upstreams(1, tokens="ollama") as (server,):
+        await stub(workbench, server, system="Be brief.")
+        text, last = await answer(workbench, question("Hi", render_only=True, think=False))
+        assert (text, last.rendered, last.images) == ("", "<system>Be brief.<user>Hi", 0)
+        asked = server.asked[-1]
+        assert (asked["model"], asked["_debug_render_only"], asked["stream"]) == ("org/model", True, False)
+        assert asked["think"] is False
+        _, last = await answer(workbench, GenerateRequest("far", "What?", images=(png,), render_only=True))
+        assert (last.rendered, last.images) == ("<user>What?", 1)
+        assert (server.asked[-1]["system"], server.asked[-1]["stream"]) == ("Be brief.", False)
+        for ask in (
+            workbench.tokenize(TokenizeRequest("far", "x")),
+            workbench.tokenize(question("Hi")),
+            workbench.detokenize(DetokenizeRequest("far", (1,))),
+        ):
+            with pytest.raises(RemoteFailed, match=f"{server.url}: .*cannot be asked") as refused:
+                await ask
+            assert refused.value.status == 501
+
+
 async def test_a_server_without_such_routes_says_so(workbench: Workbench) -> None:
     conversation = ChatRequest("far", (Message("user", "Hi"),))
     async with upstreams(1) as (server,):

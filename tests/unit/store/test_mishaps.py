@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import tempfile
@@ -138,6 +139,28 @@ def test_names_that_differ_in_case_only_are_one(store: Stocked) -> None:
     assert {one.short for one in store.manifests.names()} == {"Mixed:One", "mixed:two"}
     execute(plan_delete(store.catalog.scan(), [ModelName.parse("MIXED:TWO"), ModelName.parse("mixed:ONE")]))
     assert list(store.manifests.names()) == []
+
+
+def test_a_download_lets_go_of_its_files_once_though_the_disk_fails(
+    store: Stocked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number that is closed twice may be somebody else's file or socket by then."""
+    partial = Partial.open(store.paths, KEY, 4)
+    assert partial is not None
+    ours = {partial._handle, partial._journal}
+    close, closed = os.close, []
+
+    def close_badly(handle: int) -> None:
+        close(handle)
+        if handle in ours:
+            closed.append(handle)
+            raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close_badly)
+        for _ in range(2):
+            partial.close()
+    assert sorted(closed) == sorted(ours)
 
 
 def test_a_clock_that_jumps_takes_nothing_from_who_is_at_work(store: Stocked) -> None:

@@ -136,11 +136,11 @@ async def test_a_chat_is_put_away_found_and_brought_back(tmp_path: Path) -> None
         await until(pilot, lambda: "○ the sea" in picture(app))
         await pilot.press("escape", "full_stop")
         await until(pilot, lambda: "Of the land" in picture(app))
-        await pilot.press("X")
+        await pilot.press("T")
         await until(pilot, lambda: "A lists such chats" in picture(app) and "○ the land" not in picture(app))
         await pilot.press("U")
         await until(pilot, lambda: "○ the land" in picture(app))
-        await pilot.press("X")
+        await pilot.press("T")
         await until(pilot, lambda: "○ the land" not in picture(app))
     again = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT, HOME=str(tmp_path))
     async with again.run_test(size=(120, 36), notifications=True) as pilot:
