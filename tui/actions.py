@@ -153,6 +153,7 @@ _CHAT = (
     Action("chat.history", "h", "history", "Find chats by what was said in them", Where.CHAT, "sessions"),
     Action("find.all", "ctrl+f", "", "Find chats, while typing too", Where.CHAT, "sessions", True),
     Action("chat.rename", "R,shift+r", "", "Name this chat", Where.CHAT, "rename"),
+    Action("chat.archive", "T,shift+t", "", "Put this chat away, or have it listed again", Where.CHAT, "archive"),
     Action("chat.export", "E,shift+e", "", "Write this chat to a file", Where.CHAT, "export"),
     Action("chat.options", "O,shift+o", "options", "Options, system prompt, thinking, format", Where.CHAT, "options"),
     Action("split", "v", "", "Ask a second model beside this one, or stop that", Where.CHAT, "split"),

@@ -12,9 +12,11 @@ from rich.color import ColorSystem
 from rich.console import RenderableType
 from textual import events, work
 from textual._compositor import CompositorUpdate
+from textual.actions import ActionParseResult
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.dom import DOMNode
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.timer import Timer
@@ -328,6 +330,19 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While the key report names keys, none of the app's acts."""
         return not (self.screen_stack and getattr(self.screen, "TAKES_ALL_KEYS", False))
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do what a key or a command says, or tell why it would come to nothing."""
+        target, name, _ = self._parse_action(action, default_namespace or self, namespaces)
+        if isinstance(target, WorkbenchScreen) and target.is_mounted and (why := target.refusal(name)):
+            self.notify(clean(why), markup=False, timeout=4)
+            return True
+        return await super().run_action(action, default_namespace, namespaces)
 
     @work(group="line", exclusive=True, exit_on_error=False)
     async def action_command_line(self, begun: str = "") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 
 from corral.store.sessions import SavedSession
-from corral.tui.chats import Chat
+from corral.tui.chats import Chat, is_archived
 
 __all__ = ["Chats"]
 
@@ -41,9 +41,11 @@ class Chats:
         self.current = chat
 
     def bring(self, sessions: Sequence[SavedSession]) -> None:
-        """List saved chats behind those that are here."""
+        """List saved chats behind those that are here, but for those that were put away."""
         known = {chat.id for chat in self.all}
-        self.all += [Chat.restored(self.next_number(), one) for one in sessions if one.id not in known]
+        self.all += [
+            Chat.restored(self.next_number(), one) for one in sessions if one.id not in known and not is_archived(one)
+        ]
 
     def find(self, session: SavedSession) -> Chat:
         """The chat of a saved one, listed now if it was not."""

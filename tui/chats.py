@@ -16,13 +16,19 @@ from corral.tui.chat_settings import ChatSettings
 from corral.tui.link import ServiceLink, StreamHandle
 from corral.tui.turns import Turn, TurnState, new_id
 
-__all__ = ["CLIENT", "Chat", "Queued", "new_caller"]
+__all__ = ["CLIENT", "Chat", "Queued", "is_archived", "new_caller"]
 
 CLIENT = "tui"
 """Who the screen is in the table of requests."""
 
 _TITLE_CHARACTERS = 60
 NEW = "new chat"
+ARCHIVED = "archived"
+
+
+def is_archived(saved: SavedSession) -> bool:
+    """Whether a saved chat was put away."""
+    return saved.settings.get(ARCHIVED) is True
 
 
 def new_caller(path: str) -> Caller:
@@ -43,8 +49,9 @@ class Chat:
     """One conversation with one model, which may be changed on the way.
 
     `root` says nothing itself: what follows it is the tree of what was said. `is_there` tells that the turns of a saved
-    chat have been read. `changed` and `gone` are turns that must be written, and ids of those deleted since. `draft` is
-    what stands in the prompt, not sent yet, and `queue` what was sent while an answer came in.
+    chat have been read, `is_archived` that it is not listed. `changed` and `gone` are turns that must be written, and
+    ids of those deleted since. `draft` is what stands in the prompt, not sent yet, and `queue` what was sent while an
+    answer came in.
     """
 
     number: int
@@ -61,6 +68,7 @@ class Chat:
     changed: dict[str, Turn] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     draft: str = ""
+    is_archived: bool = False
     queue: list[Queued] = field(default_factory=list)
     _live: Turn | None = None
     _before: Stats = field(default_factory=Stats)
@@ -153,7 +161,8 @@ class Chat:
         )
 
     def ask(self, text: str, link: ServiceLink, wall_s: float, attached: tuple[Attached, ...] = ()) -> None:
-        """Say something and have it answered."""
+        """Say something and have it answered. A chat that goes on is archived no longer."""
+        self.is_archived = False
         self.mark(self.end.add(Turn("user", wall_s, text, attached=attached)))
         self._answer(link, wall_s)
 
@@ -354,7 +363,7 @@ class Chat:
         return SavedSession(self.id, self.title, self.model, self.created_s, self.changed_s, self._kept())
 
     def _kept(self) -> dict[str, object]:
-        own = {"name": self.name, "draft": self.unsent}
+        own = {"name": self.name, "draft": self.unsent, ARCHIVED: self.is_archived}
         return self.settings.saved() | {name: value for name, value in own.items() if value}
 
     def take_changes(self) -> tuple[tuple[SavedTurn, ...], tuple[str, ...]]:
@@ -378,6 +387,7 @@ class Chat:
         chat.name = saved.title  # until its first question is known
         draft = saved.settings.get("draft")
         chat.draft = draft if isinstance(draft, str) else ""
+        chat.is_archived = is_archived(saved)
         chat.is_there = False
         return chat
 

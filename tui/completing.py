@@ -62,6 +62,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("/search", "words", "find chats by what was said"),
     Command("/rename", "name", "name this chat"),
     Command("/delete", "", "delete this chat"),
+    Command("/archive", "", "put this chat away, or have it listed again"),
     Command("/export", "md|json|jsonl [file]", "write this chat to a file, or copy it", ("md", "json", "jsonl")),
 )
 

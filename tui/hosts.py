@@ -48,6 +48,10 @@ class KnownHosts:
         """The address of a name; what is no name is one itself."""
         return self._named.get(word, word)
 
+    def name(self, url: str) -> str:
+        """The name that config.toml gives an address, "" for none."""
+        return next((name for name, named in self._named.items() if named == url), "")
+
     def used(self, url: str) -> None:
         """Remember a server that answered."""
         self._used.add(url)

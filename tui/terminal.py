@@ -139,12 +139,12 @@ def _driver_class(on_lost: Callable[[], None]) -> type[Any]:
     import termios
 
     from textual import events, messages
-    from textual._xterm_parser import XTermParser
     from textual.drivers.linux_driver import LinuxDriver
     from textual.message import Message
 
     from corral.tui.answers import AnswerSieve
     from corral.tui.drawing import Drawing
+    from corral.tui.key_parser import KeyParser
 
     class TerminalDriver(LinuxDriver):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -165,7 +165,7 @@ def _driver_class(on_lost: Callable[[], None]) -> type[Any]:
                 on_lost()
 
         def _read(self) -> None:
-            sieve, parser = AnswerSieve(), XTermParser(self._debug)
+            sieve, parser = AnswerSieve(), KeyParser(self._debug)
             decode = getincrementaldecoder("utf-8")("replace").decode
             while not self.exit_event.is_set():
                 is_ready = bool(select.select([self.fileno], [], [], _PIECE_S)[0])

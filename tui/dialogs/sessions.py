@@ -22,6 +22,7 @@ from textual.worker import Worker
 
 from corral.store.sessions import FOUND_BEGINS, FOUND_ENDS, FoundSession
 from corral.tui import figures
+from corral.tui.chats import is_archived
 from corral.tui.dialogs.searched_list import SearchedList, browsing
 from corral.tui.text import clean_line, fit
 
@@ -40,6 +41,7 @@ class SessionVerb(StrEnum):
     RENAME = "rename"
     DELETE = "delete"
     EXPORT = "export"
+    ARCHIVE = "archive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,17 @@ class SessionChoice:
 
 
 class SessionsDialog(SearchedList[SessionChoice]):
-    """Lists chats, newest first; what is typed is looked for in all that was ever said."""
+    """Lists chats, newest first; what is typed is looked for in all that was ever said.
+
+    Those that were put away are listed where words find them, and by a key of their own.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *browsing("sessions"),
         Binding("R,shift+r,r", "choose('rename')", "Rename", id="sessions.rename"),
         Binding("d", "choose('delete')", "Delete", id="sessions.delete"),
+        Binding("a", "choose('archive')", "Archive", id="sessions.archive"),
+        Binding("A,shift+a", "archived", "Archived ones", id="sessions.archived"),
         Binding("E,shift+e,e", "choose('export')", "Export", id="sessions.export"),
     ]
     DEFAULT_CSS = """
@@ -70,12 +77,13 @@ class SessionsDialog(SearchedList[SessionChoice]):
         self._search = search
         self._words = clean_line(words)
         self._found: Sequence[FoundSession] = ()
+        self._shows_archived = False
 
     def compose(self) -> ComposeResult:
         """Draw the box."""
         with Vertical(classes="dialog -large") as box:
             box.border_title = "Chats"
-            box.border_subtitle = "⏎ open · in the list: R rename · E export · d delete · Esc close"
+            box.border_subtitle = "⏎ open · in the list: R rename · E export · a A archive · d delete · Esc"
             yield Input(self._words, placeholder="search everything that was said", compact=True)
             yield OptionList(markup=False)
 
@@ -93,20 +101,26 @@ class SessionsDialog(SearchedList[SessionChoice]):
         _: Worker[object] = self.run_worker(work, group="search", exclusive=True)
 
     async def _fill(self, words: str) -> None:
-        self._found = await self._search(words)
+        found = await self._search(words)
+        if not words.strip():
+            found = [one for one in found if is_archived(one.session) is self._shows_archived]
+        self._found = found
         options = self.query_one(OptionList)
         options.set_options(Option(self._row(one)) for one in self._found)
         if self._found:
             options.highlighted = 0
         else:
-            options.set_options(
-                [Option(Content("Nothing was said of that." if words else "No chats yet."), disabled=True)]
-            )
+            options.set_options([Option(Content(self._nothing(words)), disabled=True)])
+
+    def _nothing(self, words: str) -> str:
+        if words:
+            return "Nothing was said of that."
+        return "No chat is archived. A shows the others." if self._shows_archived else "No chats yet."
 
     @staticmethod
     def _row(found: FoundSession) -> Content:
         session = found.session
-        head = fit(session.title, _TITLE_CELLS, pad=True)
+        head = fit(f"▫ {session.title}" if is_archived(session) else session.title, _TITLE_CELLS, pad=True)
         about = f"  {fit(session.model, _MODEL_CELLS, pad=True)} {figures.ago(time.time() - session.changed_s):>4}"
         row = Content.assemble(head, (about, "dim"))
         if found.excerpt:
@@ -120,6 +134,13 @@ class SessionsDialog(SearchedList[SessionChoice]):
     @on(OptionList.OptionSelected)
     def _selected(self) -> None:
         self.action_choose(SessionVerb.OPEN)
+
+    def action_archived(self) -> None:
+        """List the chats that were put away, or the others."""
+        self._shows_archived = not self._shows_archived
+        self.query_one(".dialog").border_title = "Archived chats" if self._shows_archived else "Chats"
+        self.query_one(Input).value = ""
+        self._look("")
 
     def action_choose(self, verb: str) -> None:
         """Do something with the chat under the cursor."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, on
@@ -10,7 +11,7 @@ from textual.containers import Container
 from textual.screen import Screen
 
 from corral.runtime.snapshot import Snapshot
-from corral.tui.actions import Where, bindings_for
+from corral.tui.actions import Where, actions_for, bindings_for
 from corral.tui.link import ServiceLink
 from corral.tui.widgets.chrome import Header, TooSmall
 from corral.tui.widgets.key_line import KeyLine
@@ -21,11 +22,21 @@ if TYPE_CHECKING:
 __all__ = ["WorkbenchScreen"]
 
 
+@cache
+def _names(where: Where) -> frozenset[str]:
+    places = (where, Where.TRANSFERS) if where is Where.MODELS else (where,)
+    actions = [action.action for place in places for action in actions_for(place)]
+    return frozenset(action.removeprefix("screen.").partition("(")[0] for action in actions)
+
+
 class WorkbenchScreen(Screen[None]):
     """A screen of the workbench. Subclasses set `WHERE`, compose their body and take snapshots."""
 
     WHERE: ClassVar[Where]
     """The place whose actions are bound here; `BINDINGS` is made from it."""
+    CHANGING: ClassVar[frozenset[str]] = frozenset()
+    """Actions that a screen opened with --read-only refuses."""
+    _refused: frozenset[str] = frozenset()
 
     def __init_subclass__(cls, *args: object, **kwargs: object) -> None:
         if "WHERE" in cls.__dict__ and "BINDINGS" not in cls.__dict__:
@@ -37,7 +48,7 @@ class WorkbenchScreen(Screen[None]):
         yield Header(self.WHERE)
         with Container(id="body"):
             yield from self.compose_body()
-        yield KeyLine()
+        yield KeyLine(self.refused)
         yield TooSmall()
 
     def compose_body(self) -> ComposeResult:
@@ -63,10 +74,28 @@ class WorkbenchScreen(Screen[None]):
         event.refresh_styles = False
         self.was_seen = self.was_seen or self.is_current
 
+    def refusal(self, action: str) -> str:
+        """Why an action would come to nothing now, for who presses its key all the same; "" where it would not."""
+        is_change = self.workbench.is_read_only and action in self.CHANGING
+        return "this screen is read-only: it was opened with --read-only" if is_change else ""
+
+    def refused(self) -> frozenset[str]:
+        """The actions of this place that would come to nothing now."""
+        if not self.is_mounted:
+            return frozenset()
+        return frozenset(name for name in _names(self.WHERE) if self.refusal(name))
+
+    def draw_keys(self) -> None:
+        """Show in the footer which keys come to nothing, if that has changed."""
+        if self.is_mounted and (refused := self.refused()) != self._refused:
+            self._refused = refused
+            self.query_one(KeyLine).choose()
+
     def take_snapshot(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to the header and to `show_snapshot`."""
         self.query_one(Header).show(snapshot)
         self.show_snapshot(snapshot)
+        self.draw_keys()
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Draw what changes by itself. Called by the app's one timer while this screen is the visible one."""

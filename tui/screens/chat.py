@@ -273,9 +273,11 @@ class ChatScreen(AskingKeys):
             if pane.selection is not None:
                 count = pane.selection.count
                 pane.note(f"{count:,} line{'s' * (count > 1)} selected · j k select · y copies · Esc leaves")
+            elif self._found and pane is self.pane:
+                continue  # how many places were found stands there
             elif pane.lines_below:
                 pane.note(f"↓ {pane.lines_below} lines below — End to follow")
-            elif not self._found:
+            else:
                 pane.note("")
 
     # What the user does
@@ -307,7 +309,7 @@ class ChatScreen(AskingKeys):
                 return bool(chat.root.children) and not chat.is_live
             case "copy_answer" | "copy_chat" | "copy_code":
                 return chat.last_answer is not None
-            case "rename" | "export" | "fork" | "raw" | "find" | "choose" | "select":
+            case "rename" | "export" | "archive" | "fork" | "raw" | "find" | "choose" | "select":
                 return bool(chat.root.children)
             case _:
                 return True

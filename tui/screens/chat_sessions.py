@@ -119,6 +119,8 @@ class SessionKeys(ChatBase):
                 self.start(partial(self.delete_chat, chat), "delete", exclusive=False)
             case SessionVerb.EXPORT:
                 self._ask_export(chat)
+            case SessionVerb.ARCHIVE:
+                self.start(partial(self.archive_chat, chat), "archive", exclusive=False)
 
     def action_rename(self) -> None:
         """Name this chat."""
@@ -139,6 +141,46 @@ class SessionKeys(ChatBase):
             chat.is_changed = True
             self.show_chats()
 
+    def action_archive(self) -> None:
+        """Put this chat away, or have it listed again."""
+        self.start(partial(self.archive_chat, self.chat), "archive", exclusive=False)
+
+    async def archive_chat(self, chat: Chat) -> None:
+        """Put a chat away: it stays on disk, where search finds it. One that was is listed again."""
+        if chat.is_live:
+            self.tell("An answer is still coming in: Esc stops it")
+            return
+        if chat.is_empty or not await self.read(chat):
+            return
+        if not self.keeper.is_keeping:
+            self.tell("Chats are not kept here, so none can be put away")
+            return
+        chat.is_archived, chat.is_changed = not chat.is_archived, True
+        self.keeper.save([chat], waits=True)
+        self._known[chat.id] = chat.saved()
+        if not chat.is_archived:
+            self.show_chats()
+            self.tell("The chat is listed again")
+            return
+        place = self._unlist(chat)
+
+        def undo() -> None:
+            chat.is_archived, chat.is_changed = False, True
+            self._list_again(chat, place)
+
+        self.can_undo("The chat is archived: h, then A lists such chats", undo)
+
+    def _unlist(self, chat: Chat) -> int:
+        place = self.chats.remove(chat)
+        if not self.chat.model:
+            self.chat.model = chat.model
+        self.visit(self.chat)
+        return place
+
+    def _list_again(self, chat: Chat, place: int) -> None:
+        self.chats.all.insert(min(place, len(self.chats.all)), chat)
+        self.chats.current = chat
+
     async def delete_chat(self, chat: Chat) -> None:
         """Delete a chat, also on disk. It is read first, so that it can be brought back."""
         if chat.is_live:
@@ -146,16 +188,12 @@ class SessionKeys(ChatBase):
             return
         if chat.is_empty or not await self.read(chat):
             return
-        place = self.chats.remove(chat)
         self.keeper.delete(chat)
-        if not self.chat.model:
-            self.chat.model = chat.model
-        self.visit(self.chat)
+        place = self._unlist(chat)
 
         def undo() -> None:
             chat.mark_unsaved()
-            self.chats.all.insert(min(place, len(self.chats.all)), chat)
-            self.chats.current = chat
+            self._list_again(chat, place)
 
         self.can_undo("The chat is deleted", undo)
 

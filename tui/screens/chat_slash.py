@@ -63,6 +63,7 @@ class SlashCommands(TurnKeys, SessionKeys):
             "/rename": partial(self.rename, self.chat),
             "/delete": lambda _: self.start(partial(self.delete_chat, self.chat), "delete", exclusive=False),
             "/export": self._export_as,
+            "/archive": lambda _: self.action_archive(),
         }
         verb = verbs.get({"/?": "/help", "/exit": "/bye"}.get(name, name))
         if verb is None:

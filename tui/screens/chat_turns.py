@@ -15,6 +15,7 @@ from corral.tui.text import clean_line
 from corral.tui.turns import Turn, TurnState
 from corral.tui.widgets.filter_bar import FilterBar
 from corral.tui.widgets.markdown import code_blocks
+from corral.tui.widgets.said import count_hits
 from corral.tui.widgets.transcript import Transcript
 
 __all__ = ["TurnKeys"]
@@ -29,6 +30,7 @@ class TurnKeys(SelectKeys):
         """The question whose other words stand in the prompt."""
         self._code: tuple[Turn, int] | None = None
         self._found = ""
+        self._hit: tuple[Turn, int] | None = None
 
     def action_choose(self, by: int) -> None:
         """Choose another message."""
@@ -154,7 +156,7 @@ class TurnKeys(SelectKeys):
 
     def look_for(self, words: str) -> None:
         """Mark words wherever they are said, for keys to go from one place to the next."""
-        self._found = words
+        self._found, self._hit = words, None
         self.pane.mark_found(words)
         self._tell_found()
 
@@ -166,26 +168,32 @@ class TurnKeys(SelectKeys):
         else:
             self.action_find_next(0)
 
-    def _hits(self) -> list[Turn]:
-        words = self._found.casefold()
-        return [turn for turn in self.read_chat.turns if words and words in turn.text.casefold()]
+    def _hits(self) -> list[tuple[Turn, int]]:
+        """Every place where it is said: the turn, and which one in it."""
+        return [(turn, hit) for turn in self.read_chat.turns for hit in range(count_hits(turn, self._found))]
 
-    def _tell_found(self, number: int = 0) -> None:
+    def _tell_found(self, place: int = 0) -> None:
         hits = self._hits()
         if self._found:
-            self.pane.note(f"{number or len(hits)}{f'/{len(hits)}' if number else ''} messages say it · n N")
+            count = f"{place}/{len(hits)}" if place else str(len(hits))
+            messages = len({turn.id for turn, _ in hits})
+            self.pane.note(f"{count} found in {messages} message{'s' * (messages != 1)} · n N")
 
     def action_find_next(self, by: int) -> None:
-        """Go to the next message that says it."""
+        """Go to the next place where it is said."""
         hits = self._hits()
         if not hits:
             self.tell("Nothing found" if self._found else "/ looks for words first")
             return
         chosen = self.pane.chosen
-        place = (hits.index(chosen) + by) % len(hits) if chosen in hits else (0 if by > 0 else len(hits) - 1)
-        turn = hits[place]
+        if self._hit in hits and chosen is self._hit[0]:
+            place = (hits.index(self._hit) + by) % len(hits)
+        else:  # the reader went elsewhere: from there
+            within = [number for number, (turn, _) in enumerate(hits) if turn is chosen]
+            place = (within[0] if by >= 0 else within[-1]) if within else 0 if by > 0 else len(hits) - 1
+        self._hit = turn, hit = hits[place]
         self.pane.reach(self.read_chat.turns.index(turn))
-        self.pane.choose(turn)
+        self.pane.choose(turn, hit)
         self._tell_found(place + 1)
 
     @property
@@ -198,7 +206,7 @@ class TurnKeys(SelectKeys):
         """Take them away; lines that are selected before all others."""
         if self.leave_selection():
             return
-        self._found = ""
+        self._found, self._hit = "", None
         self.query_one(FilterBar).close()
         for pane in self.query(Transcript):
             pane.mark_found("")

@@ -60,6 +60,7 @@ class ModelfileScreen(FileVerbs):
     """The editor above, the problems below. What is typed is never thrown away without asking."""
 
     WHERE: ClassVar[Where] = Where.FILE
+    CHANGING: ClassVar[frozenset[str]] = frozenset({"create"})
     AUTO_FOCUS = "ModelfileEditor"
     DEFAULT_CSS = """
     #file-top { height: 1fr; layout: horizontal; }

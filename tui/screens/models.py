@@ -34,6 +34,7 @@ from corral.tui.widgets.transfers import Transfers
 
 __all__ = ["ModelsScreen"]
 
+_OF_A_MODEL = frozenset({"open", "load", "unload", "delete", "pin", "mark", "copy", "rename", "copy_name", "edit"})
 _RESTS_S = 0.1
 _STORE_EVENTS = frozenset({"pull", "create", "delete", "copy"})
 
@@ -42,6 +43,10 @@ class ModelsScreen(ModelVerbs):
     """The models on disk. The listing is read again whenever the service says that the store changed."""
 
     WHERE: ClassVar[Where] = Where.MODELS
+    CHANGING: ClassVar[frozenset[str]] = frozenset(
+        {"unload", "pull", "delete", "copy", "rename", "update", "push", "import_file", "clean_up", "fetch_starter"}
+        | {"pause", "resume", "drop", "cancel"}
+    )
     AUTO_FOCUS = "#models-table"
     DEFAULT_CSS = """
     #models-top { height: 1fr; layout: horizontal; }
@@ -121,6 +126,14 @@ class ModelsScreen(ModelVerbs):
         stays = [model for model in self.snapshot.models if model.expires_in_s == FOREVER]
         return frozenset(name for model in stays for name in (model.name, *model.aliases))
 
+    def refusal(self, action: str) -> str:
+        """Why an action would come to nothing now."""
+        if why := super().refusal(action):
+            return why
+        if action in _OF_A_MODEL and self.highlighted is None and not self._marked:
+            return "no model is under the cursor"
+        return ""
+
     def on_mount(self) -> None:
         """Read the store."""
         self.table.focus()
@@ -178,6 +191,7 @@ class ModelsScreen(ModelVerbs):
             self._marked &= names
             self.newer &= names
             self._draw()
+            self.draw_keys()
             self._weigh()
 
     @work(exclusive=True, group="weigh", exit_on_error=False)
@@ -247,6 +261,7 @@ class ModelsScreen(ModelVerbs):
 
     @on(KeyedTable.Highlighted, "#models-table")
     def _highlighted(self) -> None:
+        self.draw_keys()
         self._show_info()
         self._preview_load()
 

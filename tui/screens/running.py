@@ -39,6 +39,7 @@ class RunningScreen(MemoryKeys):
     """Gauges above, models, the slots of the model under the cursor, who waits, and what happened."""
 
     WHERE: ClassVar[Where] = Where.RUNNING
+    CHANGING: ClassVar[frozenset[str]] = frozenset({"unload", "pin", "cancel"})
     AUTO_FOCUS = "#loaded-table"
     DEFAULT_CSS = """
     .gauges { height: 8; layout: horizontal; }
@@ -141,6 +142,17 @@ class RunningScreen(MemoryKeys):
         key = self.loaded.highlighted_key
         return next((one for one in self._snapshot.models if one.name == key), None)
 
+    def refusal(self, action: str) -> str:
+        """Why an action would come to nothing now."""
+        if why := super().refusal(action):
+            return why
+        if action in ("unload", "pin", "extend") and self.highlighted_model is None:
+            return "no model is in memory"
+        if action == "cancel" and self._request() is None:
+            is_ollama = bool(self.link.place) and self._snapshot.host is None
+            return "this server does not tell of its requests" if is_ollama else "no request is under the cursor"
+        return ""
+
     def on_mount(self) -> None:
         """Start on the models."""
         self.queue.set_columns(queue_table.COLUMNS)
@@ -226,6 +238,7 @@ class RunningScreen(MemoryKeys):
 
     @on(KeyedTable.Highlighted, "#loaded-table")
     def _highlighted(self) -> None:
+        self.draw_keys()
         self._draw_slots()
         self._draw_model()
 

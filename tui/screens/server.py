@@ -35,6 +35,7 @@ class ServerScreen(CallingScreen):
     """Requests above, the log below them, listener and clients at the bottom."""
 
     WHERE: ClassVar[Where] = Where.SERVER
+    CHANGING: ClassVar[frozenset[str]] = frozenset({"cancel", "bodies"})
     AUTO_FOCUS = "#requests"
     DEFAULT_CSS = """
     #requests-panel { height: 2fr; }
@@ -97,6 +98,19 @@ class ServerScreen(CallingScreen):
     def _in_log(self) -> bool:
         """Whether keys are meant for the log."""
         return self.query_one("#log-panel", Panel).has_focus_within
+
+    def refusal(self, action: str) -> str:
+        """Why an action would come to nothing now."""
+        if why := super().refusal(action):
+            return why
+        request = self.highlighted
+        if action in ("open", "curl", "cancel") and request is None:
+            return "no request is under the cursor"
+        if action == "cancel" and request is not None and not request_table.is_in_flight(request):
+            return "this request has ended"
+        if action == "bodies" and self.link.place:
+            return "only the workbench that serves keeps what requests say"
+        return ""
 
     def on_mount(self) -> None:
         """Start on the requests."""
@@ -223,6 +237,7 @@ class ServerScreen(CallingScreen):
         if self._follows and self.table.has_focus and self.table.cursor_row > 0:
             self._follows = False
         self._draw()
+        self.draw_keys()
 
     def action_open(self) -> None:
         """Show all there is to know about the request under the cursor."""
@@ -242,9 +257,7 @@ class ServerScreen(CallingScreen):
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_cancel(self) -> None:
         """Ask whether to stop the request under the cursor, and stop it."""
-        request = self.highlighted
-        if request is None or not request_table.is_in_flight(request):
-            self.tell("this request has ended")
+        if (request := self.highlighted) is None:
             return
         lines = [f"  {request.client}  {request.method} {request.path}", f"  {request.model}"]
         dialog = ConfirmDialog("Cancel this request?", lines, "Cancel it", "No, go on")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from socket import gethostname
+from typing import TYPE_CHECKING, cast
 
 from rich.cells import cell_len
 from textual import events
@@ -17,6 +18,9 @@ from corral.runtime.snapshot import HostSample, Snapshot
 from corral.tui import figures
 from corral.tui.actions import Where
 from corral.tui.text import fit
+
+if TYPE_CHECKING:
+    from corral.tui.app import WorkbenchApp
 
 __all__ = ["TABS", "Header", "TooSmall"]
 
@@ -123,16 +127,31 @@ class Header(Widget):
         address = fit(serving, 28) if serving else "not serving" if snapshot else ""
         if snapshot is not None and snapshot.trouble:
             sign, address = "✗", "no answer"
-        host = fit(self._host, 16)
-        if getattr(self.app, "is_read_only", False):
+        if self._app.is_read_only:
             sign = f"[RO] {sign}"
+        named = self._named()
+        host = named if self._app.link.place else f"{fit(self._host, 16)} "
         long, short = self._figures(True), self._figures(False)
-        yield f"corral {host} {sign} {address}  ", self._tabs(True), f" {long}"
-        yield f"{sign} {address}  ", self._tabs(True), f" {long}"
-        yield f"{sign} {address}  ", self._tabs(True), f" {short}"
-        yield f"{sign} {address} ", self._tabs(False), f" {short}"
-        yield f"{sign} ", self._tabs(False), f" {short}"
+        yield f"corral {host}{sign} {address}  ", self._tabs(True), f" {long}"
+        if named and not (snapshot is not None and snapshot.trouble):
+            address = ""
+        where = f"{named}{sign} {address}".rstrip()
+        yield f"{where}  ", self._tabs(True), f" {long}"
+        yield f"{where}  ", self._tabs(True), f" {short}"
+        yield f"{where} ", self._tabs(False), f" {short}"
+        yield f"{named}{sign} ", self._tabs(False), f" {short}"
+        yield f"{named}{sign} ", self._tabs(False), ""
         yield f"{sign} ", self._tabs(False), ""
+
+    @property
+    def _app(self) -> WorkbenchApp:
+        return cast("WorkbenchApp", self.app)
+
+    def _named(self) -> str:
+        """What config.toml calls the server elsewhere that is shown, and a space; "" for none."""
+        place = self._app.link.place
+        name = fit(self._app.hosts.name(place), 16) if place else ""
+        return f"{name} " if name else ""
 
     def _tabs(self, is_long: bool) -> str:
         names = []

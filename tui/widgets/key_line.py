@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,13 +23,14 @@ _GAP = 1
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """A key as it is pressed and shown, and what it does. `tip` says that at length."""
+    """A key as it is pressed and shown, and what it does. `tip` says that at length; a refused one only says why."""
 
     key: str
     shown: str
     does: str
     action: str
     is_enabled: bool
+    is_refused: bool
     tip: str
 
     @property
@@ -39,22 +40,32 @@ class _Key:
 
 
 class KeyLine(Widget):
-    """One line drawn as a whole: a widget for each key would have to be made anew whenever the focus moves."""
+    """One line drawn as a whole: a widget for each key would have to be made anew whenever the focus moves.
+
+    `refused` tells which actions come to nothing now: their keys are faint.
+    """
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"key-line--key", "key-line--does", "key-line--under-mouse"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "key-line--key",
+        "key-line--does",
+        "key-line--under-mouse",
+        "key-line--refused",
+    }
     DEFAULT_CSS = """
     KeyLine {
         dock: bottom; height: 1; text-wrap: nowrap; color: $footer-foreground; background: $footer-background;
         .key-line--key { color: $footer-key-foreground; background: $footer-key-background; text-style: bold; }
         .key-line--does { color: $footer-description-foreground; background: $footer-description-background; }
+        .key-line--refused { color: $text-muted; background: $footer-description-background; }
         .key-line--under-mouse { color: $footer-key-foreground; background: $block-hover-background; }
     }
     """
     _under_mouse: reactive[str] = reactive("")
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Callable[[], Collection[str]]) -> None:
         super().__init__()
+        self._refused = refused
         self._keys: tuple[_Key, ...] = ()
 
     def on_mount(self) -> None:
@@ -63,13 +74,14 @@ class KeyLine(Widget):
 
     def _changed(self, screen: Screen[object]) -> None:
         if screen.app.app_focus:
-            self._choose()
+            self.choose()
 
     def on_resize(self) -> None:
         """Choose the keys anew."""
-        self._choose()
+        self.choose()
 
-    def _choose(self) -> None:
+    def choose(self) -> None:
+        """Look again which keys there is room for, and which come to nothing."""
         chosen = tuple(self._fitting(tuple(self._known())))
         if chosen != self._keys:
             self._keys = chosen
@@ -77,12 +89,14 @@ class KeyLine(Widget):
 
     def _known(self) -> Iterator[_Key]:
         """One key for each action that is to be shown."""
+        refused = self._refused()
         seen = set()
         for _, binding, is_enabled, tooltip in self.screen.active_bindings.values():
             if binding.show and binding.action not in seen:
                 seen.add(binding.action)
                 shown = self.app.get_key_display(binding)
-                yield _Key(binding.key, shown, binding.description, binding.action, is_enabled, tooltip)
+                is_refused = binding.action.removeprefix("screen.") in refused
+                yield _Key(binding.key, shown, binding.description, binding.action, is_enabled, is_refused, tooltip)
 
     def _fitting(self, keys: tuple[_Key, ...]) -> Iterator[_Key]:
         """The keys that fit, the last ones of them whatever comes before."""
@@ -101,7 +115,9 @@ class KeyLine(Widget):
             names = ("key-line--key", "key-line--does")
             if key.action == self._under_mouse:
                 names = ("key-line--under-mouse", "key-line--under-mouse")
-            dim = Style(dim=not key.is_enabled or None)
+            elif key.is_refused:
+                names = ("key-line--refused", "key-line--refused")
+            dim = Style(dim=key.is_refused or not key.is_enabled or None)
             key_style, style = (self.get_component_rich_style(name) + dim for name in names)
             line.append(key.shown, key_style).append(f" {key.does}", style).append(" " * _GAP)
         line.stylize_before(self.rich_style)

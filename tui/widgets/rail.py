@@ -26,7 +26,7 @@ _BAR = 10
 
 
 def _chat_line(chat: Chat) -> str:
-    sign = "●" if chat.is_live else "!" if chat.end.state is TurnState.FAILED else "○"
+    sign = "●" if chat.is_live else "!" if chat.end.state is TurnState.FAILED else "▫" if chat.is_archived else "○"
     ago = "" if chat.is_empty else figures.ago(time.time() - chat.changed_s)
     return f"{sign} {fit(chat.title, _WIDTH - 8, pad=True)} {ago:>3}"
 

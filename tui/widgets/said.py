@@ -22,7 +22,7 @@ from corral.tui.widgets.picture import PictureSize, draw_picture
 from corral.tui.widgets.thoughts import thoughts
 from corral.tui.widgets.tool_calls import tool_call_lines, tool_result_lines
 
-__all__ = ["Look", "Said", "figures_line", "frozen", "heading", "warning_line"]
+__all__ = ["Look", "Said", "count_hits", "figures_line", "frozen", "heading", "warning_line"]
 
 _SEPARATOR = " · "
 _LONGEST = 200_000  # characters of a turn that are laid out: a megabyte would hold up the screen for seconds
@@ -33,7 +33,7 @@ class Look:
     """How a turn is drawn: with its folds open, chosen by the reader, `code` the block that was copied, `found` words.
 
     `is_cut` says that the next request would leave it out, `is_quiet` that nobody wants figures. `given` counts the
-    results that its calls have.
+    results that its calls have. `hit` is the number of the place found in it that the reader is at.
     """
 
     is_open: bool = False
@@ -44,6 +44,7 @@ class Look:
     given: int = 0
     is_quiet: bool = False
     picture: PictureSize = PictureSize.NONE
+    hit: int | None = None
 
 
 def figures_line(stats: Stats) -> str:
@@ -112,13 +113,24 @@ def _files(turn: Turn, pictures: Sequence[Content | None]) -> list[Content]:
     return lines
 
 
+def _head(turn: Turn, look: Look) -> list[Content]:
+    """What stands above what was said."""
+    lines = [heading(turn, look)]
+    if turn.thinking:
+        lines.append(thoughts(turn, 0, is_open=look.is_open))
+    return lines
+
+
+def _length(lines: Sequence[Content]) -> int:
+    return sum(len(line) + 1 for line in lines)
+
+
 def frozen(turn: Turn, look: Look | None = None, pictures: Sequence[Content | None] = ()) -> Content:
     """Draw a finished turn; `pictures` are its images as characters, None for one that cannot be drawn."""
     look = look or Look()
     body = _body(turn, look)
-    lines = [heading(turn, look)]
-    if turn.thinking:
-        lines.append(thoughts(turn, 0, is_open=look.is_open))
+    lines = _head(turn, look)
+    body_at = _length(lines)
     if body.plain:
         lines.append(body)
     if len(turn.text) > _LONGEST:
@@ -139,11 +151,28 @@ def frozen(turn: Turn, look: Look | None = None, pictures: Sequence[Content | No
         copies = f"{_SEPARATOR}{blocks} code" if blocks > 1 else ""
         lines.append(Content.styled(figures_line(turn.stats) + copies, "dim"))
     drawn = Content("\n").join(lines)
-    return drawn.highlight_regex(_pattern(look.found), style="$warning reverse") if look.found else drawn
+    if not look.found:
+        return drawn
+    drawn = drawn.highlight_regex(_pattern(look.found), style="$warning reverse")
+    hit = _hit_in(drawn.plain, look, body_at)
+    return drawn.stylize("bold underline", *hit) if hit is not None else drawn
 
 
 def _pattern(words: str) -> re.Pattern[str]:
     return re.compile(re.escape(words), re.IGNORECASE)
+
+
+def count_hits(turn: Turn, words: str) -> int:
+    """How often a turn says words, as far as it is drawn."""
+    return len(_pattern(words).findall(turn.text[:_LONGEST])) if words else 0
+
+
+def _hit_in(text: str, look: Look, start: int) -> tuple[int, int] | None:
+    """Where the reader is, from `start` on; what is formatted may say it less often than its source."""
+    if look.hit is None:
+        return None
+    spans = [found.span() for found in _pattern(look.found).finditer(text, start)]
+    return spans[min(look.hit, len(spans) - 1)] if spans else None
 
 
 class Said(Static):
@@ -192,6 +221,13 @@ class Said(Static):
     def lines(self) -> list[str]:
         """What stands here, line by line as it was before it was wrapped."""
         return self._whole.plain.split("\n")
+
+    @property
+    def hit_line(self) -> int | None:
+        """The line of the place found that the reader is at."""
+        text = self._whole.plain
+        hit = _hit_in(text, self.look, _length(_head(self.turn, self.look)))
+        return text.count("\n", 0, hit[0]) if hit is not None else None
 
     def select(self, lines: range | None) -> None:
         """Show that lines are selected, None for none."""

@@ -54,6 +54,7 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
         self._opens_folds = False
         self._code: int | None = None
         self._found = ""
+        self._hit: int | None = None
         self._cut: Collection[Turn] = ()
         self.rows_step = 1
         """By how many rows an answer's height grows at a time."""
@@ -161,11 +162,18 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
             if self.live is not None:
                 self.live.open_thoughts(is_open=self._opens_folds)
 
-    def choose(self, turn: Turn | None) -> None:
-        """Mark the turn that keys act on, and bring it into view."""
-        self.chosen, self._code = turn, None
+    def choose(self, turn: Turn | None, hit: int | None = None) -> None:
+        """Mark the turn that keys act on, and bring it into view; of places found in it the one of number `hit`."""
+        self.chosen, self._code, self._hit = turn, None, hit
         self._redraw()
         self.bring(turn)
+        if hit is not None:
+            self.call_after_refresh(self._bring_hit)
+
+    def _bring_hit(self) -> None:
+        said = next((one for one in self.messages.query_children(Said) if one.turn is self.chosen), None)
+        if said is not None and (line := said.hit_line) is not None:
+            self._bring_line(said, line)
 
     def bring(self, turn: Turn | None) -> None:
         """Bring a turn into view."""
@@ -191,7 +199,7 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
             self._redraw()
 
     def _forget_looks(self) -> None:
-        self.chosen, self._code, self._found, self._cut = None, None, "", ()
+        self.chosen, self._code, self._found, self._hit, self._cut = None, None, "", None, ()
 
     def _look(self, turn: Turn) -> Look:
         is_chosen = turn is self.chosen
@@ -205,6 +213,7 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
             len(turn.results) if turn.tool_calls else 0,
             self.is_quiet and turn.role == "assistant",
             self.pictures[self._opens_folds] if has_images else PictureSize.NONE,
+            self._hit if is_chosen else None,
         )
 
     def be_quiet(self, *, is_quiet: bool) -> None:
@@ -236,11 +245,13 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
 
     def _bring_selected(self) -> None:
         if self.selection is not None:
-            said, line = self.selection.end
-            above = said.rows_before(line)
-            row = Region(0, said.virtual_region.y + above, 1, max(said.rows_before(line + 1) - above, 1))
-            self.release_anchor()
-            self.scroll_to_region(row, animate=False, immediate=True)
+            self._bring_line(*self.selection.end)
+
+    def _bring_line(self, said: Said, line: int) -> None:
+        above = said.rows_before(line)
+        row = Region(0, said.virtual_region.y + above, 1, max(said.rows_before(line + 1) - above, 1))
+        self.release_anchor()
+        self.scroll_to_region(row, animate=False, immediate=True)
 
     def _redraw(self) -> None:
         for said in self.messages.query_children(Said):

@@ -123,13 +123,40 @@ async def test_words_are_found_in_a_chat() -> None:
             await pilot.press(*word, "enter")
             await until(pilot, lambda: not chat_screen(app).chats.live and "tok/s" in picture(app))
         await pilot.press("escape", "slash", *"GULL")
-        await until(pilot, lambda: "2 messages say it" in picture(app))
+        await until(pilot, lambda: "2 found in 2 messages" in picture(app))
         await pilot.press("enter")
-        await until(pilot, lambda: "2/2 messages say it" in picture(app) and "▶ you" in picture(app))
+        await until(pilot, lambda: "2/2 found in 2 messages" in picture(app) and "▶ you" in picture(app))
         await pilot.press("n")
-        await until(pilot, lambda: "1/2 messages say it" in picture(app))
+        await until(pilot, lambda: "1/2 found in 2 messages" in picture(app))
         await pilot.press("escape")
-        await until(pilot, lambda: "messages say it" not in picture(app) and "▶" not in picture(app))
+        await until(pilot, lambda: "found in" not in picture(app) and "▶" not in picture(app))
+
+
+async def test_every_place_in_a_long_message_is_gone_to() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        chat = chat_screen(app).chat
+        lines = [f"gull {number}" if number % 40 == 0 else f"sea {number}" for number in range(81)]
+        chat.ask("\n".join(lines), chat_screen(app).link, 0.0)
+        chat_screen(app).watch_closely()
+        chat_screen(app).show_chats()
+        await until(pilot, lambda: not chat_screen(app).chats.live and "tok/s" in picture(app))
+
+        def here() -> list[str]:
+            strips = app.screen._compositor.render_strips()
+            marked = [strip.text for strip in strips for one in strip if one.style is not None and one.style.underline]
+            return [text.strip(" ┃▁▂▃▄▅▆▇█") for text in marked]
+
+        await pilot.press("escape", "slash", *"gull", "enter")
+        await until(pilot, lambda: "3/3 found in 1 message ·" in picture(app) and here() == ["gull 80"])
+        await pilot.press("n")
+        await until(pilot, lambda: "1/3 found" in picture(app) and here() == ["gull 0"])
+        await pilot.press("n")
+        await until(pilot, lambda: "2/3 found" in picture(app) and here() == ["gull 40"])
+        await pilot.press("N", "N")
+        await until(pilot, lambda: "3/3 found" in picture(app) and here() == ["gull 80"])
 
 
 async def test_what_the_model_is_sent_is_shown_with_its_tokens() -> None:

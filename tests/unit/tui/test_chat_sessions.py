@@ -122,11 +122,58 @@ async def test_chats_are_found_renamed_deleted_and_brought_back(tmp_path: Path) 
         await pilot.press("h", *"of the sea", "enter")
         await until(pilot, lambda: "━ the sea ·" in picture(app) or "─ the sea ·" in picture(app))
         await until(pilot, lambda: "▶ you" in picture(app) or "▶ assistant" in picture(app))
-        await until(pilot, lambda: "messages say it · n N" in picture(app))
+        await until(pilot, lambda: "found in 1 message · n N" in picture(app))
     store = SessionStore(file_below(tmp_path))
     assert {session.title for session in store.sessions()} == {"the sea", "the landing"}
     assert len(store.turns("c1")) == 2
     store.close()
+
+
+async def test_a_chat_is_put_away_found_and_brought_back(tmp_path: Path) -> None:
+    stocked(tmp_path, "the sea", "the land")
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT, HOME=str(tmp_path))
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: "○ the sea" in picture(app))
+        await pilot.press("escape", "full_stop")
+        await until(pilot, lambda: "Of the land" in picture(app))
+        await pilot.press("T")
+        await until(pilot, lambda: "A lists such chats" in picture(app) and "○ the land" not in picture(app))
+        await pilot.press("U")
+        await until(pilot, lambda: "○ the land" in picture(app))
+        await pilot.press("T")
+        await until(pilot, lambda: "○ the land" not in picture(app))
+    again = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT, HOME=str(tmp_path))
+    async with again.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: "○ the sea" in picture(again))
+        assert "the land" not in picture(again)
+        await pilot.press("escape", "h", "down")
+        await until(pilot, lambda: "the sea" in picture(again) and "▫" not in picture(again))
+        await pilot.press("A")
+        await until(pilot, lambda: "▫ the land" in picture(again) and "Archived chats" in picture(again))
+        await pilot.press("enter")
+        await until(pilot, lambda: "Of the land" in picture(again) and "▫ the land" in picture(again))
+        await pilot.press("escape", "h", *"the land", "down", "a")
+        await until(pilot, lambda: "listed again" in picture(again) and "○ the land" in picture(again))
+    store = SessionStore(file_below(tmp_path))
+    assert [one.settings for one in store.sessions()] == [{}, {}]
+    store.close()
+
+
+async def test_an_archived_chat_that_goes_on_is_listed_again(tmp_path: Path) -> None:
+    store = SessionStore(file_below(tmp_path))
+    store.save(
+        SavedSession("c", "x", "smollm2:135m", 1.0, 2.0, {"archived": True}), [SavedTurn("q", "", 0, True, "user", "x")]
+    )
+    store.close()
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT, HOME=str(tmp_path))
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        await pilot.press("escape", "h", "down", "A")
+        await until(pilot, lambda: "▫ x" in picture(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: not app.screen.is_modal and "▫ x" in picture(app))
+        await pilot.press("i", *"more", "enter")
+        await until(pilot, lambda: "tok/s" in picture(app) and "○ x" in picture(app))
 
 
 async def test_what_was_asked_before_is_in_the_prompts_history(tmp_path: Path) -> None:

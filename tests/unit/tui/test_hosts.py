@@ -37,6 +37,7 @@ def test_named_ones_come_first_and_used_ones_are_remembered(tmp_path: Path) -> N
     again = KnownHosts({"gpu01": "10.0.0.5"}, environ)
     assert [one.name for one in again.entries()] == ["gpu01", "b:2", "a:1"]
     assert again.words() == ["gpu01", "http://b:2", "http://a:1"]
+    assert (again.name("http://10.0.0.5:11434"), again.name("http://a:1")) == ("gpu01", "")
     assert (again.address("gpu01"), again.address("c:3")) == ("http://10.0.0.5:11434", "c:3")
 
 
@@ -71,8 +72,10 @@ async def test_servers_are_chosen_by_seeing_which_answer(size: tuple[int, int], 
         assert not overflows(app)
         await pilot.press("down", "enter")
         await until(pilot, lambda: "there:latest" in picture(app) and "near:latest" not in picture(app))
+        await until(pilot, lambda: "gpu01 ●" in picture(app).splitlines()[0])
         await typed(pilot, app, "host here")
         await until(pilot, lambda: "near:latest" in picture(app))
+        await until(pilot, lambda: "gpu01" not in picture(app).splitlines()[0])
         await typed(pilot, app, "host gpu01")
         await until(pilot, lambda: "there:latest" in picture(app))
         await typed(pilot, app, "host")

@@ -6,16 +6,25 @@ import asyncio
 from collections.abc import AsyncIterable
 
 import pytest
+from textual.widgets._footer import FooterKey
 
 from corral.runtime.upkeep import Upkeep
 from corral.runtime.verbs import ChatRequest, Client, Message
 from corral.tui.actions import Where
+from corral.tui.app import WorkbenchApp
 from corral.tui.link import ServiceLink
 from corral.tui.read_only import CHANGING, ReadOnly, guarded
 from tests.fakes.client import FakeClient
+from tests.fakes.moment import moment
 from tests.fakes.screen import picture, until, workbench
 
 MODEL = "smollm2:135m"
+
+
+def faint(app: WorkbenchApp) -> set[str]:
+    """The keys of the footer that are drawn as of no use."""
+    keys = app.screen_stack[0].query(FooterKey)
+    return {key.action.removeprefix("screen.") for key in keys if key.rich_style.dim}
 
 
 async def collect(stream: AsyncIterable[object]) -> list[object]:
@@ -59,3 +68,35 @@ async def test_a_key_that_would_change_something_says_why_not() -> None:
         await until(pilot, lambda: "[RO]" in picture(app).splitlines()[0])
         await pilot.press("u")
         await until(pilot, lambda: "read-only" in picture(app))
+        assert {"pull", "delete", "unload"} <= faint(app)
+        assert "open" not in faint(app)
+        app.clear_notifications()
+        await pilot.press("d")
+        await until(pilot, lambda: "read-only" in picture(app))
+        assert not app.screen.is_modal
+
+
+async def test_keys_of_what_is_not_there_are_faint_and_say_why() -> None:
+    client = FakeClient()
+    app = workbench(client, Where.RUNNING)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: {"unload", "pin", "extend", "cancel"} == faint(app))
+        await pilot.press("P")
+        await until(pilot, lambda: "no model is in memory" in picture(app))
+        client.snapshot = moment()
+        await until(pilot, lambda: "unload" not in faint(app))
+        await pilot.press("f6")
+        await until(pilot, lambda: "cancel" in faint(app) or "cancel" in picture(app).splitlines()[-1])
+        await pilot.press("f3")
+        await until(pilot, lambda: {"open", "load", "mark", "edit"} <= faint(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "no model is under the cursor" in picture(app))
+
+
+async def test_a_server_elsewhere_keeps_no_bodies_and_its_key_says_so() -> None:
+    app = workbench(FakeClient(), Where.SERVER)
+    app.link.place = "http://10.0.0.5:11434"
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: {"open", "cancel", "curl", "bodies"} == faint(app))
+        await pilot.press("W")
+        await until(pilot, lambda: "only the workbench that serves" in picture(app))
