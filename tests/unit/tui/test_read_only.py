@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterable
 
 import pytest
-from textual.widgets._footer import FooterKey
+from rich.style import Style
 
 from corral.runtime.upkeep import Upkeep
 from corral.runtime.verbs import ChatRequest, Client, Message
@@ -14,6 +14,7 @@ from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.link import ServiceLink
 from corral.tui.read_only import CHANGING, ReadOnly, guarded
+from corral.tui.widgets.key_line import KeyLine
 from tests.fakes.client import FakeClient
 from tests.fakes.moment import moment
 from tests.fakes.screen import picture, until, workbench
@@ -23,8 +24,10 @@ MODEL = "smollm2:135m"
 
 def faint(app: WorkbenchApp) -> set[str]:
     """The keys of the footer that are drawn as of no use."""
-    keys = app.screen_stack[0].query(FooterKey)
-    return {key.action.removeprefix("screen.") for key in keys if key.rich_style.dim}
+    line = app.screen_stack[0].query_one(KeyLine)
+    drawn = line.render()
+    dim = {drawn.plain[at.start : at.end].strip() for at in drawn.spans if isinstance(at.style, Style) and at.style.dim}
+    return {key.action.removeprefix("screen.") for key in line._keys if key.does in dim}
 
 
 async def collect(stream: AsyncIterable[object]) -> list[object]:
