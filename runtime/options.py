@@ -53,7 +53,7 @@ OPTIONS: Mapping[str, Option] = {
         Option("num_gpu", Kind.INT, -1, -1, _INT32, True, "layers on the GPU; -1 as many as fit, 0 none"),
         Option("main_gpu", Kind.INT, None, 0, 1024, True, "the GPU to use"),
         Option("use_mmap", Kind.BOOL, None, 0, 1, True, "map the file instead of reading it"),
-        Option("num_thread", Kind.INT, 0, 0, 4096, True, "CPU threads; 0 as many as there are cores"),
+        Option("num_thread", Kind.INT, 0, 0, 4096, True, "CPU threads; 0 as many as help, of the physical cores"),
         Option("num_ubatch", Kind.INT, 0, 0, 65536, True, "tokens of a call computed at a time; 0 all"),
         Option("num_thread_batch", Kind.INT, 0, 0, 4096, True, "CPU threads for prompts; 0 as num_thread"),
         Option("use_mlock", Kind.BOOL, False, 0, 1, True, "keep the model from being swapped out"),

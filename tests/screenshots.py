@@ -1,6 +1,6 @@
 """`make screenshots`: the pictures of the README, drawn by the running app on the real model while clients ask it.
 
-Every screen at 120x36; the service, its port, the requests and the figures are real.
+Every screen at 120x36 and at 80x24; the service, its port, the requests and the figures are real.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent / "screenshots"
 SIZE = (120, 36)
+SMALL = (80, 24)
 QUESTION = "Show a Python function that adds two numbers, in a code block, and explain it in two sentences."
 MODELFILE = '''# a terse assistant
 FROM smollm2:135m
@@ -77,11 +78,16 @@ class Asking:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _save(app: WorkbenchApp, name: str) -> None:
-    """Write the picture; ids that Textual makes up anew each time are replaced, so that pictures compare."""
-    svg = re.sub(r"terminal-\d+", f"corral-{name}", app.export_screenshot(title=f"corral · {name}"))
-    (ROOT / f"{name}.svg").write_text(svg)
-    print(f"screenshots/{name}.svg")
+async def _save(pilot: Pilot[ExitReason], app: WorkbenchApp, name: str) -> None:
+    """Write the pictures of a screen; ids that Textual makes up each time are replaced, so that pictures compare."""
+    for (columns, lines), file in ((SIZE, name), (SMALL, f"{name}-80x24"), (SIZE, "")):
+        await pilot.resize_terminal(columns, lines)
+        await until(lambda columns=columns: app.screen.size.width == columns)  # type: ignore[misc]
+        await pilot.pause()
+        if file:
+            svg = re.sub(r"terminal-\d+", f"corral-{file}", app.export_screenshot(title=f"corral · {name}"))
+            (ROOT / f"{file}.svg").write_text(svg)
+            print(f"screenshots/{file}.svg")
 
 
 async def _draw(pilot: Pilot[ExitReason], app: WorkbenchApp, service: Service) -> None:
@@ -98,25 +104,25 @@ async def _draw(pilot: Pilot[ExitReason], app: WorkbenchApp, service: Service) -
     asking.begin(3)
     await until(lambda: bool(service.client.latest().models) and service.client.latest().models[0].slots_used == 3, 60)
     await until(drawn("tok/s · ttft", "slots 3/4"))
-    _save(app, "chat")
+    await _save(pilot, app, "chat")
     await pilot.press("f3")
     await until(drawn("Q4_1"))
     await pilot.press("f4")
     await until(lambda: len(service.client.latest().history) > 45, 120)
     await until(drawn("decode", "Slots"), 60)
-    _save(app, "running")
+    await _save(pilot, app, "running")
     await pilot.press("f6")
     await until(drawn("curl", "tui"), 60)
-    _save(app, "server")
+    await _save(pilot, app, "server")
     await pilot.press("f5")
     screen = app.screen_stack[0]
     assert isinstance(screen, ModelfileScreen)
     screen.open_text("terse", MODELFILE)
     await until(drawn("no effect"))
-    _save(app, "modelfile")
+    await _save(pilot, app, "modelfile")
     await pilot.press("f3")
     await until(drawn("architecture"))
-    _save(app, "models")
+    await _save(pilot, app, "models")
     await asking.end()
 
 
