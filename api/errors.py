@@ -120,6 +120,7 @@ _STATUS: Mapping[type[Exception], int] = {
     run.RunnerDied: 500,
     run.RequestCanceled: 499,
     run.ServerUnreachable: 502,
+    run.ServerUntrusted: 502,
     run.RunError: 500,
 }
 

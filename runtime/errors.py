@@ -101,7 +101,7 @@ class ServerUnreachable(RunError):
     """No server answers where one was expected."""
 
 
-class ServerUntrusted(ServerUnreachable):
+class ServerUntrusted(RunError):
     """Nobody who is trusted here vouches for a server's certificate."""
 
     def __init__(self, why: str) -> None:

@@ -23,14 +23,14 @@ def is_down(error: Failure) -> bool:
     """Whether the server itself is at fault, and may be back in a moment."""
     if isinstance(error, RemoteFailed):
         return error.status in _PASSING
-    return isinstance(error, (ServerUnreachable, TimeoutError)) and not isinstance(error, ServerUntrusted)
+    return isinstance(error, (ServerUnreachable, TimeoutError))
 
 
 def may_go_elsewhere(error: Failure) -> bool:
     """Whether another server could answer what this one did not."""
     if isinstance(error, RemoteFailed):
         return error.status in _ELSEWHERE
-    return isinstance(error, (ServerUnreachable, TimeoutError, StoreError))
+    return isinstance(error, (ServerUnreachable, ServerUntrusted, TimeoutError, StoreError))
 
 
 def told(url: str, error: Failure, *, began: bool = False) -> RemoteFailed:
@@ -58,7 +58,7 @@ def reason_of(error: Failure) -> str:
     """Return the words of an error on one line, without what a terminal would obey."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, ServerUnreachable) and not isinstance(error, ServerUntrusted):
+    if isinstance(error, ServerUnreachable):
         return "does not answer"
     if isinstance(error, RequestCanceled):
         return "the request was canceled there"

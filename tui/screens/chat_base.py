@@ -107,7 +107,7 @@ class ChatBase(CallingScreen):
     def asked(self) -> None:
         """Show that something was asked, and what comes."""
         self.show_chats()
-        for pane in self.query(Transcript):
+        for pane in self.panes:
             pane.follow()
         self.watch_closely()
 

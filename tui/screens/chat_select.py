@@ -14,7 +14,7 @@ class SelectKeys(ChatBase):
     @property
     def selecting(self) -> Transcript | None:
         """The pane in which lines are selected, where there is one."""
-        return next((pane for pane in self.query(Transcript) if pane.selection is not None), None)
+        return next((pane for pane in self.panes if pane.selection is not None), None)
 
     def action_select(self) -> None:
         """Begin to select lines; again: leave that."""

@@ -147,10 +147,7 @@ class SessionKeys(ChatBase):
 
     async def archive_chat(self, chat: Chat) -> None:
         """Put a chat away: it stays on disk, where search finds it. One that was is listed again."""
-        if chat.is_live:
-            self.tell("An answer is still coming in: Esc stops it")
-            return
-        if chat.is_empty or not await self.read(chat):
+        if not await self._is_at_rest(chat):
             return
         if not self.keeper.is_keeping:
             self.tell("Chats are not kept here, so none can be put away")
@@ -170,6 +167,13 @@ class SessionKeys(ChatBase):
 
         self.can_undo("The chat is archived: h, then A lists such chats", undo)
 
+    async def _is_at_rest(self, chat: Chat) -> bool:
+        """Read a chat that is to leave the list; False where there is nothing of it yet, or an answer is to come."""
+        if chat.is_live:
+            self.tell("An answer is still coming in: Esc stops it")
+            return False
+        return not chat.is_empty and await self.read(chat)
+
     def _unlist(self, chat: Chat) -> int:
         place = self.chats.remove(chat)
         if not self.chat.model:
@@ -183,10 +187,7 @@ class SessionKeys(ChatBase):
 
     async def delete_chat(self, chat: Chat) -> None:
         """Delete a chat, also on disk. It is read first, so that it can be brought back."""
-        if chat.is_live:
-            self.tell("An answer is still coming in: Esc stops it")
-            return
-        if chat.is_empty or not await self.read(chat):
+        if not await self._is_at_rest(chat):
             return
         self.keeper.delete(chat)
         place = self._unlist(chat)

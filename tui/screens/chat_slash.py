@@ -22,7 +22,6 @@ from corral.tui.exporting import ExportFormat, export_text, file_name
 from corral.tui.screens.calling import exhaust
 from corral.tui.screens.chat_sessions import SessionKeys
 from corral.tui.screens.chat_turns import TurnKeys
-from corral.tui.widgets.transcript import Transcript
 
 __all__ = ["SlashCommands"]
 
@@ -141,7 +140,7 @@ class SlashCommands(TurnKeys, SessionKeys):
                 settings.tools = parse_tools(value) if value else ()
                 self.tell(f"{len(settings.tools)} tools")
             case "verbose" | "quiet":
-                for pane in self.query(Transcript):
+                for pane in self.panes:
                     pane.be_quiet(is_quiet=what == "quiet")
                 self.tell(f"Set '{what}' mode.")
             case "history" | "nohistory":

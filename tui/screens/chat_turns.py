@@ -16,7 +16,6 @@ from corral.tui.turns import Turn, TurnState
 from corral.tui.widgets.filter_bar import FilterBar
 from corral.tui.widgets.markdown import code_blocks
 from corral.tui.widgets.said import count_hits
-from corral.tui.widgets.transcript import Transcript
 
 __all__ = ["TurnKeys"]
 
@@ -199,7 +198,7 @@ class TurnKeys(SelectKeys):
     @property
     def has_marks(self) -> bool:
         """Whether a message is chosen, or words are marked."""
-        marked = any(pane.chosen is not None for pane in self.query(Transcript))
+        marked = any(pane.chosen is not None for pane in self.panes)
         return bool(self._found) or marked or self.selecting is not None
 
     def forget_marks(self) -> None:
@@ -208,7 +207,7 @@ class TurnKeys(SelectKeys):
             return
         self._found, self._hit = "", None
         self.query_one(FilterBar).close()
-        for pane in self.query(Transcript):
+        for pane in self.panes:
             pane.mark_found("")
             pane.choose(None)
         self.entitle()
