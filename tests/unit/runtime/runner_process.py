@@ -92,8 +92,18 @@ class RunnerProcess:
         self.close()
 
     def load(self, path: Path, **changes: object) -> Loaded | LoadRefused:
-        """Load a model and return what the runner says of it."""
-        settings: dict[str, object] = {"num_ctx": 512, "num_cells": 2048, "num_sequences": 4, **changes}
+        """Load a model and return what the runner says of it.
+
+        One thread computes unless `num_threads` says otherwise: two of each of two runners that tests start side by
+        side spin for each other longer than they compute.
+        """
+        settings: dict[str, object] = {
+            "num_ctx": 512,
+            "num_cells": 2048,
+            "num_sequences": 4,
+            "num_threads": 1,
+            **changes,
+        }
         self.send(Load(path=str(path), **settings))  # type: ignore[arg-type]
         while isinstance(message := self.read(), Loading):
             assert 0 <= message.fraction <= 1
