@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ NEW = ("the first frame", "Models", "Running", "in full", "Modelfile", "Server")
 A_BLINK_S = 1.2
 BLINKING = ("options", "pull", "help", "palette")
 """What is written in with a cursor that blinks."""
-STEPS = (
+CHATTED = (
     *(("Chat", keys, shown) for keys, shown in (("漢字👍🏽 e\u0301", "漢字"), ("\x7f\x7fab", "ab"), ("שלום", "ab"))),
     ("an answer that scrolls", ENTER, "said 1."),
     ("another", f"more{ENTER}", "said 2."),
@@ -31,6 +33,11 @@ STEPS = (
     *(("scrolled", key, "⏎ write") for key in ("kkk", "g", "jj", "G")),
     ("options", "O", "Options"),
     ("closed", ESCAPE, "⏎ write"),
+    ("Running", F4, "evict"),
+    ("back to Chat", F2, "[1 Chat]"),
+)
+SIZES = ((80, 24), (61, 18), (140, 40))
+LOOKED_THROUGH = (
     ("Models", F3, "[2 Models]"),
     *(("moved", key, "[2 Models]") for key in ("jjj", "jjjjjjjjjjjjjjjj", "kk")),
     ("pull", "p", "Pull a model"),
@@ -39,6 +46,9 @@ STEPS = (
     ("in full", "ji", "[3 Running]"),
     ("help", "?", "Keys"),
     ("closed", ESCAPE, "[3 Running]"),
+    ("back to Chat", F2, "[1 Chat]"),
+)
+WRITTEN = (
     ("Modelfile", F5, "[4 Modelfile]"),
     ("written", "SYSTEM 漢字 שלום 🇩🇪\r", "SYSTEM"),
     ("left", ESCAPE, "[4 Modelfile]"),
@@ -62,13 +72,14 @@ def looked_at(terminal: Tmux, step: str, still_s: float) -> list[set[str]]:
     return [set(rows) for rows in zip(*seen, strict=True)]
 
 
-@pytest.mark.timeout(240)
-def test_no_cell_stays_wrong_whatever_is_drawn_over_it(tmp_path: Path) -> None:
+def walk(folder: Path, steps: Sequence[tuple[str, str, str]], sizes: Sequence[tuple[int, int]]) -> None:
+    """Start the workbench, take the steps, then make its window these sizes; judge after each."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "XDG_", "CORRAL"))}
     # Over SSH no cursor blinks, so that the cells stay as they are.
     environ |= {"SSH_TTY": "/dev/pts/9"}
-    environ |= {"PYTHONPATH": f"{ROOT}:{ROOT / '.src'}", "HOME": str(tmp_path), "CORRAL_NOHISTORY": "1"}
-    with Tmux([sys.executable, "-m", "tests.fakes.scripts_program"], environ, tmp_path) as terminal:
+    environ |= {"PYTHONPATH": f"{ROOT}:{ROOT / '.src'}", "HOME": str(folder), "CORRAL_NOHISTORY": "1"}
+    folder.mkdir()
+    with Tmux([sys.executable, "-m", "tests.fakes.scripts_program"], environ, folder) as terminal:
 
         def judge(step: str) -> None:
             before = looked_at(terminal, step, FIRST_S if step in NEW else STILL_S)
@@ -81,11 +92,20 @@ def test_no_cell_stays_wrong_whatever_is_drawn_over_it(tmp_path: Path) -> None:
 
         terminal.wait_for("Prompt to smollm2:135m")
         judge("the first frame")
-        for step, keys, shown in STEPS:
+        for step, keys, shown in steps:
             terminal.press(keys)
             terminal.wait_for(shown)
             judge(step)
-        for columns, lines in ((80, 24), (61, 18), (140, 40)):
+        for columns, lines in sizes:
             terminal.resize(columns, lines)
             terminal.wait_for("smollm2")
             judge(f"{columns} columns")
+
+
+@pytest.mark.timeout(240)
+def test_no_cell_stays_wrong_whatever_is_drawn_over_it(tmp_path: Path) -> None:
+    walks = {"chat": (CHATTED, SIZES), "look": (LOOKED_THROUGH, ()), "write": (WRITTEN, ())}
+    with ThreadPoolExecutor() as side_by_side:  # most of the time they wait for a screen to stay as it is
+        done = [side_by_side.submit(walk, tmp_path / name, *way) for name, way in walks.items()]
+    for one in done:
+        one.result()
