@@ -41,10 +41,12 @@ async def test_variants_and_other_words() -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: "Prompt to smollm2" in picture(app))
         await pilot.press(*"why", "enter")
-        await until(pilot, lambda: "tok/s · ttft" in picture(app))
+        await until(pilot, lambda: not chat_screen(app).chats.live and "tok/s · ttft" in picture(app))
         client.words = ("other",)
         await pilot.press("escape", "r")
-        await until(pilot, lambda: "other" in picture(app) and "[2/2]" in picture(app) and "tok/s" in picture(app))
+        await until(
+            pilot, lambda: "other" in picture(app) and "[2/2]" in picture(app) and "tok/s · ttft" in picture(app)
+        )
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: "t0 t1 t2" in picture(app) and "[1/2]" in picture(app))
         await pilot.press("e")
@@ -81,7 +83,7 @@ async def test_a_message_is_chosen_deleted_and_brought_back() -> None:
         await until(pilot, lambda: "Prompt to smollm2" in picture(app))
         for question in ("one", "two"):
             await pilot.press(*question, "enter")
-            await until(pilot, lambda: not chat_screen(app).chats.live and "tok/s" in picture(app))
+            await until(pilot, lambda: not chat_screen(app).chats.live and "tok/s · ttft" in picture(app))
         texts = copied(app)
         await pilot.press("escape", "K", "K")
         await until(pilot, lambda: "▶ you" in picture(app))
@@ -121,7 +123,7 @@ async def test_words_are_found_in_a_chat() -> None:
         await until(pilot, lambda: "Prompt to smollm2" in picture(app))
         for word in ("gull", "tern", "gulls"):
             await pilot.press(*word, "enter")
-            await until(pilot, lambda: not chat_screen(app).chats.live and "tok/s" in picture(app))
+            await until(pilot, lambda: not chat_screen(app).chats.live and "tok/s · ttft" in picture(app))
         await pilot.press("escape", "slash", *"GULL")
         await until(pilot, lambda: "2 found in 2 messages" in picture(app))
         await pilot.press("enter")
@@ -142,7 +144,7 @@ async def test_every_place_in_a_long_message_is_gone_to() -> None:
         chat.ask("\n".join(lines), chat_screen(app).link, 0.0)
         chat_screen(app).watch_closely()
         chat_screen(app).show_chats()
-        await until(pilot, lambda: not chat_screen(app).chats.live and "tok/s" in picture(app))
+        await until(pilot, lambda: not chat_screen(app).chats.live and "tok/s · ttft" in picture(app))
 
         def here() -> list[str]:
             strips = app.screen._compositor.render_strips()
@@ -164,7 +166,7 @@ async def test_what_the_model_is_sent_is_shown_with_its_tokens() -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: "Prompt to smollm2" in picture(app))
         await pilot.press(*"abc", "enter")
-        await until(pilot, lambda: "tok/s" in picture(app))
+        await until(pilot, lambda: not chat_screen(app).chats.live and "tok/s · ttft" in picture(app))
         await pilot.press("escape", "t")
         await until(pilot, lambda: "3 tokens" in picture(app) and "97 98 99" in picture(app))
         assert "rendered by smollm2:135m" in picture(app)

@@ -135,7 +135,7 @@ async def test_a_suggestion_is_taken_with_tab(folder: Path) -> None:
         await pilot.press("tab")
         assert box.text == "read @src/main.py "
         await pilot.press("enter")
-        await until(pilot, lambda: "⊕ file src/main.py" in picture(app) and "tok/s" in picture(app))
+        await until(pilot, lambda: "⊕ file src/main.py" in picture(app) and "tok/s · ttft" in picture(app))
         assert requests(client)[0].messages[0].content == "read @src/main.py\n\nsrc/main.py:\n```\nx = 1\n```"
         await pilot.press("slash", *"se")
         await until(pilot, lambda: "/search" in picture(app) and "/set" in picture(app))

@@ -85,7 +85,7 @@ async def test_a_chat_of_yesterday_is_opened_and_goes_on(tmp_path: Path) -> None
         await pilot.press("escape", "full_stop")
         await until(pilot, lambda: "Of the land: [b]gulls[/b]." in picture(app))
         await pilot.press("i", *"more", "enter")
-        await until(pilot, lambda: "t0 t1 t2" in picture(app) and "tok/s" in picture(app))
+        await until(pilot, lambda: "t0 t1 t2" in picture(app) and "tok/s · ttft" in picture(app))
         await pilot.press("escape")
     store = SessionStore(file_below(tmp_path))
     assert [turn.text for turn in store.turns("c1")] == ["the land", "Of the land: [b]gulls[/b].", "more", "t0 t1 t2 "]
@@ -173,7 +173,7 @@ async def test_an_archived_chat_that_goes_on_is_listed_again(tmp_path: Path) -> 
         await pilot.press("enter")
         await until(pilot, lambda: not app.screen.is_modal and "▫ x" in picture(app))
         await pilot.press("i", *"more", "enter")
-        await until(pilot, lambda: "tok/s" in picture(app) and "○ x" in picture(app))
+        await until(pilot, lambda: "tok/s · ttft" in picture(app) and "○ x" in picture(app))
 
 
 async def test_what_was_asked_before_is_in_the_prompts_history(tmp_path: Path) -> None:
