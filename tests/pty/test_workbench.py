@@ -89,6 +89,12 @@ def chat(port: int, text: str) -> dict[str, Any]:
     return dict(reply.model_dump())
 
 
+def answer_briefly(port: int) -> None:
+    """Have the model say a few words to everything: how long a drawn answer gets is luck."""
+    with OllamaClient(host=f"http://127.0.0.1:{port}") as client:
+        client.create(STARTER_MODEL, from_=STARTER_MODEL, parameters={"num_predict": 12})
+
+
 @pytest.fixture(params=SIZES, ids=["120x36", "80x24"])
 def size(request: pytest.FixtureRequest) -> tuple[int, int]:
     pair: tuple[int, int] = request.param
@@ -155,6 +161,7 @@ def test_what_was_cut_of_a_prompt_is_said_on_the_screen_and_by_the_command(own_s
     long = "Tell me of the fox and the sea and the sun. " * 20
     with Terminal([CORRAL], small) as terminal:
         terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        answer_briefly(port)
         terminal.press(long)
         terminal.press(ENTER)
         terminal.wait_for("! the prompt is longer than the context", patience_s=60)
@@ -326,6 +333,7 @@ def test_a_prompt_is_written_in_the_users_editor_while_the_service_goes_on(
     environ = {**environment(own_store, port, home), "EDITOR": str(editor)}
     with Terminal([CORRAL], environ) as terminal:
         terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        answer_briefly(port)
         terminal.press("A house")
         terminal.wait_for("A house")
         terminal.press("\x1b[18~")  # F7

@@ -20,7 +20,7 @@ from corral.store.errors import DamagedModel, SourceError
 from corral.store.paths import StorePaths
 from tests.fakes.registry import FakeRegistry, digest_of
 
-WEIGHTS = random.Random(1).randbytes(40_000_000)
+WEIGHTS = random.Random(1).randbytes(16_000_000)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def name_in(registry: FakeRegistry) -> str:
 
 async def left_half_way(bench: Workbench, name: str) -> None:
     """Pull until bytes have come, and walk away."""
-    async with aclosing(bench.pull(name, insecure=True, limit_rate=20_000_000)) as steps:
+    async with aclosing(bench.pull(name, insecure=True, limit_rate=8_000_000)) as steps:
         async for step in steps:
             if step.completed > 2_000_000:
                 assert await bench.unfinished_pulls() == ()
@@ -74,7 +74,7 @@ async def test_a_pull_that_was_left_is_known_after_a_restart_and_goes_on(
     restarted = Workbench(Settings(models=tmp_path / "models"), warm=False)
     try:
         (left,) = await restarted.unfinished_pulls()
-        assert (left.model, left.limit_rate) == (name, 20_000_000)
+        assert (left.model, left.limit_rate) == (name, 8_000_000)
         assert 2_000_000 <= left.completed < left.total
         assert left.since_s == pytest.approx(time.time(), abs=60)
         first = [step async for step in restarted.pull(name, insecure=True) if step.completed]
@@ -90,7 +90,7 @@ async def test_a_pull_that_is_cancelled_can_be_taken_up_again(registry: FakeRegi
     caller = Caller("p1", "tui", "", "pull")
 
     async def pull() -> None:
-        async for step in bench.pull(name, insecure=True, limit_rate=20_000_000, caller=caller):
+        async for step in bench.pull(name, insecure=True, limit_rate=8_000_000, caller=caller):
             if step.completed > 2_000_000:
                 await bench.cancel("p1")
 
