@@ -134,7 +134,7 @@ class HttpClient(HttpUpkeep):
         now = datetime.now().astimezone()
         return tuple(model.to_loaded(now) for model in reply.models or ())
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Continue a conversation."""
         body: dict[str, object] = {
             "model": request.model,
@@ -142,14 +142,10 @@ class HttpClient(HttpUpkeep):
             **_tools(request.tools),
             **_sampling(request),
         }
-        if request.render_only:
-            yield await self._rendered("/api/chat", body, request.model)
-            return
-        async with aclosing(self._answer("/api/chat", body, request.model)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        ask = self._rendered if request.render_only else self._answer
+        return ask("/api/chat", body, request.model)
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Complete a prompt."""
         body: dict[str, object] = {"model": request.model, "prompt": request.prompt, **_sampling(request)}
         if request.system is not None:
@@ -164,20 +160,16 @@ class HttpClient(HttpUpkeep):
             body["context"] = list(request.context)
         if request.images:
             body["images"] = _images(request.images)
-        if request.render_only:
-            yield await self._rendered("/api/generate", body, request.model)
-            return
-        async with aclosing(self._answer("/api/generate", body, request.model)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        ask = self._rendered if request.render_only else self._answer
+        return ask("/api/generate", body, request.model)
 
-    async def _rendered(self, path: str, body: Mapping[str, object], model: str) -> Chunk:
-        """Return what the model would be sent; nothing is computed."""
+    async def _rendered(self, path: str, body: Mapping[str, object], model: str) -> AsyncGenerator[Chunk, None]:
+        """Yield what the model would be sent; nothing is computed."""
         asked = {**body, "_debug_render_only": True, "stream": False}
         found = (await self._server.call("POST", path, wire.RenderedWire, asked, model=model)).debug_info
         if found is None:
             raise RemoteFailed("the server does not say what a model would be sent", 501)
-        return Chunk(done_reason=DoneReason.STOP, rendered=found.rendered_template, images=found.image_count)
+        yield Chunk(done_reason=DoneReason.STOP, rendered=found.rendered_template, images=found.image_count)
 
     async def _answer(self, path: str, body: Mapping[str, object], model: str) -> AsyncGenerator[Chunk, None]:
         done = False

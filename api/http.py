@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from corral.api.app import build
 from corral.api.keys import ACTIVITY, Activity
 from corral.api.listen import BACKLOG
+from corral.api.outgoing import GatheredConnection, Outgoing
 from corral.api.served import ServedClient
 from corral.runtime.settings import Settings
 
@@ -57,6 +58,7 @@ class HttpServer:
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._activity = Activity()
+        self._outgoing = Outgoing()
 
     async def start(self, workbench: ServedClient) -> None:
         """Begin to accept.
@@ -93,7 +95,7 @@ class HttpServer:
         # at a time could hold thousands of connections that way.
         loop = asyncio.get_running_loop()
         self._activity.silent[protocol] = loop.call_later(self._header_timeout_s, self._close_silent, protocol)
-        return protocol
+        return GatheredConnection(protocol, self._outgoing)
 
     def _close_silent(self, protocol: web.RequestHandler) -> None:
         del self._activity.silent[protocol]

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from corral.runtime.capabilities import capabilities, renderer_of, vocabulary_infills
 from corral.runtime.errors import CloudDisabled
@@ -82,6 +83,14 @@ class ModelOnDisk:
         return "+".join((self.weights.hex, *(path.name for path in (*self.adapters, *self.projectors))))
 
 
+class _Opened(NamedTuple):
+    """A model as it was read, of what, and the files that must still be there."""
+
+    stored: StoredModel
+    model: ModelOnDisk
+    files: tuple[str, ...]
+
+
 class Library:
     """Reads models. Everything it returns is frozen."""
 
@@ -89,7 +98,7 @@ class Library:
         self._models = models
         self._headers: OrderedDict[Digest, GgufHeader] = OrderedDict()
         self._infills: dict[Digest, bool] = {}
-        self._opened: dict[tuple[str, ...], tuple[StoredModel, ModelOnDisk]] = {}
+        self._opened: dict[tuple[str, ...], _Opened] = {}
         self._summaries: dict[tuple[str, ...], tuple[StoredModel, ModelSummary]] = {}
 
     def call(self, aliases: Mapping[str, str]) -> None:
@@ -104,7 +113,8 @@ class Library:
             ModelNotFound: no such model, in the request's spelling.
             StoreError: the model is damaged.
         """
-        return await asyncio.to_thread(self._open, text)
+        unchanged = self._open_unchanged(text)
+        return unchanged if unchanged is not None else await asyncio.to_thread(self._open, text)
 
     async def inserts(self, model: ModelOnDisk) -> bool:
         """Say whether a model writes between two texts; looks into its vocabulary where nothing else says so."""
@@ -161,15 +171,31 @@ class Library:
 
     def _open(self, text: str) -> ModelOnDisk:
         stored = self._find(text)
-        kept = self._opened.get(stored.name.key)
-        # Bytes under a digest never change, but may go; then it is opened anew, which says what is missing.
-        if kept is not None and kept[0] is stored and _is_whole(stored):
-            return kept[1]
+        if (kept := self._kept(stored)) is not None:
+            return kept
         model = self._read(stored, text)
         if len(self._opened) >= HEADERS_KEPT:
             self._opened.clear()
-        self._opened[stored.name.key] = (stored, model)
+        files = tuple(str(stored.files.blob(layer.digest)) for layer in stored.manifest.layers)
+        self._opened[stored.name.key] = _Opened(stored, model, files)
         return model
+
+    def _open_unchanged(self, text: str) -> ModelOnDisk | None:
+        """Return a model that was opened before if its files are what they were: some `stat`s.
+
+        That is most requests, and a thread would cost each of them more than all else before it goes on.
+        """
+        if without_local(text) != text:
+            return None
+        stored = self._models.unchanged(ModelName.parse(text))
+        return None if stored is None else self._kept(stored)
+
+    def _kept(self, stored: StoredModel) -> ModelOnDisk | None:
+        kept = self._opened.get(stored.name.key)
+        # Bytes under a digest never change, but may go; then it is opened anew, which says what is missing.
+        if kept is None or kept.stored is not stored or not all(map(os.path.isfile, kept.files)):
+            return None
+        return kept.model
 
     def _read(self, stored: StoredModel, text: str) -> ModelOnDisk:
         if remote := remote_of(stored.config):
@@ -338,10 +364,6 @@ class Library:
         if not model.projectors:
             return {}
         return model_info(read_header(model.projectors[0], short_arrays=SHOWN_ARRAY, arrays=verbose))
-
-
-def _is_whole(stored: StoredModel) -> bool:
-    return all(os.path.isfile(stored.files.blob(layer.digest)) for layer in stored.manifest.layers)
 
 
 def details(config: ModelConfig, header: GgufHeader | None, parent: str = "") -> Details:

@@ -99,7 +99,7 @@ class Catalog:
         self._blobs = blobs
         self._manifests = ManifestStore(paths)
         self._read: dict[str, tuple[tuple[int, ...], StoredModel]] = {}
-        self._spelled: set[ModelName] = set()
+        self._spelled: dict[ModelName, str] = {}
 
     @property
     def paths(self) -> StorePaths:
@@ -136,25 +136,39 @@ class Catalog:
             ModelNotFound: there is none.
             BrokenManifest: its manifest or config cannot be read.
         """
-        if name in self._spelled:  # as it was asked for before, so no folder need be read
+        if path := self._spelled.get(name):  # as it was asked for before, so no folder need be read
             with contextlib.suppress(OSError):
-                return self._load(name, str(self._paths.manifest(name)))
-            self._spelled.discard(name)
+                return self._load(name, path)
+            self._spelled.pop(name, None)
         kept = self._manifests.locate(name)
         if kept is None:
             raise ModelNotFound(name.short)
+        path = str(self._paths.manifest(kept))
         if kept == name:
-            self._spelled.add(name)
+            self._spelled[name] = path
         try:
-            return self._load(kept, str(self._paths.manifest(kept)))
+            return self._load(kept, path)
         except FileNotFoundError:
             raise ModelNotFound(name.short) from None
         except OSError as error:
             raise BrokenManifest(f"the manifest of '{name.short}' cannot be read: {error.strerror}") from error
 
+    def unchanged(self, name: ModelName) -> StoredModel | None:
+        """The model of that name if it was found before in this spelling and its file is still the same.
+
+        One `stat`, some microseconds: for who cannot wait for a thread. None means: `find` it.
+        """
+        path = self._spelled.get(name)
+        known = self._read.get(path) if path is not None else None
+        if path is None or known is None:
+            return None
+        with contextlib.suppress(OSError):
+            return known[1] if _signature(os.stat(path)) == known[0] else None
+        return None
+
     def _load(self, name: ModelName, path: str) -> StoredModel:
         info = os.stat(path)
-        signature = (info.st_mtime_ns, info.st_size, info.st_ino, info.st_ctime_ns)
+        signature = _signature(info)
         known = self._read.get(path)
         if known is not None and known[0] == signature:
             return known[1]
@@ -171,6 +185,11 @@ class Catalog:
         if info.st_mtime_ns < time.time_ns() - _SETTLED_NS:
             self._read[path] = (signature, model)
         return model
+
+
+def _signature(info: os.stat_result) -> tuple[int, ...]:
+    """What of a file tells one content from the next."""
+    return (info.st_mtime_ns, info.st_size, info.st_ino, info.st_ctime_ns)
 
 
 def newest_first(model: StoredModel) -> tuple[float, tuple[str, str, str, str]]:

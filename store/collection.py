@@ -80,6 +80,13 @@ class Collection:
                 raise
             return _called(self._find(ModelName.parse(alias[1])), ModelName.parse(alias[0]))
 
+    def unchanged(self, name: ModelName) -> StoredModel | None:
+        """The own store's model of that name where one `stat` tells that it is what was found before; else None.
+
+        Of all others it takes more to know that no model of that name has come to stand before them.
+        """
+        return self._own.unchanged(name)
+
     def _find(self, name: ModelName) -> StoredModel:
         for catalog in (self._own, *self._others):
             try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from corral.store.errors import InvalidDigest, InvalidName
 
@@ -46,22 +47,7 @@ class ModelName:
         Raises:
             InvalidName: a part is empty, too long, or has a character it may not have.
         """
-        if not text or len(text) > _LONGEST:
-            raise InvalidName(text)
-        rest = text.split("://", 1)[1] if "://" in text else text
-        tag = DEFAULT_TAG
-        if rest.rfind(":") > rest.rfind("/"):
-            rest, tag = rest.rsplit(":", 1)
-        pieces = rest.split("/")
-        if len(pieces) > 3:
-            raise InvalidName(text)
-        model = pieces[-1]
-        namespace = pieces[-2] if len(pieces) > 1 else DEFAULT_NAMESPACE
-        host = pieces[0] if len(pieces) > 2 else DEFAULT_HOST
-        try:
-            return cls(host, namespace, model, tag)
-        except InvalidName:
-            raise InvalidName(text) from None
+        return _parsed(text)
 
     def __post_init__(self) -> None:
         # Checked here and not only in `parse`: paths are made from these parts, however the name came to be.
@@ -92,6 +78,27 @@ class ModelName:
 
     def __str__(self) -> str:
         return self.short
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> ModelName:
+    # Kept, as every request names its model several times over.
+    if not text or len(text) > _LONGEST:
+        raise InvalidName(text)
+    rest = text.split("://", 1)[1] if "://" in text else text
+    tag = DEFAULT_TAG
+    if rest.rfind(":") > rest.rfind("/"):
+        rest, tag = rest.rsplit(":", 1)
+    pieces = rest.split("/")
+    if len(pieces) > 3:
+        raise InvalidName(text)
+    model = pieces[-1]
+    namespace = pieces[-2] if len(pieces) > 1 else DEFAULT_NAMESPACE
+    host = pieces[0] if len(pieces) > 2 else DEFAULT_HOST
+    try:
+        return ModelName(host, namespace, model, tag)
+    except InvalidName:
+        raise InvalidName(text) from None
 
 
 @dataclass(frozen=True, slots=True, order=True)

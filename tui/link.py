@@ -13,6 +13,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Generic, TypeVar
 
+import msgspec
+
 from corral.runtime.errors import ServerUnreachable
 from corral.runtime.snapshot import EMPTY, Snapshot
 from corral.runtime.verbs import Chunk, Client, Progress
@@ -34,7 +36,8 @@ def _merged(last: object, new: object) -> object | None:
             return None
         thinking, text = last.thinking + new.thinking, last.text + new.text
         calls = last.tool_calls + new.tool_calls
-        return replace(new, thinking=thinking, text=text, tool_calls=calls, warnings=last.warnings + new.warnings)
+        warnings = last.warnings + new.warnings
+        return msgspec.structs.replace(new, thinking=thinking, text=text, tool_calls=calls, warnings=warnings)
     if isinstance(last, Progress) and isinstance(new, Progress):
         return new if (last.status, last.digest) == (new.status, new.digest) else None
     return None

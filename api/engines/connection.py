@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 
 from corral.api import wire
@@ -49,17 +49,24 @@ class ServerConnection:
         self._found: HttpClient | OpenAiClient | None = None
         self._health = "/health"
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Continue a conversation."""
-        client = await self._client()
-        async with aclosing(client.chat(request)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return self._answer(lambda client: client.chat(request))
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Complete a prompt."""
-        client = await self._client()
-        async with aclosing(client.generate(request)) as chunks:
+        return self._answer(lambda client: client.generate(request))
+
+    def _answer(
+        self, ask: Callable[[HttpClient | OpenAiClient], AsyncGenerator[Chunk, None]]
+    ) -> AsyncGenerator[Chunk, None]:
+        # Each generator that a token passes through costs it something, so none is made where nothing is to be done.
+        return self._found_out(ask) if self._found is None else ask(self._found)
+
+    async def _found_out(
+        self, ask: Callable[[HttpClient | OpenAiClient], AsyncGenerator[Chunk, None]]
+    ) -> AsyncGenerator[Chunk, None]:
+        async with aclosing(ask(await self._client())) as chunks:
             async for chunk in chunks:
                 yield chunk
 

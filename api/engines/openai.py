@@ -56,26 +56,23 @@ class OpenAiClient:
     def __init__(self, server: Transport) -> None:
         self._server = server
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Continue a conversation."""
         if not request.messages:
-            async for chunk in self._no_prompt(request.keep_alive_s):
-                yield chunk
-            return
+            return self._no_prompt(request.keep_alive_s)
         body = _conversation(request)
         if request.render_only:
-            yield Chunk(done_reason=DoneReason.STOP, rendered=await self._render(body))
-            return
-        async with aclosing(self._answer("/v1/chat/completions", body, request, ChatEvent)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+            return self._rendered(body)
+        return self._answer("/v1/chat/completions", body, request, ChatEvent)
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
-        """Complete a prompt: as a conversation of one message, unless it is raw or has a text to come after it."""
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
+        """Complete a prompt: as a conversation of one message, unless it is raw or has a text to come after it.
+
+        Raises:
+            RemoteFailed: of status NO_TEMPLATE where it is to be told what would be sent around a gap.
+        """
         if not request.prompt:
-            async for chunk in self._no_prompt(request.keep_alive_s):
-                yield chunk
-            return
+            return self._no_prompt(request.keep_alive_s)
         kind: type[ChatEvent] | type[CompletionEvent] = ChatEvent
         path, body = "/v1/chat/completions", dict[str, object]()
         if request.raw or request.suffix:
@@ -86,15 +83,11 @@ class OpenAiClient:
             turns = [Message("system", request.system)] if request.system else []
             turns.append(Message("user", request.prompt, images=request.images))
             body["messages"] = [_message(one) for one in turns]
-        if request.render_only:
-            if request.suffix:
-                raise RemoteFailed("cannot be asked what a model would be sent around a gap", NO_TEMPLATE)
-            rendered = request.prompt if request.raw else await self._render({**body, **_thinking(request)})
-            yield Chunk(done_reason=DoneReason.STOP, rendered=rendered)
-            return
-        async with aclosing(self._answer(path, body, request, kind)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        if not request.render_only:
+            return self._answer(path, body, request, kind)
+        if request.suffix:
+            raise RemoteFailed("cannot be asked what a model would be sent around a gap", NO_TEMPLATE)
+        return self._rendered(None if request.raw else {**body, **_thinking(request)}, request.prompt)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Turn texts into vectors; each is brought to length 1, which not every server does."""
@@ -171,6 +164,13 @@ class OpenAiClient:
             if error.status not in (404, 405):
                 raise
             raise RemoteFailed("cannot be asked what a model would be sent", NO_TEMPLATE) from None
+
+    async def _rendered(
+        self, conversation: Mapping[str, object] | None, prompt: str = ""
+    ) -> AsyncGenerator[Chunk, None]:
+        """Yield what the model would be sent: a conversation as the server writes it, or else the prompt itself."""
+        rendered = prompt if conversation is None else await self._render(conversation)
+        yield Chunk(done_reason=DoneReason.STOP, rendered=rendered)
 
     async def _no_prompt(self, keep_alive_s: float | None) -> AsyncGenerator[Chunk, None]:
         """Answer a request to load or to unload: such a server has its model always; at least it must be there."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from corral.api.body import read_json
@@ -119,7 +119,7 @@ async def collect(chunks: AsyncGenerator[Chunk, None]) -> Chunk:
             calls += chunk.tool_calls
             logprobs += chunk.logprobs
             last = chunk
-    return replace(
+    return msgspec.structs.replace(
         last,
         thinking="".join(thoughts),
         text="".join(texts),

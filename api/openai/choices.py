@@ -11,6 +11,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from corral.api.errors import RequestRefused
 from corral.runtime.verbs import Caller, Chunk, Logprob, ToolCall
 
@@ -79,7 +81,7 @@ def _joined(chunks: Sequence[Chunk]) -> Chunk:
     for chunk in chunks:
         logprobs += chunk.logprobs
         calls += chunk.tool_calls
-    return replace(
+    return msgspec.structs.replace(
         chunks[-1] if chunks else Chunk(),
         text="".join(chunk.text for chunk in chunks),
         thinking="".join(chunk.thinking for chunk in chunks),

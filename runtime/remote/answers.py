@@ -12,6 +12,8 @@ from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
 
+import msgspec
+
 from corral.runtime.dispatch import Dispatch, ignored
 from corral.runtime.errors import BadRequest, QueueFull, RequestCanceled, RunError, ServerUnreachable
 from corral.runtime.library import ModelOnDisk
@@ -69,17 +71,12 @@ class RemoteAnswers:
 
     # -- the verbs ----------------------------------------------------------------------------------------------
 
-    async def chat(self, caller: Caller, model: ModelOnDisk, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+    def chat(self, caller: Caller, model: ModelOnDisk, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Continue a conversation; see `verbs.Client.chat`."""
         remote = self._check(caller, model)
-        there = _chat_there(model, remote, request)
-        async with aclosing(self._stream(caller, model, remote, there)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return self._stream(caller, model, remote, _chat_there(model, remote, request))
 
-    async def generate(
-        self, caller: Caller, model: ModelOnDisk, request: GenerateRequest
-    ) -> AsyncGenerator[Chunk, None]:
+    def generate(self, caller: Caller, model: ModelOnDisk, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Complete a prompt; see `verbs.Client.generate`."""
         remote = self._check(caller, model)
         ours = not request.raw and bool(request.prompt)
@@ -91,9 +88,7 @@ class RemoteAnswers:
             options=_options(model, request.options),
             caller=None,
         )
-        async with aclosing(self._stream(caller, model, remote, there)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return self._stream(caller, model, remote, there)
 
     async def embed(self, caller: Caller, model: ModelOnDisk, request: EmbedRequest) -> Embeddings:
         """Turn texts into vectors; see `verbs.Client.embed`."""
@@ -183,7 +178,7 @@ class RemoteAnswers:
             drafted=stats.drafted,
             accepted=stats.accepted,
         )
-        return replace(
+        return msgspec.structs.replace(
             chunk,
             stats=replace(stats, total_ns=total_ns),
             warnings=warnings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ class Stopping:
     """
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._asked = False
         self._waiting: asyncio.Task[object] | None = None
         self._until = 0.0
@@ -43,7 +45,7 @@ class Stopping:
 
     async def pause(self, seconds: float) -> None:
         """Let time pass. Raises RequestCanceled."""
-        await self.wait(asyncio.sleep(seconds), seconds + 1)
+        await self.wait(asyncio.sleep(seconds), math.inf)  # any limit can be up as well where the machine stood still
 
     async def wait(self, awaitable: Awaitable[T], limit_s: float) -> T:
         """Await something for so many seconds at most; one wait at a time.
@@ -52,7 +54,7 @@ class Stopping:
             RequestCanceled: somebody stopped the request.
             TimeoutError: the time is up.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         task = asyncio.current_task()
         assert task is not None
         cancelling = task.cancelling()
@@ -79,9 +81,8 @@ class Stopping:
         self._timer = None
         if self._waiting is None:
             return
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._until:
-            self._timer = loop.call_at(self._until, self._look)
+        if self._loop.time() < self._until:
+            self._timer = self._loop.call_at(self._until, self._look)
         else:
             self._end()
 

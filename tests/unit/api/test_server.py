@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -160,7 +161,10 @@ def test_headless_until_a_signal(number: signal.Signals, capsys: pytest.CaptureF
         threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
 
     service.start = start_then_signal  # type: ignore[method-assign]
+    gc.unfreeze()
     assert headless(service) == 0
+    assert gc.get_freeze_count() > 10_000  # which no collection walks again
+    gc.unfreeze()
     assert capsys.readouterr().err.startswith(f"Listening on {service.address} (version ")
 
 

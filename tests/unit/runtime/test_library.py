@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
@@ -75,3 +77,37 @@ async def test_a_model_is_opened_once_and_seen_to_change(tmp_path: Path) -> None
     manifest.unlink()
     with pytest.raises(ModelNotFound):
         await library.open("Mine")
+
+
+async def test_a_change_by_anybody_is_seen_without_a_thread_for_what_is_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = 0
+    to_thread = asyncio.to_thread
+
+    async def counted(work: Callable[[str], object], text: str) -> object:
+        nonlocal threads
+        threads += 1
+        return await to_thread(work, text)
+
+    monkeypatch.setattr(asyncio, "to_thread", counted)
+    (tmp_path / "one.gguf").write_bytes(bytes(Gguf()))
+    (tmp_path / "two.gguf").write_bytes(bytes(Gguf()) + b"\0")
+    store = StorePaths(tmp_path / "models")
+    add_to_store(tmp_path / "two.gguf", store.root, "other:latest")
+    add_to_store(tmp_path / "one.gguf", store.root, "mine:latest")
+    manifest, other = (store.manifest(ModelName.parse(name)) for name in ("mine:latest", "other:latest"))
+    os.utime(manifest, (1, 1))
+    library = library_of(Settings(models=store.root))
+    first = await library.open("mine")
+    assert await library.open("mine:latest") is first
+    assert threads == 1
+    # As another program does it: in place, with the same length and time of change.
+    assert len(other.read_bytes()) == len(manifest.read_bytes())
+    manifest.write_bytes(other.read_bytes())
+    os.utime(manifest, (1, 1))
+    second = await library.open("mine")
+    assert second.weights == (await library.open("other")).weights != first.weights
+    manifest.unlink()
+    with pytest.raises(ModelNotFound):
+        await library.open("mine")

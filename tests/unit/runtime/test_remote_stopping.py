@@ -46,6 +46,20 @@ def test_no_time_is_counted_between_waits() -> None:
     assert run_in_no_time(rests()) == "whole"
 
 
+async def test_a_pause_is_over_late_where_the_machine_stood_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping, loop = Stopping(), asyncio.get_running_loop()
+    time, stood_still_s = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: time() + stood_still_s)
+
+    def stand_still() -> None:
+        nonlocal stood_still_s
+        stood_still_s = 60.0
+
+    loop.call_soon(stand_still)
+    await stopping.pause(0.2)
+    stopping.close()
+
+
 def test_a_stop_ends_this_wait_and_every_later_one() -> None:
     async def stopped() -> float:
         stopping, loop = Stopping(), asyncio.get_running_loop()
