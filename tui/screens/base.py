@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from corral.runtime.snapshot import Snapshot
 from corral.tui.actions import Where, actions_for, bindings_for
+from corral.tui.compositing import ChangedRows
 from corral.tui.link import ServiceLink
 from corral.tui.widgets.chrome import Header, TooSmall
 from corral.tui.widgets.key_line import KeyLine
@@ -37,6 +38,10 @@ class WorkbenchScreen(Screen[None]):
     CHANGING: ClassVar[frozenset[str]] = frozenset()
     """Actions that a screen opened with --read-only refuses."""
     _refused: frozenset[str] = frozenset()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = ChangedRows()
 
     def __init_subclass__(cls, *args: object, **kwargs: object) -> None:
         if "WHERE" in cls.__dict__ and "BINDINGS" not in cls.__dict__:
