@@ -1,7 +1,7 @@
 """Puts a screen together from its widgets, asking each for no more rows than are sent.
 
-Textual asks every widget within the box around all that has changed for all of its rows: two figures in opposite corners
-cost the whole screen, several times a second.
+Textual asks every widget within the box around all that has changed for all of its rows: two figures in opposite
+corners cost the whole screen, several times a second.
 """
 
 from __future__ import annotations

@@ -100,9 +100,10 @@ class PlainRows(StyledOnce, DataTable[Text], inherit_bindings=False):
             line.pad_left(missing)
         else:
             line.pad_right(missing)
+        if not line.spans and not line.style:
+            return list(Segment.apply_style([Segment(line.plain)], style, after))
         # A text's own style counts only where it is part of another.
-        pieces = Text.assemble(line, end="").render(self.app.console) if line.spans or line.style else [Segment(line.plain)]
-        return list(Segment.apply_style(pieces, style, after))
+        return list(Segment.apply_style(Text.assemble(line).render(self.app.console), style, after))
 
     def _clear_caches(self) -> None:
         super()._clear_caches()

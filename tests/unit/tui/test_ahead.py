@@ -143,3 +143,22 @@ async def test_a_click_on_a_key_of_the_last_line_presses_it() -> None:
         assert app.screen.query_one(KeyLine).tooltip
         await pilot.click(KeyLine, offset=(place + 2, 0))
         await until(pilot, lambda: isinstance(app.screen, HelpDialog))
+
+
+async def test_a_change_of_screens_that_fails_leaves_the_next_one_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened()
+    async with app.run_test(size=(120, 36)) as pilot:
+        await app.action_go(Where.SERVER)
+        await until(pilot, lambda: not app._batch_count)
+
+        def fail(mode: str) -> None:
+            raise RuntimeError(mode)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(app, "switch_mode", fail)
+            with pytest.raises(RuntimeError):
+                await app.action_go(Where.CHAT)
+        await until(pilot, lambda: not app._batch_count)
+        assert not app._is_going
+        await app.action_go(Where.CHAT)
+        await until(pilot, lambda: "[1 Chat]" in picture(app))
