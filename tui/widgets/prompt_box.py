@@ -10,7 +10,6 @@ from textual import events
 from textual.actions import SkipAction
 from textual.binding import BindingType
 from textual.message import Message
-from textual.widgets import TextArea
 
 from corral.tui.actions import Where, bindings_for
 from corral.tui.cli.entry import FENCE, Assembler, EntryKind
@@ -18,6 +17,7 @@ from corral.tui.completing import Completer
 from corral.tui.external_editor import edit_in_editor
 from corral.tui.text import clean, clean_line
 from corral.tui.widgets.suggestions import Suggestions
+from corral.tui.widgets.writing_area import WritingArea
 
 __all__ = ["HISTORY", "PromptBox"]
 
@@ -28,7 +28,7 @@ _LONG_PASTE = 2_000  # characters
 _FOLDED = re.compile(r"⟦paste \d+: [\d,]+ (?:lines|characters)⟧")
 
 
-class PromptBox(TextArea):
+class PromptBox(WritingArea):
     """A text area that grows with its text."""
 
     is_answering = False
