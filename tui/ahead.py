@@ -25,7 +25,7 @@ _MODULES = tuple(f"corral.tui.screens.{name}" for name in ("models", "running", 
 
 
 def _import_all() -> None:
-    """A third of what a first visit takes; on a thread of its own it holds up no key for more than some milliseconds."""
+    """A third of what a first visit takes; on a thread of its own it holds no key up for more than some moments."""
     for module in _MODULES:
         import_module(module)
 
@@ -37,6 +37,8 @@ async def compose_ahead(app: WorkbenchApp) -> None:
     except (StoreError, RunError):
         return
     await asyncio.to_thread(_import_all)
+    # What is there stays for as long as the app does: walking it again and again would hold up frames, by 0.1 s each.
+    gc.freeze()
     for mode in app.MODES:
         while True:
             left_s = app.touched_s + _REST_S - time.monotonic()
@@ -47,5 +49,4 @@ async def compose_ahead(app: WorkbenchApp) -> None:
         if isinstance(screen, WorkbenchScreen) and screen is not app.screen_stack[0]:
             screen.take_snapshot(app.link.latest())
         await asyncio.sleep(_REST_S)
-    # They stay for as long as the app does: walking them again and again would hold up frames.
     gc.freeze()
