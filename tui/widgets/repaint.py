@@ -62,7 +62,7 @@ class StyledOnce(Widget):
     @property
     def rich_style(self) -> Style:
         """The style of what has none of its own; forgotten when those of its components are."""
-        found = self._rich_style_cache.get(())
-        if found is None:
-            found = self._rich_style_cache[()] = super().rich_style
-        return found
+        if () not in self._rich_style_cache:
+            style = super().rich_style
+            self._rich_style_cache[()] = (style, style)
+        return self._rich_style_cache[()][0]

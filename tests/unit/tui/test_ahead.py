@@ -120,7 +120,7 @@ async def test_only_rows_that_changed_are_drawn_anew(monkeypatch: pytest.MonkeyP
         drawn: list[int] = []
         draw = PlainRows._draw_row
 
-        def noted(table: PlainRows, row: int, *more: Any, **pointing: bool) -> Any:
+        def noted(table: PlainRows, row: int, *more: Any, **pointing: Any) -> Any:
             drawn.append(row)
             return draw(table, row, *more, **pointing)
 
