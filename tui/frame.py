@@ -160,9 +160,13 @@ def _scrolled(shown: Frame, wanted: Frame) -> tuple[int, int, int] | None:
     What scrolls here stands at the right of what does not, so rows are told by that part of them.
     """
     left, right = wanted.width * 2 // 5, wanted.width - 3
-    new = ["".join(row[left:right]) for row in wanted.texts]
-    old = ["".join(row[left:right]) for row in shown.texts]
-    differing = [y for y in range(wanted.height) if new[y] != old[y]]
+    changed = [y for y in range(wanted.height) if wanted.texts[y] != shown.texts[y]]
+    if len(changed) < 3:
+        return None
+    between = range(changed[0], changed[-1] + 1)
+    new = {y: "".join(wanted.texts[y][left:right]) for y in between}
+    old = {y: "".join(shown.texts[y][left:right]) for y in between}
+    differing = [y for y in changed if new[y] != old[y]]
     if len(differing) < 3:
         return None
     top, bottom = differing[0], differing[-1]

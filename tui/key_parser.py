@@ -19,6 +19,11 @@ class KeyParser(XTermParser):
     can be told from Alt, which has no meaning with digits here.
     """
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a sequence has begun that `tick` takes for keys if no more of it comes."""
+        return self._timeout_time is not None
+
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[Key]:
         if len(sequence) == 2 and sequence[0] == _ESCAPE and sequence[1] in "0123456789":
             return (Key("escape", _ESCAPE), Key(sequence[1], sequence[1]))

@@ -152,23 +152,32 @@ def _driver_class(on_lost: Callable[[], None]) -> type[Any]:
             self.drawing = Drawing(self.write)
             self._file: Any = _LossyFile(self._file, on_lost)
             self._own_mode: list[Any] | None = None
+            self._waking, self._wake = -1, -1
             loop = asyncio.get_running_loop()
             # Textual's handler would stop all threads, the one that serves too; and start a second of each that draws.
             signal.signal(signal.SIGTSTP, signal.SIG_IGN)
             signal.signal(signal.SIGCONT, lambda *_: loop.call_soon_threadsafe(self._continued))
 
         def run_input_thread(self) -> None:
+            waking = self._waking
             try:
-                self._read()
+                self._read(waking)
             except OSError:
                 self.drawing.pace.lost()
                 on_lost()
+            finally:
+                os.close(waking)
 
-        def _read(self) -> None:
+        def _read(self, waking: int) -> None:
             sieve, parser = AnswerSieve(), KeyParser(self._debug)
             decode = getincrementaldecoder("utf-8")("replace").decode
             while not self.exit_event.is_set():
-                is_ready = bool(select.select([self.fileno], [], [], _PIECE_S)[0])
+                # Nothing but a key wakes this thread: whoever computes would pause for it.
+                patience_s = _PIECE_S if sieve.is_holding or parser.is_waiting else None
+                ready = select.select([self.fileno, waking], [], [], patience_s)[0]
+                if waking in ready:
+                    return
+                is_ready = self.fileno in ready
                 data = os.read(self.fileno, 4096) if is_ready else b""
                 if is_ready and not data:
                     self.exit_event.wait(_PIECE_S)  # its end: nothing more will come
@@ -185,12 +194,16 @@ def _driver_class(on_lost: Callable[[], None]) -> type[Any]:
 
         def start_application_mode(self) -> None:
             self.drawing.forget()
+            self._waking, self._wake = os.pipe()
             super().start_application_mode()  # type: ignore[no-untyped-call]
             with contextlib.suppress(termios.error):
                 self._own_mode = termios.tcgetattr(self.fileno)
 
         def disable_input(self) -> None:
             self.drawing.leave(_LAST_ANSWERS_S, _FIRST_ANSWER_S)
+            if self._wake >= 0:
+                os.close(self._wake)  # ends what reads the keys
+                self._wake = -1
             super().disable_input()
 
         def _continued(self) -> None:

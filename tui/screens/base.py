@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from corral.runtime.snapshot import Snapshot
 from corral.tui.actions import Where, actions_for, bindings_for
+from corral.tui.compositing import ChangedRows
 from corral.tui.link import ServiceLink
 from corral.tui.widgets.chrome import Header, TooSmall
 from corral.tui.widgets.key_line import KeyLine
@@ -36,7 +37,10 @@ class WorkbenchScreen(Screen[None]):
     """The place whose actions are bound here; `BINDINGS` is made from it."""
     CHANGING: ClassVar[frozenset[str]] = frozenset()
     """Actions that a screen opened with --read-only refuses."""
-    _refused: frozenset[str] = frozenset()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = ChangedRows()
 
     def __init_subclass__(cls, *args: object, **kwargs: object) -> None:
         if "WHERE" in cls.__dict__ and "BINDINGS" not in cls.__dict__:
@@ -87,9 +91,8 @@ class WorkbenchScreen(Screen[None]):
 
     def draw_keys(self) -> None:
         """Show in the footer which keys come to nothing, if that has changed."""
-        if self.is_mounted and (refused := self.refused()) != self._refused:
-            self._refused = refused
-            self.query_one(KeyLine).choose()
+        if self.is_mounted:
+            self.query_one(KeyLine).look_again()
 
     def take_snapshot(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to the header and to `show_snapshot`."""

@@ -73,7 +73,7 @@ class Header(Widget):
         self._where = where
         self._host = gethostname().split(".")[0]
         self._snapshot: Snapshot | None = None
-        self._shown: tuple[str, ...] = ()
+        self._shown = ("", self._tabs(False), "")
         self._spots: tuple[tuple[int, int, Where], ...] = ()
 
     def show(self, snapshot: Snapshot) -> None:
@@ -86,7 +86,7 @@ class Header(Widget):
 
     def render(self) -> Content:
         """Draw the longest version that fits."""
-        left, tabs, right = self._parts()
+        left, tabs, right = self._shown
         start = cell_len(left)
         self._spots = tuple(self._find_spots(tabs, start))
         gap = max(self.size.width - start - cell_len(tabs) - cell_len(right), 0)
@@ -111,6 +111,7 @@ class Header(Widget):
 
     def on_resize(self) -> None:
         """Choose the version anew."""
+        self._shown = self._parts()
         self.refresh()
 
     def _parts(self) -> tuple[str, str, str]:

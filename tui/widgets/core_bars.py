@@ -9,6 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from corral.tui.widgets.glyphs import Glyphs, bar
+from corral.tui.widgets.repaint import StyledOnce
 
 _BAR = 4
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -33,7 +34,7 @@ def core_lines(percents: Sequence[float], width: int, height: int, glyphs: Glyph
     return [marks[start : start + width] for start in range(0, len(marks), width)]
 
 
-class CoreBars(Widget):
+class CoreBars(StyledOnce, Widget):
     """A small bar for every core."""
 
     DEFAULT_CSS = "CoreBars { height: 1; color: $accent; }"

@@ -10,11 +10,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from corral.tui.widgets.glyphs import Glyphs, bar
+from corral.tui.widgets.repaint import StyledOnce
 
 _LEAST_BAR = 4
 
 
-class Gauge(Widget):
+class Gauge(StyledOnce, Widget):
     """One line: label, bar, figures. `None` draws the bar empty and says `n/a`."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"gauge--label", "gauge--bar", "gauge--full", "gauge--none"}

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
+from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
 from corral.tui.figures import count
 from corral.tui.widgets.glyphs import Glyphs
+from corral.tui.widgets.repaint import StyledOnce
 
 _LEFT = (0x00, 0x40, 0x44, 0x46, 0x47)
 _RIGHT = (0x00, 0x80, 0xA0, 0xB0, 0xB8)
@@ -72,7 +74,7 @@ def spark(values: Sequence[float | None], cells: int, glyphs: Glyphs) -> str:
     return lines[0] if lines else ""
 
 
-class HistoryGraph(Widget):
+class HistoryGraph(StyledOnce, Widget):
     """Samples of one figure, one a second, against a scale from nothing to `maximum`.
 
     `maximum` None lets the scale grow in round steps with the highest sample in view. The last line says how far
@@ -105,17 +107,20 @@ class HistoryGraph(Widget):
         self._glyphs = glyphs
         self._values: tuple[float | None, ...] = ()
         self._note = ""
+        self._drawn: tuple[Size, list[tuple[str, str]]] | None = None
 
     def show(self, values: Sequence[float | None], note: str = "") -> None:
         """Draw these samples, oldest first; `note` goes into the last line where there is room."""
         if tuple(values) != self._values or note != self._note:
             self._values = tuple(values)
             self._note = note
+            self._drawn = None
             self.refresh()
 
     def use(self, glyphs: Glyphs) -> None:
         """Draw with another set of characters."""
         self._glyphs = glyphs
+        self._drawn = None
         self.refresh()
 
     def _figure(self, value: float | None) -> str:
@@ -138,27 +143,37 @@ class HistoryGraph(Widget):
         middle = self._note if len(self._note) + 2 <= room else ""
         return left + middle.center(room) + right
 
-    def render_line(self, y: int) -> Strip:
-        """Draw one row."""
-        width, height = self.content_size
-        style = self.rich_style
+    def _rows(self, width: int, height: int) -> list[tuple[str, str]]:
+        """All rows, each an axis and what stands beside it, the figures last; none where there is no room."""
         rows = height - 1 if height > 1 else height
         top = count(self._scale(self._in_view(width)))
         indent = len(top) + 1
         cells = max(width - indent, 0)
-        if y >= height or cells == 0:
-            return Strip.blank(width, style)
-        if height > 1 and y == height - 1:
-            caption = self._caption(cells, indent)
-            return Strip([Segment(caption, self.get_component_rich_style("graph--caption"))]).adjust_cell_length(width)
+        if not cells or not rows:
+            return []
         scale = self._scale(self._in_view(cells))
-        line = plot(self._values, width=cells, height=rows, maximum=scale, glyphs=self._glyphs)[y]
-        label = top if y == 0 else "0" if y == rows - 1 else ""
+        lines = plot(self._values, width=cells, height=rows, maximum=scale, glyphs=self._glyphs)
         edge = "|" if self._glyphs is Glyphs.ASCII else "▏"
-        is_high = self._maximum is not None and rows >= 3 and y < rows / 4
+        labels = [top, *([""] * (rows - 2)), *(["0"] if rows > 1 else [])]
+        drawn = [(label.rjust(indent - 1) + edge, line) for label, line in zip(labels, lines, strict=True)]
+        return [*drawn, (self._caption(cells, indent), "")] if height > 1 else drawn
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one row."""
+        size = self.content_size
+        if self._drawn is None or self._drawn[0] != size:
+            self._drawn = (size, self._rows(*size))
+        rows = self._drawn[1]
+        if y >= len(rows):
+            return Strip.blank(size.width, self.rich_style)
+        left, right = rows[y]
+        if size.height > 1 and y == size.height - 1:
+            caption = Segment(left, self.get_component_rich_style("graph--caption"))
+            return Strip([caption]).adjust_cell_length(size.width)
+        is_high = self._maximum is not None and size.height >= 4 and y < (size.height - 1) / 4
         return Strip(
             [
-                Segment(label.rjust(indent - 1) + edge, self.get_component_rich_style("graph--axis")),
-                Segment(line, self.get_component_rich_style("graph--high" if is_high else "graph--low")),
+                Segment(left, self.get_component_rich_style("graph--axis")),
+                Segment(right, self.get_component_rich_style("graph--high" if is_high else "graph--low")),
             ]
-        ).adjust_cell_length(width, style)
+        ).adjust_cell_length(size.width, self.rich_style)

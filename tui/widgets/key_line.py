@@ -66,6 +66,7 @@ class KeyLine(Widget):
     def __init__(self, refused: Callable[[], Collection[str]]) -> None:
         super().__init__()
         self._refused = refused
+        self._refused_then: Collection[str] = frozenset()
         self._keys: tuple[_Key, ...] = ()
 
     def on_mount(self) -> None:
@@ -80,6 +81,11 @@ class KeyLine(Widget):
         """Choose the keys anew."""
         self.choose()
 
+    def look_again(self) -> None:
+        """Choose anew if other keys come to nothing than when they were chosen."""
+        if self._refused() != self._refused_then:
+            self.choose()
+
     def choose(self) -> None:
         """Look again which keys there is room for, and which come to nothing."""
         chosen = tuple(self._fitting(tuple(self._known())))
@@ -89,7 +95,7 @@ class KeyLine(Widget):
 
     def _known(self) -> Iterator[_Key]:
         """One key for each action that is to be shown."""
-        refused = self._refused()
+        refused = self._refused_then = self._refused()
         seen = set()
         for _, binding, is_enabled, tooltip in self.screen.active_bindings.values():
             if binding.show and binding.action not in seen:

@@ -1,7 +1,6 @@
 """A table fed with whole listings that touches only the cells that changed.
 
-`DataTable` sends all of itself for any change, so nothing may change that need not; and a string given to it is read
-as markup, so cells are `Text`.
+A string given to a `DataTable` is read as markup, so cells are `Text`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import events
@@ -20,12 +18,11 @@ from textual.message import Message
 from textual.theme import Theme
 from textual.widgets import DataTable
 
+from corral.tui.widgets.plain_rows import PlainRows
+
 Row = Mapping[str, Text]
 """Column key to cell; a column without a cell stays blank. A cell's style may be the name of a theme colour."""
 
-SegmentLines = list[list[Segment]]
-_MOST_DRAWN = 5000
-"""Cells whose drawings are kept."""
 _COLOURS = ("success", "warning", "error", "accent")
 
 
@@ -44,7 +41,7 @@ def _differ(one: Text, other: Text) -> bool:
     return one.plain != other.plain or one.spans != other.spans or one.style != other.style
 
 
-class KeyedTable(DataTable[Text], inherit_bindings=False):
+class KeyedTable(PlainRows, inherit_bindings=False):
     """Rows by key, the order as given, the cursor staying on its row whatever comes and goes.
 
     Enter is left to the screen, whose action it is and whose footer names it; a click on the cursor's row is `Opened`.
@@ -102,8 +99,7 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
             return self.table
 
     def __init__(self, *, widget_id: str | None = None) -> None:
-        self._drawn: dict[tuple[object, ...], tuple[Text, SegmentLines]] = {}
-        super().__init__(id=widget_id, cursor_type="row", zebra_stripes=False, cell_padding=0)
+        super().__init__(widget_id=widget_id)
         self._layout: tuple[Column, ...] = ()
         self._sorted_by: tuple[str, bool] = ("", False)
         self._given: dict[str, Row] = {}
@@ -143,13 +139,15 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
         for key in gone:
             self.remove_row(key)
             del self._shown[key], self._firsts[key]
+        changed = []
         for key, cells in wanted.items():
             if key not in self._shown:
                 self._append(key, cells)
-            elif before.get(key) is not cells:
-                self._update(key, cells)
-        kept = [key for key in self._order if key in wanted]
-        current = kept + [key for key in wanted if key not in set(kept)]
+            elif before.get(key) is not cells and self._update(key, cells):
+                changed.append(key)
+        self.show_rows(changed)
+        kept = dict.fromkeys(key for key in self._order if key in wanted)
+        current = [*kept, *(key for key in wanted if key not in kept)]
         self._order = list(wanted)
         if current != self._order:
             ranks = {id(self._firsts[key]): rank for rank, key in enumerate(self._order)}
@@ -170,8 +168,9 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
         self._firsts[key] = fitted[0]
         self.add_row(*fitted, key=key)
 
-    def _update(self, key: str, cells: Row) -> None:
-        shown = self._shown[key]
+    def _update(self, key: str, cells: Row) -> bool:
+        """Put the cells that differ; False where none does."""
+        shown, has_changed = self._shown[key], False
         for column in self._layout:
             cell = cells.get(column.key, Text())
             if _differ(cell, shown[column.key]):
@@ -179,7 +178,9 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
                 fitted = self._fitted(column, cell.copy())
                 if column is self._layout[0]:
                     self._firsts[key] = fitted
-                self.update_cell(key, column.key, fitted)
+                self.put_cell(key, column.key, fitted)
+                has_changed = True
+        return has_changed
 
     def _fitted(self, column: Column, cell: Text) -> Text:
         cell.style = self._palette.get(str(cell.style), cell.style)
@@ -220,38 +221,6 @@ class KeyedTable(DataTable[Text], inherit_bindings=False):
         found = {name: self.app.theme_variables.get(name, "") for name in _COLOURS}
         self._palette = {name: Style(color=Color.parse(value).rich_color) for name, value in found.items() if value}
         self._rebuild()
-
-    def _render_cell(
-        self,
-        row_index: int,
-        column_index: int,
-        base_style: Style,
-        width: int,
-        cursor: bool = False,
-        hover: bool = False,
-    ) -> SegmentLines:
-        """Draw a cell, or take it as it was drawn: `DataTable` draws all of them anew when any has changed."""
-        row, column = self._row_locations.get_key(row_index), self._column_locations.get_key(column_index)
-        assert column is not None, "what is drawn is there"
-        cell = self._data[row][column] if row is not None else self.columns[column].label
-        pointing = (cursor, hover, self.show_cursor, self._show_hover_cursor, self._pseudo_class_state)
-        key = (row_index, column_index, base_style, width, *pointing)
-        known = self._drawn.get(key)
-        if known is None or known[0] is not cell:
-            if len(self._drawn) > _MOST_DRAWN:
-                self._drawn.clear()
-            drawn = super()._render_cell(row_index, column_index, base_style, width, cursor, hover)
-            known = self._drawn[key] = (cell, drawn)
-        return known[1]
-
-    def _clear_caches(self) -> None:
-        super()._clear_caches()
-        self._drawn.clear()
-
-    def notify_style_update(self) -> None:
-        """Draw anew in other colours."""
-        super().notify_style_update()
-        self._drawn.clear()
 
     def on_resize(self, event: events.Resize) -> None:
         """Give the flexible column what is left."""

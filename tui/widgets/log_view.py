@@ -22,6 +22,7 @@ from corral.runtime.snapshot import LogLine
 from corral.tui.figures import time_of_day
 from corral.tui.states import LEVEL_SIGNS
 from corral.tui.text import clean_line, fit
+from corral.tui.widgets.repaint import StyledOnce
 
 __all__ = ["LEVELS", "LogView", "log_text"]
 
@@ -47,7 +48,7 @@ def log_text(line: LogLine) -> str:
     return f"{time_of_day(line.wall_s)} {sign} {word} {clean_line(line.source):<7} {clean_line(line.text)}"
 
 
-class LogView(ScrollView, can_focus=True, inherit_bindings=False):
+class LogView(StyledOnce, ScrollView, can_focus=True, inherit_bindings=False):
     """Lines of the log. Scrolling up holds it still, the end follows again."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

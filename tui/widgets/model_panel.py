@@ -144,7 +144,7 @@ class ModelPanel(Panel):
     """The model under the cursor."""
 
     DEFAULT_CSS = """
-    ModelPanel Static { height: 1fr; }
+    ModelPanel Static { height: 1fr; text-wrap: nowrap; }
     """
 
     def __init__(self, glyphs: Glyphs) -> None:

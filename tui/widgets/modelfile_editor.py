@@ -8,17 +8,17 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
-from textual.widgets import TextArea
 
 from corral.store.lint import Finding, Severity
 from corral.tui.modelfile_completion import Offers, offers
 from corral.tui.text import SIGN_EACH, clean_line
 from corral.tui.widgets.modelfile_syntax import Kind, Stretch, stretches
+from corral.tui.widgets.writing_area import WritingArea
 
 _SIGNS = {Severity.ERROR: "✗", Severity.WARNING: "!"}
 
 
-class ModelfileEditor(TextArea):
+class ModelfileEditor(WritingArea):
     """The editor. Findings are drawn behind their lines and are no part of the text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "accept", "Take what is offered", show=False)]

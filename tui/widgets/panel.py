@@ -6,9 +6,10 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from corral.tui.text import clean_line
+from corral.tui.widgets.repaint import PartialRepaint
 
 
-class Panel(Vertical):
+class Panel(PartialRepaint, Vertical):
     """A box whose title and subtitle are never read as markup and change without a new layout."""
 
     DEFAULT_CSS = """
@@ -31,7 +32,10 @@ class Panel(Vertical):
     def entitle(self, title: str, subtitle: str = "") -> None:
         """Say what the panel shows; costs nothing where it says so already."""
         texts = (clean_line(title), clean_line(subtitle))
-        if texts != self._texts:
-            self._texts = texts
-            self.border_title = Content(texts[0])
-            self.border_subtitle = Content(texts[1])
+        before, self._texts = self._texts, texts
+        if texts[0] != before[0]:
+            with self.repainting(self.top_edge):
+                self.border_title = Content(texts[0])
+        if texts[1] != before[1]:
+            with self.repainting(self.bottom_edge):
+                self.border_subtitle = Content(texts[1])

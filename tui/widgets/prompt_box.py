@@ -10,7 +10,6 @@ from textual import events
 from textual.actions import SkipAction
 from textual.binding import BindingType
 from textual.message import Message
-from textual.widgets import TextArea
 
 from corral.tui.actions import Where, bindings_for
 from corral.tui.cli.entry import FENCE, Assembler, EntryKind
@@ -18,6 +17,7 @@ from corral.tui.completing import Completer
 from corral.tui.external_editor import edit_in_editor
 from corral.tui.text import clean, clean_line
 from corral.tui.widgets.suggestions import Suggestions
+from corral.tui.widgets.writing_area import WritingArea
 
 __all__ = ["HISTORY", "PromptBox"]
 
@@ -28,7 +28,7 @@ _LONG_PASTE = 2_000  # characters
 _FOLDED = re.compile(r"⟦paste \d+: [\d,]+ (?:lines|characters)⟧")
 
 
-class PromptBox(TextArea):
+class PromptBox(WritingArea):
     """A text area that grows with its text."""
 
     is_answering = False
@@ -85,7 +85,8 @@ class PromptBox(TextArea):
 
     @property
     def _suggestions(self) -> Suggestions | None:
-        return next(iter(self.screen.query(Suggestions)), None)
+        """What is offered, beside the box: a search of the whole screen takes milliseconds of each letter."""
+        return next((one for one in self.siblings if isinstance(one, Suggestions)), None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave Escape to the screen while an answer comes in, unless it closes the suggestions."""

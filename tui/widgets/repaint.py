@@ -1,6 +1,7 @@
-"""Painting a part of a widget where Textual's setters paint all of it again.
+"""Drawing a part of a widget where Textual draws all of it again.
 
-Over a slow line that is the difference between a row and a screenful, several times a second.
+Over a slow line that is the difference between a row and a screenful, several times a second; and what is not drawn
+costs no processor.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from rich.style import Style
 from textual.geometry import Region
 
 if TYPE_CHECKING:
     from textual.widget import Widget
 else:
-    Widget = object  # a widget takes its style rules from its first base that is a widget, which this must not be
+    Widget = object  # a widget takes its style rules from its first base that is a widget, which these must not be
 
-__all__ = ["PartialRepaint"]
+__all__ = ["PartialRepaint", "StyledOnce"]
 
 
 class PartialRepaint(Widget):
@@ -33,8 +35,34 @@ class PartialRepaint(Widget):
         finally:
             self._only = None
 
+    @property
+    def top_edge(self) -> Region:
+        """The row of the whole widget where its title stands, counted from where its content begins."""
+        return self._row(0)
+
+    @property
+    def bottom_edge(self) -> Region:
+        """The row of its subtitle."""
+        return self._row(self.outer_size.height - 1)
+
+    def _row(self, row: int) -> Region:
+        left, top = self.content_offset
+        return Region(-left, row - top, self.outer_size.width, 1)
+
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
         """Paint again; all of it unless somebody said which part."""
         if self._only is not None and not regions:
             regions = (self._only,)
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+
+class StyledOnce(Widget):
+    """Goes before the class of a widget that draws its rows itself: its style is worked out once for all of them."""
+
+    @property
+    def rich_style(self) -> Style:
+        """The style of what has none of its own; forgotten when those of its components are."""
+        if () not in self._rich_style_cache:
+            style = super().rich_style
+            self._rich_style_cache[()] = (style, style)
+        return self._rich_style_cache[()][0]

@@ -105,7 +105,9 @@ class Rows:
         before, self._made = self._made, {}
         for one in requests:
             known = before.get(one.id)
-            self._made[one.id] = known if known is not None and known[0] == one else (one, row(one))
+            if known is None or (known[0] is not one and known[0] != one):
+                known = (one, row(one))
+            self._made[one.id] = known
         return [(key, cells) for key, (_, cells) in self._made.items()]
 
 

@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from corral.tui.figures import size
 from corral.tui.widgets.glyphs import Glyphs
+from corral.tui.widgets.repaint import StyledOnce
 
 _FILLS = ("█", "▓", "▒", "▚", "░")
 _ASCII_FILLS = ("#", "=", "+", "o", ".")
@@ -45,7 +46,7 @@ def shares(amounts: Sequence[int], cells: int) -> list[int]:
     return whole
 
 
-class StackedBar(Widget):
+class StackedBar(StyledOnce, Widget):
     """The bar in the first line, below it the legend: a line a part, or several in a line where it is short of them."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

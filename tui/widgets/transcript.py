@@ -263,20 +263,15 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
         """Write into the upper edge of the frame."""
         if not self._title.is_same(title):
             self._title = title
-            with self.repainting(self._edge(0)):
+            with self.repainting(self.top_edge):
                 self.border_title = title
 
     def note(self, text: str) -> None:
         """Write into the lower edge of the frame."""
         if self._note != text:
             self._note = text
-            with self.repainting(self._edge(self.outer_size.height - 1)):
+            with self.repainting(self.bottom_edge):
                 self.border_subtitle = Content(text)
-
-    def _edge(self, row: int) -> Region:
-        """A row of the whole widget, counted from where its content begins."""
-        left, top = self.content_offset
-        return Region(-left, row - top, self.outer_size.width, 1)
 
     # Where it is scrolled to
 

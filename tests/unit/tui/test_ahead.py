@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import DataTable
 
 from corral.tui import ahead
 from corral.tui.actions import Where
@@ -15,7 +14,7 @@ from corral.tui.dialogs.help import HelpDialog
 from corral.tui.screens.calling import CallingScreen
 from corral.tui.screens.server import ServerScreen
 from corral.tui.widgets.key_line import KeyLine
-from corral.tui.widgets.keyed_table import KeyedTable
+from corral.tui.widgets.plain_rows import PlainRows
 from tests.fakes.scenes import SCENES
 from tests.fakes.screen import picture, until, workbench
 
@@ -110,7 +109,7 @@ async def test_another_theme_reaches_the_screens_that_are_not_shown() -> None:
         await until(pilot, lambda: app.screen.styles.background != before)
 
 
-async def test_only_cells_that_changed_are_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_rows_that_changed_are_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     app = opened()
     async with app.run_test(size=(120, 36)) as pilot:
         await app.action_go(Where.SERVER)
@@ -118,20 +117,20 @@ async def test_only_cells_that_changed_are_drawn_anew(monkeypatch: pytest.Monkey
         assert isinstance(screen, ServerScreen)
         await until(pilot, lambda: "METHOD" in picture(app) and len(screen.table.keys_shown) > 1)
         await pilot.pause()
-        drawn: list[tuple[int, int]] = []
-        draw = DataTable._render_cell
+        drawn: list[int] = []
+        draw = PlainRows._draw_row
 
-        def noted(table: KeyedTable, row: int, column: int, *more: Any) -> Any:
-            drawn.append((row, column))
-            return draw(table, row, column, *more)
+        def noted(table: PlainRows, row: int, *more: Any, **pointing: Any) -> Any:
+            drawn.append(row)
+            return draw(table, row, *more, **pointing)
 
-        monkeypatch.setattr(DataTable, "_render_cell", noted)
+        monkeypatch.setattr(PlainRows, "_draw_row", noted)
         table = screen.table
         cell = table.get_cell_at((1, 0)).copy()  # type: ignore[arg-type]
         cell.plain = "23:59:59"
         table.update_cell(table.keys_shown[1], "time", cell)
         await until(pilot, lambda: "23:59:59" in picture(app))
-        assert set(drawn) == {(1, 0)}
+        assert set(drawn) == {1}
 
 
 async def test_a_click_on_a_key_of_the_last_line_presses_it() -> None:
@@ -144,3 +143,22 @@ async def test_a_click_on_a_key_of_the_last_line_presses_it() -> None:
         assert app.screen.query_one(KeyLine).tooltip
         await pilot.click(KeyLine, offset=(place + 2, 0))
         await until(pilot, lambda: isinstance(app.screen, HelpDialog))
+
+
+async def test_a_change_of_screens_that_fails_leaves_the_next_one_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened()
+    async with app.run_test(size=(120, 36)) as pilot:
+        await app.action_go(Where.SERVER)
+        await until(pilot, lambda: not app._batch_count)
+
+        def fail(mode: str) -> None:
+            raise RuntimeError(mode)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(app, "switch_mode", fail)
+            with pytest.raises(RuntimeError):
+                await app.action_go(Where.CHAT)
+        await until(pilot, lambda: not app._batch_count)
+        assert not app._is_going
+        await app.action_go(Where.CHAT)
+        await until(pilot, lambda: "[1 Chat]" in picture(app))

@@ -1,0 +1,31 @@
+"""A text area that works its colours out when they change, not whenever its cursor blinks or a letter is typed."""
+
+from __future__ import annotations
+
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widgets import TextArea
+
+__all__ = ["WritingArea"]
+
+
+class WritingArea(TextArea):
+    """Where something is written. `TextArea` asks the style sheet for six colours before each drawing."""
+
+    _is_coloured = False
+
+    def _set_theme(self, theme: str) -> None:
+        super()._set_theme(theme)
+        self._is_coloured = False
+
+    def notify_style_update(self) -> None:
+        """Work out the colours anew."""
+        super().notify_style_update()
+        self._is_coloured = False
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw rows."""
+        if self._is_coloured:
+            return super(TextArea, self).render_lines(crop)
+        self._is_coloured = True
+        return super().render_lines(crop)
