@@ -13,7 +13,6 @@ from rich.console import RenderableType
 from textual import events, work
 from textual._compositor import CompositorUpdate
 from textual.actions import ActionParseResult
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.dom import DOMNode
@@ -34,6 +33,7 @@ from corral.tui.command_history import CommandHistory
 from corral.tui.dialogs.help import HelpDialog
 from corral.tui.dialogs.quit import QuitDialog, what_runs
 from corral.tui.hosts import KnownHosts
+from corral.tui.key_order import KeyOrder
 from corral.tui.keymap import read_keymap
 from corral.tui.link import ServiceLink
 from corral.tui.preferences import Preferences, load_preferences
@@ -106,7 +106,7 @@ def is_busy(snapshot: Snapshot) -> bool:
     )
 
 
-class WorkbenchApp(App[ExitReason], inherit_bindings=False):
+class WorkbenchApp(KeyOrder, inherit_bindings=False):
     """The workbench. `start_model` opens the first chat with that model."""
 
     TITLE = "corral"
