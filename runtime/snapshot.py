@@ -225,7 +225,7 @@ class HostSample:
 
 @dataclass(frozen=True, slots=True)
 class TransferView:
-    """A pull or create under way. Bytes of the whole of it; `total` is 0 while unknown.
+    """A job of `kind` (pull, push, create or verify) under way. Bytes of the whole of it; `total` is 0 while unknown.
 
     It is at its `part`th of `parts` (0 where it has none), of which `part_completed` of `part_total` bytes are done.
     """
@@ -240,6 +240,7 @@ class TransferView:
     parts: int = 0
     part_completed: int = 0
     part_total: int = 0
+    kind: str = "pull"
 
 
 @dataclass(frozen=True, slots=True)

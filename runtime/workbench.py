@@ -378,7 +378,7 @@ class Workbench:
         asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.requests.begin(caller, model, lambda: None if asked.done() else asked.set_result(None))
         try:
-            with self._transfers.open(caller.request_id, model) as transfer:
+            with self._transfers.open(caller.request_id, model, kind) as transfer:
                 async with aclosing(steps):
                     async for step in _until(steps, asked):
                         transfer.follow(step)
