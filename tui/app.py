@@ -41,7 +41,7 @@ from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.states import IN_FLIGHT
 from corral.tui.terminal import ExitReason, is_remote
 from corral.tui.text import clean, install_net
-from corral.tui.theme import THEMES, initial_theme, is_monochrome
+from corral.tui.theme import THEMES, forget_empty_wish, initial_theme, is_monochrome
 from corral.tui.widgets.glyphs import Glyphs, terminal_glyphs
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
     ) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         install_net()
+        forget_empty_wish(os.environ)
         super().__init__(ansi_color=True if is_monochrome(self.environ) else None)
         self.link = link
         self.starter = starter

@@ -12,6 +12,7 @@ from textual import events
 from textual.app import App
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from corral.tui.terminal import ExitReason
@@ -20,9 +21,11 @@ __all__ = ["KeyOrder"]
 
 _DIALOG_S = 0.3
 """How long the next key waits for a dialog to say where it is typed."""
-_LOST_S = 0.5
+_LOST_S = 2.0
 """How long keys wait for one of which nothing is heard: the widget it went to may be gone."""
 _LOOK_S = 0.01
+_ROUNDS = 3
+"""How often what a key began is followed from its widget up: a line that is submitted is a message behind its key."""
 
 
 class KeyOrder(App[ExitReason]):
@@ -39,12 +42,14 @@ class KeyOrder(App[ExitReason]):
         self._keys_taken = 0
 
     class Acted(Message):
-        """A key has been where it went. This message follows it there, from queue to queue."""
+        """A key has been where it went. This message follows it there, from queue to queue, and then what it began."""
 
-        def __init__(self, number: int, screen: Screen[Any]) -> None:
+        def __init__(self, number: int, screen: Screen[Any], target: Widget, rounds: int = _ROUNDS) -> None:
             super().__init__()
             self.number = number
             self.screen = screen
+            self.target = target
+            self.rounds = rounds
 
     async def on_event(self, event: events.Event) -> None:
         """Take a key, or keep it until the one before has acted."""
@@ -69,14 +74,17 @@ class KeyOrder(App[ExitReason]):
         self._keys_taken += 1
         self._key_acting = number = self._keys_taken
         await super().on_event(event)
-        acted = self.Acted(number, screen)
-        if not (event.is_forwarded and target.post_message(acted)):
-            self.post_message(acted)
+        self._follow(self.Acted(number, screen, target, _ROUNDS if event.is_forwarded else 0))
+
+    def _follow(self, acted: Acted) -> None:
+        if not (acted.rounds and acted.target.post_message(acted)):
+            self.call_later(self._look, acted.number, acted.screen, time.monotonic() + _DIALOG_S)
 
     async def on_key_order_acted(self, message: Acted) -> None:
-        """Go on behind what the key has put into the app's own queue, a focus that moves."""
+        """Go round once more, or go on behind what the key has put into the app's own queue, a focus that moves."""
         message.stop()
-        self.call_later(self._look, message.number, message.screen, time.monotonic() + _DIALOG_S)
+        if message.number == self._key_acting:
+            self._follow(self.Acted(message.number, message.screen, message.target, message.rounds - 1))
 
     async def _look(self, number: int, before: Screen[Any], give_up_s: float) -> None:
         """Go on, but wait for a dialog that the key opened until it has the focus."""

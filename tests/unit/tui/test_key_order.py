@@ -77,10 +77,19 @@ async def test_a_command_is_typed_into_its_line_and_not_pressed_on_the_screen_be
         await until(pilot, lambda: app.focused is not None)
         send(app, ":dup")
         await until(pilot, lambda: isinstance(app.screen, CommandLine))
-        await until(pilot, lambda: app.screen.query_one(Input).value == "dup")
+        await until(pilot, lambda: [line.value for line in app.screen.query(Input)] == ["dup"])
         assert len(app.screen_stack) == 2
         send(app, f"{ESC}5")
         await until(pilot, lambda: is_on(app, Where.SERVER))
+
+
+@pytest.mark.parametrize("keys", [f":doctor\r{ESC}", f":quit\r{ESC}:", f"p{ESC}{ESC}:", f":theme\r{ESC}{ESC}"])
+async def test_what_a_dialog_began_is_done_before_the_next_key(keys: str) -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.focused is not None)
+        send(app, keys)
+        await until(pilot, lambda: not app._keys_waiting and not app._key_acting)
 
 
 async def test_a_key_whose_widget_is_gone_holds_nobody_up_for_long() -> None:
