@@ -450,19 +450,6 @@ def test_a_load_is_told_by_its_phase(phase: str, wide: str, narrow: str) -> None
         assert loaded_row(view, is_wide=is_wide, glyphs=Glyphs.BLOCK)["state"].plain == told
 
 
-def test_the_layers_that_gpus_take_are_told_as_soon_as_they_are_known() -> None:
-    loading = model("a", state=ModelState.LOADING, load_phase="weights", load_fraction=0.41, vram_bytes=0)
-    loading = replace(loading, weights_bytes=0, kv_bytes=0, compute_bytes=0)
-    unknown, split = (replace(loading, gpu_layers=gpu, num_layers=every) for gpu, every in ((0, 0), (21, 33)))
-    for view, wide, narrow in ((unknown, "—", "—"), (split, "GPU 21/33", "G 21/33")):
-        for is_wide, told in ((True, wide), (False, narrow)):
-            assert loaded_row(view, is_wide=is_wide, glyphs=Glyphs.BLOCK)["where"].plain == told
-    assert not any("offload" in line for line in model_lines(unknown, 60, Glyphs.BLOCK))
-    assert any("load 41% · offload 21/33" in line for line in model_lines(split, 60, Glyphs.BLOCK))
-    whole = model("a", gpu_layers=33, num_layers=33)
-    assert loaded_row(whole, is_wide=False, glyphs=Glyphs.BLOCK)["where"].plain == "GPU"
-
-
 def test_speed_and_memory_of_late_are_drawn() -> None:
     view = model("a", rates=(0.0, 50.0, 100.0), rss_history=(1, 2), tokens_per_s=61.2)
     assert loaded_row(view, is_wide=True, glyphs=Glyphs.BLOCK)["rate"].plain == " 61.2       ▄█"
