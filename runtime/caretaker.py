@@ -108,7 +108,9 @@ class Caretaker:
             async with aclosing(steps):
                 async for step in steps:
                     if step.digest and step.total and step.digest not in note.parts:
-                        note = Note(model, note.since_s, limit_rate, {**note.parts, step.digest: step.total})
+                        note = Note(
+                            model, note.since_s, limit_rate, {**note.parts, step.digest: step.total}, step.whole
+                        )
                         await asyncio.to_thread(self._unfinished.write, note)
                     yield step
             is_whole = True

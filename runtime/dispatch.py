@@ -167,7 +167,7 @@ class Row:
         self._ours = False
 
     def __enter__(self) -> None:
-        self._ours = not self._requests.has(self._caller.request_id)
+        self._ours = not self._requests.is_open(self._caller.request_id)
         self._requests.begin(self._caller, self._model)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

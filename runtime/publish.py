@@ -113,6 +113,7 @@ class Publisher:
         load = resident.wanted.load
         sample = self._gauges.process(runner.pid) if runner is not None else None
         decode, prompt = _rates(runner)
+        gpu_layers, num_layers = (loaded.gpu_layers, loaded.num_layers) if loaded else _split(runner)
         slots = loaded.num_sequences if loaded else load.num_sequences
         idle = resident.state is ModelState.IDLE
         remaining = resident.expires_at if resident.expires_at == FOREVER else resident.expires_at - self._clock()
@@ -144,8 +145,8 @@ class Publisher:
             expected_weights=resident.wanted.forecast.weights + resident.wanted.forecast.extra,
             expected_kv=resident.wanted.forecast.cache,
             expected_compute=resident.wanted.forecast.compute,
-            gpu_layers=loaded.gpu_layers if loaded else 0,
-            num_layers=loaded.num_layers if loaded else 0,
+            gpu_layers=gpu_layers,
+            num_layers=num_layers,
             keep_alive_s=resident.keep_alive_s,
             pinned=resident.pinned,
             leaves=leaves,
@@ -159,6 +160,11 @@ class Publisher:
             hit_share=cache.hit_share if cache is not None else None,
             aliases=tuple(name for name in resident.names if name != resident.wanted.name),
         )
+
+
+def _split(runner: Runner | None) -> tuple[int, int]:
+    """How many layers go to GPUs, of how many, as far as its load has told."""
+    return (0, 0) if runner is None else runner.load_split
 
 
 def _rates(runner: Runner | None) -> tuple[float, float]:

@@ -104,6 +104,7 @@ class Runner:
         self.loaded: protocol.Loaded | None = None
         self.load_fraction = 0.0
         self.load_phase = protocol.LoadPhase.START
+        self.load_split = (0, 0)
         self.heard_at = clock()
         self.cells_used = 0
         self.streams_waiting = 0
@@ -337,6 +338,7 @@ class Runner:
                     self._hello.set_result(message)
             case protocol.Loading():
                 self.load_fraction, self.load_phase = message.fraction, message.phase
+                self.load_split = (message.gpu_layers, message.num_layers)
                 self._stirred.set()
             case protocol.Loaded():
                 self.load_fraction = 1.0

@@ -137,10 +137,10 @@ class ModelView:
 
     `aliases` are further names of the same weights that were asked for while it was in memory. `expected_bytes` is what
     it was thought to take before it was loaded, to be held against the sum of weights, cache and compute. One with a
-    `remote` runs on the servers that names, which `hosts` tells more of, and takes no
-    memory here. `load_phase` is what is being done of its load,
-    "" once it is loaded. `rates` are its tokens a second and `rss_history` its process's bytes in the last minute,
-    oldest first, one a second.
+    `remote` runs on the servers that names, which `hosts` tells more of, and takes no memory here. `load_phase` is what
+    is being done of its load, "" once it is loaded; where there is a GPU its `gpu_layers` of `num_layers`, the output
+    counted as one, are known once the weights are being read. `rates` are its tokens a second and `rss_history` its
+    process's bytes in the last minute, oldest first, one a second.
     """
 
     name: str
@@ -225,7 +225,7 @@ class HostSample:
 
 @dataclass(frozen=True, slots=True)
 class TransferView:
-    """A pull or create under way. Bytes of the whole of it; `total` is 0 while unknown.
+    """A job of `kind` (pull, push, create or verify) under way. Bytes of the whole of it; `total` is 0 while unknown.
 
     It is at its `part`th of `parts` (0 where it has none), of which `part_completed` of `part_total` bytes are done.
     """
@@ -240,6 +240,7 @@ class TransferView:
     parts: int = 0
     part_completed: int = 0
     part_total: int = 0
+    kind: str = "pull"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
-"""Pulls and creates under way, as the screens show them."""
+"""Pulls, pushes and creates under way, as the screens show them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from corral.runtime.rates import Rate
 from corral.runtime.snapshot import TransferView
@@ -17,6 +17,7 @@ class Transfer:
 
     id: str
     model: str
+    kind: str
     rate: Rate
     progress: Progress
     done: dict[str, int] = field(default_factory=dict)
@@ -24,28 +25,28 @@ class Transfer:
     parts: int = 0
 
     def follow(self, progress: Progress) -> None:
-        """Take the newest step."""
-        if progress.digest == self.progress.digest and progress.completed > self.progress.completed:
-            self.rate.add(progress.completed - self.progress.completed)
-        if progress.digest:
+        """Take the newest step. The first bytes of a part may have come on another day: they are no speed."""
+        last = self.progress
+        if progress.digest == last.digest and progress.completed > last.completed > 0:
+            self.rate.add(progress.completed - last.completed)
+        if progress.whole:
             self.done[progress.digest] = progress.completed
-            self.whole, self.parts = progress.whole or self.whole, progress.parts or self.parts
+            self.whole, self.parts = progress.whole, progress.parts
         self.progress = progress
 
     def view(self) -> TransferView:
         """What the screens show: the whole of it where that is known, else the part it is at."""
         now = self.progress
-        if not self.whole:
-            return TransferView(self.id, self.model, now.status, now.completed, now.total, self.rate.per_second())
-        done = sum(self.done.values())
-        return TransferView(
-            self.id,
-            self.model,
-            now.status,
-            min(done, self.whole),
-            self.whole,
-            self.rate.per_second(),
-            part=len(self.done),
+        is_of_whole = bool(now.whole) or not now.total
+        completed, total = (sum(self.done.values()), self.whole) if is_of_whole else (now.completed, now.total)
+        view = TransferView(
+            self.id, self.model, now.status, min(completed, total), total, self.rate.per_second(), kind=self.kind
+        )
+        if not now.whole:
+            return view
+        return replace(
+            view,
+            part=list(self.done).index(now.digest) + 1,
             parts=self.parts,
             part_completed=now.completed,
             part_total=now.total,
@@ -60,9 +61,9 @@ class Transfers:
         self._under_way: dict[str, Transfer] = {}
 
     @contextmanager
-    def open(self, job_id: str, model: str) -> Iterator[Transfer]:
+    def open(self, job_id: str, model: str, kind: str) -> Iterator[Transfer]:
         """Show a job as long as the block lasts."""
-        transfer = Transfer(job_id, model, Rate(self._clock, window_s=3.0), Progress("starting"))
+        transfer = Transfer(job_id, model, kind, Rate(self._clock, window_s=3.0), Progress("starting"))
         self._under_way[job_id] = transfer
         try:
             yield transfer

@@ -52,7 +52,7 @@ class PullPlan:
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedPull:
-    """A pull that came to no end: of the `total` bytes that were begun `completed` are safe. `since_s` is Unix time."""
+    """A pull that came to no end: of its `total` bytes `completed` are safe. `since_s` is Unix time."""
 
     model: str
     completed: int

@@ -373,12 +373,12 @@ class Workbench:
         self, caller: Caller, model: str, steps: AsyncGenerator[Progress, None], kind: str
     ) -> AsyncGenerator[Progress, None]:
         """Run a long job with its row, its line among the transfers, and its way to be cancelled."""
-        ours = self.requests.get(caller.request_id) is None
+        ours = not self.requests.is_open(caller.request_id)
         status, note = 499, "stopped"
         asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.requests.begin(caller, model, lambda: None if asked.done() else asked.set_result(None))
         try:
-            with self._transfers.open(caller.request_id, model) as transfer:
+            with self._transfers.open(caller.request_id, model, kind) as transfer:
                 async with aclosing(steps):
                     async for step in _until(steps, asked):
                         transfer.follow(step)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urljoin
@@ -72,10 +72,12 @@ class Pusher:
         web = Web(insecure=insecure, patience=self._patience)
         try:
             repository = Repository(web, base, name, self._registries.identity, self._patience)
-            for layer in {part.digest: part for part in (*manifest.layers, manifest.config)}.values():
+            layers = {part.digest: part for part in (*manifest.layers, manifest.config)}.values()
+            whole = sum(layer.size for layer in layers)
+            for layer in layers:
                 async with aclosing(self._push_layer(repository, name, layer)) as steps:
                     async for step in steps:
-                        yield step
+                        yield replace(step, whole=whole, parts=len(layers))
             yield Progress("pushing manifest")
             await self._put_manifest(repository, name.tag, data)
         except Refused as error:

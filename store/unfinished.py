@@ -26,18 +26,20 @@ _LONGEST_NOTE = 1 << 20
 class Note(msgspec.Struct, frozen=True):
     """What is remembered of a pull: the text it was asked for by, when, how fast it may be, and its parts' sizes.
 
-    `since_s` is a Unix time, `limit_rate` in bytes a second with 0 for none; `parts` are known as they begin.
+    `since_s` is a Unix time, `limit_rate` in bytes a second with 0 for none; `parts` are known as they begin, `whole`
+    is the bytes of all of them, 0 where that is not known.
     """
 
     model: str
     since_s: float
     limit_rate: int = 0
     parts: dict[str, int] = {}
+    whole: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A pull that was interrupted: of `total` bytes begun so many as `completed` are safely on the disk."""
+    """A pull that was interrupted: of `total` bytes so many as `completed` are safely on the disk."""
 
     note: Note
     completed: int
@@ -104,7 +106,8 @@ class UnfinishedPulls:
                 come = _noted_bytes(self._paths.journal(key))
                 is_partial = is_partial or come > 0
                 completed += min(come, size)
-        return Unfinished(note, completed, sum(note.parts.values())) if is_partial else None
+        total = max(note.whole, sum(note.parts.values()))
+        return Unfinished(note, completed, total) if is_partial else None
 
     def _remove(self, key: Digest) -> int:
         path = self._paths.partial(key)

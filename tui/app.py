@@ -13,7 +13,6 @@ from rich.console import RenderableType
 from textual import events, work
 from textual._compositor import CompositorUpdate
 from textual.actions import ActionParseResult
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.dom import DOMNode
@@ -35,13 +34,14 @@ from corral.tui.dialogs.help import HelpDialog
 from corral.tui.dialogs.quit import QuitDialog, what_runs
 from corral.tui.feeding import Feeding
 from corral.tui.hosts import KnownHosts
+from corral.tui.key_order import KeyOrder
 from corral.tui.keymap import read_keymap
 from corral.tui.link import ServiceLink
 from corral.tui.preferences import Preferences, load_preferences
 from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.terminal import ExitReason, is_remote
 from corral.tui.text import clean, install_net
-from corral.tui.theme import THEMES, initial_theme, is_monochrome
+from corral.tui.theme import THEMES, forget_empty_wish, initial_theme, is_monochrome
 from corral.tui.widgets.glyphs import Glyphs, terminal_glyphs
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _commands() -> type[Provider]:
     return WorkbenchCommands
 
 
-class WorkbenchApp(App[ExitReason], inherit_bindings=False):
+class WorkbenchApp(KeyOrder, inherit_bindings=False):
     """The workbench. `start_model` opens the first chat with that model."""
 
     TITLE = "corral"
@@ -137,6 +137,7 @@ class WorkbenchApp(App[ExitReason], inherit_bindings=False):
     ) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         install_net()
+        forget_empty_wish(os.environ)
         super().__init__(ansi_color=True if is_monochrome(self.environ) else None)
         self.link = link
         self.starter = starter

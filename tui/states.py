@@ -25,6 +25,8 @@ _REQUEST = {
     RequestState.FAILED: ("✗", "failed", "error"),
     RequestState.CANCELED: ("■", "canceled", "warning"),
 }
+TRANSFER_SIGNS = {"pull": "↓", "push": "↑", "create": "+", "verify": "="}
+"""Signs of the kinds of long jobs."""
 LEVEL_SIGNS = {"info": ("·", ""), "warning": ("!", "warning"), "error": ("✗", "error")}
 """Sign and style of an event's level."""
 

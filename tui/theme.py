@@ -6,11 +6,11 @@ and bad apart for eyes that do not tell red from green, or blue from yellow; the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 from textual.theme import Theme
 
-__all__ = ["CORRAL", "THEMES", "initial_theme", "is_monochrome"]
+__all__ = ["CORRAL", "THEMES", "forget_empty_wish", "initial_theme", "is_monochrome"]
 
 CORRAL = Theme(
     name="corral",
@@ -105,6 +105,12 @@ _LIGHT_BACKGROUNDS = frozenset({"7", "15"})
 def is_monochrome(environ: Mapping[str, str]) -> bool:
     """Whether the user asked for no colours; an empty NO_COLOR asks for nothing (no-color.org)."""
     return bool(environ.get("NO_COLOR"))
+
+
+def forget_empty_wish(environ: MutableMapping[str, str]) -> None:
+    """Take an empty NO_COLOR away: Textual would draw in grey for it."""
+    if environ.get("NO_COLOR") == "":
+        del environ["NO_COLOR"]
 
 
 def initial_theme(environ: Mapping[str, str], wanted: str = "") -> str:

@@ -22,12 +22,14 @@ _CONTINUED: Final = 5
 class EngineLog:
     """Receives llama.cpp's log lines, from any thread that holds the interpreter.
 
+    llama.cpp says how many layers GPUs take, of how many, before it reads the first weights; the output counts as one.
     `muted` keeps the complaints about a step we abort ourselves off stderr.
     """
 
     def __init__(self) -> None:
         self.muted = False
         self.offloaded_layers = 0
+        self.offloadable_layers = 0
         self.overridden_tensors = 0
         self._level = 0
         self._line = ""
@@ -64,7 +66,7 @@ class EngineLog:
         elif _OVERRIDDEN in line:
             self.overridden_tensors += 1
         elif match := _OFFLOADED.search(line):
-            self.offloaded_layers = int(match[1])
+            self.offloaded_layers, self.offloadable_layers = int(match[1]), int(match[2])
         if self._level >= _ERROR and line:
             self._errors.append(line)
         if self._level >= _WARN and not self.muted and line:

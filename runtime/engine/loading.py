@@ -38,19 +38,20 @@ def load_model(
         add_workers(load.rpc_servers)
     free_before = devices.free_bytes()
     params = ModelParams(load, devices)
-    model = Model(load.path, params.struct, log, _progress(send))
+    # A build with RPC says that it offloads every layer, also where there is no device to take one.
+    tell = Teller(send, log, has_gpu=shared or bool(devices.names()))
+    model = Model(load.path, params.struct, log, tell.weights)
     if load.adapters:
-        send(Loading(1.0, LoadPhase.ADAPTERS))
+        tell.phase(LoadPhase.ADAPTERS)
     for adapter in load.adapters:
         model.add_adapter(adapter.path, adapter.scale, log)
-    send(Loading(1.0, LoadPhase.CACHE))
+    tell.phase(LoadPhase.CACHE)
     context = PooledContext(model, load, log) if load.embedding else Context(model, load, log)
-    # A build with RPC says that it offloads every layer, also where there is no device to take one.
-    gpu_layers = log.offloaded_layers if shared or devices.names() else 0
+    tell.keep_split()
     draft_model: DraftModel | None = None
     warnings: list[str] = []
     if load.draft_path and isinstance(context, Context):
-        send(Loading(1.0, LoadPhase.DRAFT))
+        tell.phase(LoadPhase.DRAFT)
         try:
             draft_model = load_draft_model(load, model, context, log, devices)
         except LoadError as error:
@@ -59,7 +60,7 @@ def load_model(
     if load.projector_path and not reads_images(load.projector_path):
         warnings.append("the projector is not used: it reads no images")
     elif load.projector_path and isinstance(context, Context):
-        send(Loading(1.0, LoadPhase.VISION))
+        tell.phase(LoadPhase.VISION)
         threads = load.batch_threads or load.num_threads
         use_gpu = load.placement.gpu_layers != 0
         vision = Vision(load.projector_path, model, log, use_gpu=use_gpu, num_threads=threads)
@@ -73,8 +74,8 @@ def load_model(
         kv_bytes=log.cache_bytes,
         compute_bytes=log.scratch_bytes,
         vram_bytes=max(0, free_before - devices.free_bytes()),
-        gpu_layers=gpu_layers,
-        num_layers=model.num_layers,
+        gpu_layers=tell.split[0],
+        num_layers=tell.split[1] or model.num_layers,
         overridden=log.overridden_tensors,
         warnings=warnings,
     )
@@ -99,17 +100,36 @@ def _identity(path: Path) -> str:
     return path.name if path.name.startswith(_NAMED_BY_DIGEST) else f"{path.name} {path.stat().st_mtime_ns}"
 
 
-def _progress(send: Callable[[FromRunner], None]) -> Callable[[float], bool]:
-    """Return a callback that tells of progress now and then, and stops the load once the parent is gone."""
-    parent = os.getppid()
-    told = 0.0
+class Teller:
+    """Tells the parent how far a load is, and stops it once the parent is gone."""
 
-    def report(fraction: float) -> bool:
-        nonlocal told
+    def __init__(self, send: Callable[[FromRunner], None], log: EngineLog, *, has_gpu: bool) -> None:
+        self._send = send
+        self._log = log
+        self._has_gpu = has_gpu
+        self._kept: tuple[int, int] | None = None
+        self._parent = os.getppid()
+        self._told_s = 0.0
+
+    @property
+    def split(self) -> tuple[int, int]:
+        """How many layers GPUs take, of how many; nothing of nothing where there is none, or it is not said yet."""
+        if self._kept is not None:
+            return self._kept
+        return (self._log.offloaded_layers, self._log.offloadable_layers) if self._has_gpu else (0, 0)
+
+    def keep_split(self) -> None:
+        """Keep what was said of the model: another that is loaded beside it has its own."""
+        self._kept = self.split
+
+    def weights(self, fraction: float) -> bool:
+        """Tell how much of the weights is read, now and then; whether to go on."""
         now = time.monotonic()
-        if now - told >= _TELL_EVERY_S:
-            told = now
-            send(Loading(fraction))
-        return os.getppid() == parent
+        if now - self._told_s >= _TELL_EVERY_S:
+            self._told_s = now
+            self._send(Loading(fraction, LoadPhase.WEIGHTS, *self.split))
+        return os.getppid() == self._parent
 
-    return report
+    def phase(self, phase: LoadPhase) -> None:
+        """Tell what is being done once the weights are there."""
+        self._send(Loading(1.0, phase, *self.split))

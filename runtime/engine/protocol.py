@@ -270,14 +270,21 @@ class LoadPhase(StrEnum):
 
 
 class Loading(msgspec.Struct, frozen=True, tag="loading"):
-    """How much of the weights is read, 0..1, and what is being done now."""
+    """How much of the weights is read, 0..1, and what is being done now.
+
+    Of `num_layers`, the output counted as one, `gpu_layers` go to GPUs: 0 of 0 while nobody knows, or without GPUs.
+    """
 
     fraction: float
     phase: LoadPhase = LoadPhase.WEIGHTS
+    gpu_layers: int = 0
+    num_layers: int = 0
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     """The model is ready. Sizes in bytes; `vram_bytes` is what the GPUs' free memory fell by.
+
+    Of `num_layers` GPUs have `gpu_layers`; where there are GPUs the output counts as one of both.
 
     `overridden` tensors went where a pattern of the placement puts them. `warnings` says in words what of the `Load` is
     not kept to.

@@ -139,13 +139,14 @@ class HubSource:
         wanted = (*weights, *projectors)
         missing = [file for file in wanted if not await asyncio.to_thread(blobs.has, file.digest)]
         await asyncio.to_thread(require_space, blobs.paths.root, sum(file.size for file in missing))
+        whole, parts = sum(file.size for file in wanted), len(wanted)
         for file in wanted:
-            status = f"pulling {file.digest.short}"
-            yield Progress(status, str(file.digest), file.size, 0 if file in missing else file.size)
+            status, digest = f"pulling {file.digest.short}", str(file.digest)
+            yield Progress(status, digest, file.size, 0 if file in missing else file.size, whole, parts)
             if file in missing:
                 async with aclosing(self._fetch(spec, file, headers, blobs, limit)) as steps:
                     async for completed in steps:
-                        yield Progress(status, str(file.digest), file.size, completed)
+                        yield Progress(status, digest, file.size, completed, whole, parts)
         yield Progress("verifying sha256 digest")
         quant = _FOREIGN.sub("-", take_apart(weights[0].path.rpartition("/")[2]).quant) or DEFAULT_TAG
         tag = f"{quant}-{_FOREIGN.sub('-', spec.revision)}"[:80] if spec.revision else spec.quant

@@ -24,6 +24,7 @@ class FakeRunner(Runner):
         self.loaded = None
         self.load_fraction = 0.0
         self.load_phase = protocol.LoadPhase.START
+        self.load_split = (0, 0)
         self.heard_at = 0.0
         self.cells_used = 0
         self.streams_waiting = 0

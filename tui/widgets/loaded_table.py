@@ -49,10 +49,12 @@ def memory_bytes(model: ModelView) -> int:
     return model.weights_bytes + model.kv_bytes + model.compute_bytes
 
 
-def where(model: ModelView) -> str:
-    """`GPU 24/33` in layers, `CPU`, or how much of it lies on the GPU."""
+def where(model: ModelView, *, is_wide: bool = True) -> str:
+    """`GPU 24/33` in layers (`G 24/33` or `GPU` where it is narrow), `CPU`, or how much of it lies on the GPU."""
     if model.vram_bytes <= 0 and not model.gpu_layers:
         return "CPU"
+    if model.num_layers and not is_wide:
+        return "GPU" if model.gpu_layers >= model.num_layers else f"G {model.gpu_layers}/{model.num_layers}"
     if model.num_layers:
         return f"GPU {model.gpu_layers}/{model.num_layers}"
     share = model.vram_bytes / max(memory_bytes(model), model.vram_bytes)
@@ -119,10 +121,11 @@ def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
         for part in (model.weights_bytes, model.kv_bytes, model.compute_bytes, memory_bytes(model))
     )
     is_told = is_told_in_full(model)
+    is_placed = not is_loading or bool(memory_bytes(model) or model.num_layers)
     elsewhere = "elsewhere" if is_wide else "away"
     cells = {
         "name": clean_line(model.name),
-        "where": elsewhere if model.remote else NONE if is_loading and not memory_bytes(model) else where(model),
+        "where": elsewhere if model.remote else where(model, is_wide=is_wide) if is_placed else NONE,
         "weights": weights,
         "kv": kv if is_told else UNTOLD,
         "compute": compute if is_told else UNTOLD,

@@ -102,9 +102,10 @@ def speed_words(model: ModelView, glyphs: Glyphs) -> str:
 
 
 def load_line(model: ModelView, width: int, glyphs: Glyphs) -> str:
-    """How far its load is, with a bar."""
-    room = min(max(width - _LABEL - 14, _LEAST_BAR), _LONGEST_BAR)
-    return f"{'loading':<{_LABEL}}{bar(model.load_fraction, room, glyphs)} {load_words(model)}"
+    """How far its load is, with a bar, and which layers GPUs take."""
+    split = f" · offload {model.gpu_layers}/{model.num_layers}" if model.gpu_layers else ""
+    room = min(max(width - _LABEL - 14 - len(split), _LEAST_BAR), _LONGEST_BAR)
+    return f"{'loading':<{_LABEL}}{bar(model.load_fraction, room, glyphs)} {load_words(model)}{split}"
 
 
 def elsewhere_lines(model: ModelView) -> list[str]:

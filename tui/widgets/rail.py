@@ -15,6 +15,7 @@ from corral.runtime.snapshot import ModelState, Snapshot
 from corral.tui import figures
 from corral.tui.chat_list import Chats
 from corral.tui.chats import Chat
+from corral.tui.states import TRANSFER_SIGNS
 from corral.tui.text import clean_line, fit
 from corral.tui.turns import TurnState
 from corral.tui.widgets.glyphs import Glyphs, bar
@@ -50,7 +51,7 @@ def _model_lines(snapshot: Snapshot) -> Iterator[str]:
 def _transfer_lines(snapshot: Snapshot) -> Iterator[str]:
     for one in snapshot.transfers:
         share = f"{one.completed / one.total * 100:.0f}%" if one.total else "…"
-        yield f"↓ {fit(one.model, _WIDTH - 9, pad=True)} {share:>4}"
+        yield f"{TRANSFER_SIGNS.get(one.kind, '·')} {fit(one.model, _WIDTH - 9, pad=True)} {share:>4}"
         speed = f" {figures.size(one.bytes_per_s)}B/s".replace("BB", "B") if one.bytes_per_s else ""
         yield (
             f"  {figures.size(one.completed)}/{figures.size(one.total)}{speed}"

@@ -1,8 +1,8 @@
-"""Pulls and creates under way, and those that were left: how far, how fast, how long still."""
+"""Long jobs under way, as a whole and by part, and pulls that were left: how far, how fast, how long still."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -13,14 +13,16 @@ from corral.runtime.snapshot import TransferView
 from corral.runtime.upkeep import UnfinishedPull
 from corral.tui.actions import Where, bindings_for
 from corral.tui.figures import NONE, age, clock, size
+from corral.tui.states import TRANSFER_SIGNS
 from corral.tui.text import clean_line
 from corral.tui.widgets.glyphs import Glyphs, bar
 from corral.tui.widgets.keyed_table import Column, KeyedTable, Row
 
 _WIDE = 100
-_PART_CELLS = 6
 _LEFT = "left:"
 """Begins the keys of pulls that were left; ids of transfers are hexadecimal."""
+_PART = "/part"
+"""Ends the keys of rows about the part that a transfer is at."""
 
 
 def _cells(name: str, completed: int, total: int, *, bar_cells: int, glyphs: Glyphs) -> dict[str, str]:
@@ -41,24 +43,32 @@ def _row(cells: dict[str, str]) -> Row:
 
 def transfer_row(transfer: TransferView, *, bar_cells: int, glyphs: Glyphs) -> Row:
     """The cells of one transfer."""
-    rate = transfer.bytes_per_s
-    eta = (transfer.total - transfer.completed) / rate if transfer.total > 0 and rate > 0 else None
-    cells = _cells(f"↓ {transfer.model}", transfer.completed, transfer.total, bar_cells=bar_cells, glyphs=glyphs) | {
+    name = f"{TRANSFER_SIGNS.get(transfer.kind, '·')} {transfer.model}"
+    cells = _cells(name, transfer.completed, transfer.total, bar_cells=bar_cells, glyphs=glyphs)
+    pace = _pace(transfer.total - transfer.completed if transfer.total > 0 else None, transfer.bytes_per_s)
+    return _row(cells | pace | {"status": clean_line(transfer.status)})
+
+
+def part_row(transfer: TransferView, *, bar_cells: int, glyphs: Glyphs) -> Row:
+    """The cells of the part that a transfer is at: one comes after the other, so its speed is the transfer's."""
+    name = f"  part {transfer.part}/{transfer.parts} {transfer.status}"
+    cells = _cells(name, transfer.part_completed, transfer.part_total, bar_cells=bar_cells, glyphs=glyphs)
+    return _row(cells | _pace(transfer.part_total - transfer.part_completed, transfer.bytes_per_s) | {"status": ""})
+
+
+def _pace(left: int | None, rate: float) -> dict[str, str]:
+    """How fast, and how long still for so many bytes."""
+    return {
         "rate": f"{size(rate)}B/s".replace("BB", "B") if rate > 0 else NONE,
-        "eta": clock(eta),
-        "status": part_words(transfer, glyphs),
+        "eta": clock(left / rate if left is not None and rate > 0 else None),
     }
-    return _row(cells)
 
 
-def part_words(transfer: TransferView, glyphs: Glyphs) -> str:
-    """What it is at: `part 2/5 ████░░ 41% pulling ccc0cddac561`; the status alone where there are no parts."""
-    status = clean_line(transfer.status)
-    if not transfer.parts:
-        return status
-    fraction = min(transfer.part_completed / transfer.part_total, 1.0) if transfer.part_total else 0.0
-    drawn = bar(fraction, _PART_CELLS, glyphs)
-    return f"part {transfer.part}/{transfer.parts} {drawn} {fraction * 100:.0f}% {status}"
+def _rows(transfers: Sequence[TransferView], *, bar_cells: int, glyphs: Glyphs) -> Iterator[tuple[str, Row]]:
+    for one in transfers:
+        yield one.id, transfer_row(one, bar_cells=bar_cells, glyphs=glyphs)
+        if one.parts > 1:
+            yield one.id + _PART, part_row(one, bar_cells=bar_cells, glyphs=glyphs)
 
 
 def unfinished_row(pull: UnfinishedPull, *, bar_cells: int, glyphs: Glyphs, now: datetime) -> Row:
@@ -69,7 +79,7 @@ def unfinished_row(pull: UnfinishedPull, *, bar_cells: int, glyphs: Glyphs, now:
 
 
 class Transfers(KeyedTable):
-    """A row a transfer, keyed by its id, and a row a pull that was left."""
+    """A row a transfer, keyed by its id, one for the part it is at, and a row a pull that was left."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for(Where.TRANSFERS)]
     DEFAULT_CSS = "Transfers { height: 1fr; }"
@@ -83,7 +93,7 @@ class Transfers(KeyedTable):
     def transfer_id(self) -> str | None:
         """The transfer under the cursor."""
         key = self.highlighted_key
-        return None if key is None or key.startswith(_LEFT) else key
+        return None if key is None or key.startswith(_LEFT) else key.removesuffix(_PART)
 
     @property
     def unfinished_model(self) -> str | None:
@@ -104,11 +114,9 @@ class Transfers(KeyedTable):
             Column("eta", "", 5, is_right=True),
         ]
         if is_wide:
-            columns.append(
-                Column("status", "", 36 if unfinished else 46 if any(one.parts for one in transfers) else 24)
-            )
+            columns.append(Column("status", "", 36 if unfinished else 24))
         self.set_columns(columns)
-        rows = [(one.id, transfer_row(one, bar_cells=bar_cells, glyphs=self._glyphs)) for one in transfers]
+        rows = list(_rows(transfers, bar_cells=bar_cells, glyphs=self._glyphs))
         rows += [
             (_LEFT + one.model, unfinished_row(one, bar_cells=bar_cells, glyphs=self._glyphs, now=now))
             for one in unfinished

@@ -76,6 +76,7 @@ async def test_a_pull_that_was_left_is_known_after_a_restart_and_goes_on(
         (left,) = await restarted.unfinished_pulls()
         assert (left.model, left.limit_rate) == (name, 8_000_000)
         assert 2_000_000 <= left.completed < left.total
+        assert left.total == (await restarted.plan_pull(name, insecure=True)).size  # parts it had not come to, too
         assert left.since_s == pytest.approx(time.time(), abs=60)
         first = [step async for step in restarted.pull(name, insecure=True) if step.completed]
         assert first[0].completed >= left.completed

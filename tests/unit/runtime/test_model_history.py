@@ -22,7 +22,7 @@ def test_each_model_has_its_own_last_minute() -> None:
 
 def test_a_transfer_is_told_as_a_whole_and_by_its_part() -> None:
     transfers = Transfers(lambda: 0.0)
-    with transfers.open("t", "m") as transfer:
+    with transfers.open("t", "m", "pull") as transfer:
         transfer.follow(Progress("pulling manifest"))
         transfer.follow(Progress("pulling a", "a", 100, 100, 1000, 3))
         transfer.follow(Progress("pulling b", "b", 800, 300, 1000, 3))
@@ -37,7 +37,7 @@ def test_a_transfer_is_told_as_a_whole_and_by_its_part() -> None:
 
 def test_a_job_without_parts_is_told_by_its_steps() -> None:
     transfers = Transfers(lambda: 0.0)
-    with transfers.open("t", "m") as transfer:
+    with transfers.open("t", "m", "pull") as transfer:
         transfer.follow(Progress("converting", total=10, completed=4))
         (view,) = transfers.views()
         assert (view.completed, view.total, view.parts) == (4, 10, 0)

@@ -39,7 +39,8 @@ class Probe:
 class Stage:
     """A publisher over a scheduler whose runners have no process; two models fit."""
 
-    def __init__(self, max_loaded: int = 2) -> None:
+    def __init__(self, max_loaded: int = 2, *, may_load: bool = True) -> None:
+        self._may_load = may_load
         clock = asyncio.get_running_loop().time
         self.runners: list[FakeRunner] = []
         self.events = Events(lambda: 7.0)
@@ -62,8 +63,10 @@ class Stage:
         )
 
     async def _take(self) -> Runner:
-        self.runners.append(FakeRunner())
-        return self.runners[-1]
+        self.runners.append(runner := FakeRunner())
+        if not self._may_load:
+            runner.may_load.clear()
+        return runner
 
 
 def wanted(name: str) -> Wanted:
@@ -83,6 +86,24 @@ async def test_says_who_would_go_next_and_why() -> None:
     assert stage.scheduler.pin("digest of seldom", pinned=True)
     views = {one.name: one for one in stage.publisher.snapshot().models}
     assert (views["seldom"].leaves, views["seldom"].pinned, views["often"].leaves) == (0, True, 1)
+    await stage.scheduler.close()
+
+
+async def test_a_load_tells_which_layers_gpus_take_as_far_as_it_has_said() -> None:
+    stage = Stage(may_load=False)
+    leasing = asyncio.create_task(stage.scheduler.lease(wanted("a"), 60).__aenter__())
+    await until(lambda: len(stage.runners) == 1)
+    (runner,) = stage.runners
+    await until(lambda: stage.publisher.snapshot().models[0].state is ModelState.LOADING)
+    view = stage.publisher.snapshot().models[0]
+    assert (view.gpu_layers, view.num_layers) == (0, 0)
+    runner.load_split = (21, 33)
+    view = stage.publisher.snapshot().models[0]
+    assert (view.gpu_layers, view.num_layers) == (21, 33)
+    runner.may_load.set()
+    await leasing
+    view = stage.publisher.snapshot().models[0]
+    assert (view.gpu_layers, view.num_layers) == (0, 1)
     await stage.scheduler.close()
 
 

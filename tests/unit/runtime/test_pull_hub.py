@@ -80,6 +80,10 @@ async def test_a_split_model_comes_whole_with_its_projector(
     assert statuses[0] == "pulling manifest"
     assert statuses[-1] == "success"
     assert "merging 3 files" in statuses
+    sizes = [file.stat().st_size for file in (tmp_path / "files").iterdir()]
+    files = [step for step in steps if step.status.startswith("pulling ") and step.digest]
+    assert {step.total for step in files} == set(sizes)
+    assert {(step.whole, step.parts) for step in files} == {(sum(sizes), 4)}
     (model,) = await bench.list_models()
     assert (model.name, model.details.families) == ("hf.co/ada/tiny:f32", ("llama", "clip"))
     # The merged file, the projector, the config; the parts are gone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from corral.runtime.dispatch import Row
 from corral.runtime.memory import cache_bytes_per_token, choose_cells
 from corral.runtime.rates import Rate
 from corral.runtime.requests import KEPT, RequestLog
@@ -89,3 +90,11 @@ def test_a_runner_learns_no_secrets() -> None:
         {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0", "OPENAI_API_KEY": "x", "LLAMA_TOKEN": "x", "CORRAL_API_KEY": "x"}
     )
     assert passed == {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0", "PYTHONUNBUFFERED": "1"}
+
+
+def test_a_verb_that_follows_another_of_its_request_ends_its_row_too() -> None:
+    requests, caller = RequestLog(lambda: 0.0, lambda: 0.0), Caller("r1", "tui", "POST", "/api/generate")
+    for _ in range(2):
+        with Row(requests, caller, "tiny"):
+            assert requests.is_open("r1")
+        assert not requests.is_open("r1")

@@ -57,6 +57,8 @@ async def test_a_push_tells_what_ollama_tells(pusher: Pusher, registry: FakeRegi
     assert statuses[:2] == ["retrieving manifest", f"pushing {digest_of(WEIGHTS)[7:19]}"]
     assert statuses[-2:] == ["pushing manifest", "success"]
     assert len(statuses) == 6
+    layers = {step.digest: step.total for step in steps if step.digest}
+    assert {(step.whole, step.parts) for step in steps if step.digest} == {(sum(layers.values()), len(layers))}
     assert arrived(store, registry, name)
     assert [one.method for one in registry.seen].count("PATCH") == 4 + 2
 

@@ -17,7 +17,7 @@ from corral.tui.filtering import matcher
 from corral.tui.screens.models import ModelsScreen
 from corral.tui.widgets.glyphs import Glyphs
 from corral.tui.widgets.model_table import Listing, Sight, SortBy, arranged, capabilities, parameter_count, row
-from corral.tui.widgets.transfers import transfer_row
+from corral.tui.widgets.transfers import part_row, transfer_row
 from tests.fakes.client import FakeClient, summary
 from tests.fakes.moment import model, moment
 from tests.fakes.screen import SIZES, overflows, picture, until, workbench
@@ -292,8 +292,11 @@ async def test_what_a_load_would_put_out_is_said_before(size: tuple[int, int], i
         assert not overflows(app)
 
 
-def test_a_pull_is_told_as_a_whole_with_its_part() -> None:
+def test_a_pull_is_told_as_a_whole_and_the_part_it_is_at() -> None:
     transfer = TransferView("t", "m", "pulling ccc0", 400, 1000, 100.0, 2, 5, 30, 60)
     cells = {key: cell.plain for key, cell in transfer_row(transfer, bar_cells=10, glyphs=Glyphs.ASCII).items()}
     assert (cells["bar"], cells["percent"], cells["bytes"], cells["eta"]) == ("####......", "40%", "400B/1.0K", "0:06")
-    assert cells["status"] == "part 2/5 ###... 50% pulling ccc0"
+    assert cells["status"] == "pulling ccc0"
+    cells = {key: cell.plain for key, cell in part_row(transfer, bar_cells=10, glyphs=Glyphs.ASCII).items()}
+    assert (cells["name"], cells["bar"], cells["percent"]) == ("  part 2/5 pulling ccc0", "#####.....", "50%")
+    assert (cells["bytes"], cells["rate"], cells["eta"]) == ("30B/60B", "100B/s", "0:00")

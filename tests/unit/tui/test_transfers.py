@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,45 @@ async def test_pulls_that_were_left_are_rows_and_go_on_at_their_rate(size: tuple
         await pilot.press("down", "r")
         await until(pilot, lambda: ("pull", "phi4:14b") in client.asked)
         assert client.limits == [5_000_000]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_several_at_once_are_told_as_a_whole_and_by_part(size: tuple[int, int]) -> None:
+    pull = replace(UNDER_WAY, part=2, parts=5, part_completed=3_200_000_000, part_total=8_000_000_000)
+    push = TransferView("t8", "ada/tiny", "pushing def", 500_000_000, 1_000_000_000, 10_000_000.0, kind="push")
+    client = FakeClient.with_models("a:1")
+    client.snapshot = replace(EMPTY, transfers=(pull, push))
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "↓ gemma3:27b" in picture(app) and "↑ ada/tiny" in picture(app))
+        lines = picture(app).splitlines()
+        (whole, part) = (
+            next(line for line in lines if word in line) for word in ("↓ gemma3:27b", "part 2/5 pulling abc")
+        )
+        assert all(word in whole for word in ("41%", "7.1G/17.2G", "48.2MB/s", "3:29"))
+        assert all(word in part for word in ("40%", "3.2G/8.0G", "48.2MB/s", "1:39"))
+        assert "Transfers 2" in picture(app)
+        assert not overflows(app)
+        screen_of(app).transfers.focus()
+        await pilot.press("down", "space")
+        await until(pilot, lambda: client.canceled == ["t7"])
+
+
+async def test_a_pull_goes_on_while_other_screens_are_shown() -> None:
+    client = FakeClient.with_models("a:1")
+    client.gate = asyncio.Semaphore(0)
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.is_mounted)
+        screen_of(app).pull("qwen3:8b")
+        await until(pilot, lambda: ("pull", "qwen3:8b") in client.asked)
+        await pilot.press("3")
+        await until(pilot, lambda: app.current_mode == Where.RUNNING)
+        for _ in range(3):
+            client.gate.release()
+        await until(pilot, lambda: "qwen3:8b" in client.models)
+        await pilot.press("2")
+        await until(pilot, lambda: "qwen3:8b" in picture(app))
 
 
 async def test_space_pauses_a_pull_and_takes_it_up_again() -> None:

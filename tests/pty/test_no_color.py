@@ -1,0 +1,87 @@
+"""NO_COLOR (no-color.org): no colour reaches the terminal from any screen or dialog, nor from what lies behind one."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.terminal import Terminal
+
+ROOT = Path(__file__).parents[2]
+MODEL = "smollm2:135m"
+F1, F2, F3, F4, F5, F6 = "\x1bOP", "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~"
+ESCAPE, ENTER, QUIT = "\x1b", "\r", "\x11"
+STYLE = re.compile(rb"\x1b\[([0-9;:]*)m")
+
+
+def colours(raw: bytes) -> Counter[str]:
+    """The colours among the styles that a terminal was sent, by their numbers (ECMA-48, SGR).
+
+    39 and 49 are none: they take the terminal's own back.
+    """
+    found: Counter[str] = Counter()
+    for style in STYLE.findall(raw):
+        for number in re.split("[;:]", style.decode()):
+            if number and int(number) not in (39, 49) and (30 <= int(number) <= 49 or 90 <= int(number) <= 107):
+                found[style.decode()] += 1
+    return found
+
+
+def walk(terminal: Terminal) -> None:
+    """See every screen, and a dialog of each kind over one."""
+
+    def look(keys: str, *seen: str) -> None:
+        terminal.press(keys)
+        terminal.wait_for(*seen)
+
+    def close(title: str) -> None:
+        terminal.press(ESCAPE)
+        terminal.wait_gone(title)
+
+    terminal.wait_for(f"Prompt to {MODEL}")
+    look("what\r", "tok/s · ttft")
+    look(ESCAPE, "write")
+    for key, title in (("h", "search everything"), ("O", "Options")):
+        look(key, title)
+        close(title)
+    look(F3, "[2")
+    for key, title in (("p", "Pull a model"), (F1, "Keys"), ("d", "Delete"), (";", "a")):
+        look(key, title)
+        terminal.settle(0.1)
+        terminal.press(ESCAPE)
+        terminal.settle(0.1)
+    for line in ("theme", "settings", "doctor", "keys", "gc"):
+        look(":", ":")
+        terminal.press(f"{line}{ENTER}")
+        terminal.settle(0.2)
+        terminal.press(ESCAPE)
+        terminal.settle(0.1)
+    look(F4, "[3", "TOK/S")
+    look(F5, "[4", "Modelfile")
+    look('\x1b[200~FROM nothing at all\nPARAMETER top_k many\nSYSTEM """x\x1b[201~', "✗ ")
+    look(F6, "[5", "Requests")
+    look(ENTER, "t prompt · C curl")
+    close("t prompt · C curl")
+    look(QUIT, "Stop serving?")
+    terminal.press("y")
+    assert terminal.wait_exit() == 0
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("value", "is_coloured"), [("1", False), ("", True)], ids=["asked for", "empty"])
+def test_colours_are_left_out_everywhere_where_that_is_asked_for(tmp_path: Path, value: str, is_coloured: bool) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "XDG_", "TMUX"))}
+    environ |= {"PYTHONPATH": f"{ROOT}:{ROOT / '.src'}", "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    program = [sys.executable, "-m", "tests.fakes.hostile_program"]
+    with Terminal(program, environ | {"NO_COLOR": value}, folder=ROOT) as terminal:
+        walk(terminal)
+        found = colours(bytes(terminal.raw))
+    if is_coloured:
+        assert any(style.startswith("38;2;") for style in found)
+    else:
+        assert not found
