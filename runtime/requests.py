@@ -96,10 +96,6 @@ class RequestLog:
             row = self._rows[request_id] = replace(row, **news)  # type: ignore[arg-type]
         return row
 
-    def has(self, request_id: str) -> bool:
-        """Say whether there is a row of that id."""
-        return request_id in self._rows
-
     def is_open(self, request_id: str) -> bool:
         """Say whether a request of that id is in flight."""
         row = self._rows.get(request_id)
