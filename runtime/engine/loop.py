@@ -91,8 +91,7 @@ class Loop:
                     return
                 self._obey(command)
             self._admit()
-            if any(sequence.wanted for sequence in self._running):
-                self._step()
+            self._step()
 
     def _next_command(self) -> Command:
         """Wait for something to do; when nothing came for a while, get done what the next request would wait for.
@@ -168,6 +167,7 @@ class Loop:
             )
 
     def _step(self) -> None:
+        """Compute what the running sequences want, if any of them wants something."""
         for sequence in self._running:
             if sequence.wanted and sequence.overflows:
                 self._shift(sequence)
