@@ -185,7 +185,7 @@ class Context:
         ended = time.monotonic_ns()
         self.llama_ns += ended - began
         if self._spinning is not None:
-            self._spinning.observe(ended)
+            self._spinning.observe(began, ended)
         if self._shifts:
             self._shifts = False
             self._set_abort_callback()

@@ -57,13 +57,14 @@ class PooledContext:
         for slot, tokens in enumerate(texts):
             batch.add(slot, tokens, 0, output=True, every=True)
         batch.struct.n_tokens = batch.size
+        began = time.monotonic_ns()
         if self._memory:
             c.llama_memory_clear(self._memory, False)
             code = c.llama_decode(self.pointer, batch.struct)
         else:
             code = c.llama_encode(self.pointer, batch.struct)
         if self._spinning is not None:
-            self._spinning.observe(time.monotonic_ns())
+            self._spinning.observe(began, time.monotonic_ns())
         if code != 0:
             return None
         found = [c.llama_get_embeddings_seq(self.pointer, slot) for slot in range(len(texts))]

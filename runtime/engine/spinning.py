@@ -23,6 +23,9 @@ from corral.runtime.engine.process import processors
 LOOK_NS: Final = 250_000_000
 """The kernel tells what processors did in hundredths of a second; over this time it is known well enough."""
 
+PAUSE_NS: Final = 50_000_000
+"""Between two steps, as where requests came to an end."""
+
 CROWDED: Final = 0.5
 """Of how many processors others make use where threads should not spin for each other."""
 
@@ -52,13 +55,18 @@ class Spinning:
         self._brevity = brevity
         self._others = others
         self._next_ns = 0
+        self._seen_ns = 0
 
-    def observe(self, now_ns: int) -> None:
-        """Look around after a step, where it is time to."""
-        if now_ns < self._next_ns:
+    def observe(self, began_ns: int, now_ns: int) -> None:
+        """Look around after a step that began then, where it is time to."""
+        paused = began_ns - self._seen_ns > PAUSE_NS
+        self._seen_ns = now_ns
+        if now_ns < self._next_ns and not paused:
             return
         self._next_ns = now_ns + LOOK_NS
         others = self._others()
+        if paused:
+            return  # what others did while nothing was computed here says nothing of now
         if others >= CROWDED and not self.brief:
             self.brief = True
             self._brevity.hold()

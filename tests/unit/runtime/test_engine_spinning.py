@@ -50,13 +50,14 @@ class Brevity:
         self.held.append(False)
 
 
-def looking_at(others: list[float]) -> Iterator[tuple[Spinning, Brevity]]:
-    """Yield after each look; the steps lie so far apart that each is one."""
+def looking_at(others: list[float], step_ns: int = LOOK_NS) -> Iterator[tuple[Spinning, Brevity]]:
+    """Yield after each look; one step follows the other and each is long enough for one. The first look is taken."""
     brevity = Brevity()
-    rest = iter(others)
+    rest = iter([0.0, *others])
     spinning = Spinning(brevity, lambda: next(rest))
-    for look in range(1, len(others) + 1):
-        spinning.observe(look * LOOK_NS)
+    spinning.observe(10**12, 10**12)
+    for step in range(len(others)):
+        spinning.observe(10**12 + step * step_ns, 10**12 + (step + 1) * step_ns)
         yield spinning, brevity
 
 
@@ -71,6 +72,21 @@ def test_libgomp_is_told_of_changes_only() -> None:
     assert brevity.held == [True, False, True]
 
 
+def test_steps_that_take_long_are_no_pause() -> None:
+    states = [spinning.brief for spinning, _ in looking_at([2.0, 2.0, 0.0], step_ns=20 * LOOK_NS)]
+    assert states == [True, True, False]
+
+
+def test_what_others_did_during_a_pause_counts_for_nothing() -> None:
+    used = iter([0.0, 2.0, 0.0, 1.0, 0.0, 0.0])
+    spinning = Spinning(Brevity(), lambda: next(used))
+    states = []
+    for began in (100, 200, 201, 202, 300, 301):  # after 100, 200 and 300 comes a pause
+        spinning.observe(began * LOOK_NS, (began + 1) * LOOK_NS)
+        states.append(spinning.brief)
+    assert states == [False, False, False, True, True, False]
+
+
 def test_many_short_steps_are_one_look() -> None:
     looks = 0
 
@@ -81,7 +97,7 @@ def test_many_short_steps_are_one_look() -> None:
 
     spinning = Spinning(Brevity(), others)
     for step in range(100):
-        spinning.observe(LOOK_NS + step * LOOK_NS // 50)
+        spinning.observe(LOOK_NS + step * LOOK_NS // 50, LOOK_NS + (step + 1) * LOOK_NS // 50)
     assert looks == 2
 
 
