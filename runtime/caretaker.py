@@ -15,7 +15,7 @@ from corral.runtime.forecast import Forecast
 from corral.runtime.model_views import DeletePlan
 from corral.runtime.room import plan_load
 from corral.runtime.snapshot import GpuSample
-from corral.runtime.upkeep import Cleanup, Fit, LoadPlan, Trashed, UnfinishedPull
+from corral.runtime.upkeep import Cleanup, Fit, LoadPlan, PullPlan, Trashed, UnfinishedPull
 from corral.store import plans, trash
 from corral.store.catalog import Catalog, Files
 from corral.store.disk import megabytes
@@ -200,6 +200,12 @@ class Caretaker:
         """See `upkeep.Upkeep`."""
         emptied = await asyncio.to_thread(plans.empty_trash, self._paths)
         return emptied + await asyncio.to_thread(lambda: plans.execute(self._plan_prune()))
+
+    async def counting_trash(self, plan: PullPlan) -> PullPlan:
+        """Return the plan of a pull with what emptying the trash would free for it, where it finds no room."""
+        if plan.has_room:
+            return plan
+        return replace(plan, in_trash=(await asyncio.to_thread(self._plan_trash)).frees)
 
     async def trash(self, models: Sequence[str]) -> Sequence[str]:
         """See `upkeep.Upkeep`."""

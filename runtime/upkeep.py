@@ -33,7 +33,8 @@ class PullPlan:
     """What a pull would bring: `size` bytes in `parts`, of which `needed` bytes are still to be fetched.
 
     `digest` is the manifest's sha256 in hex, "" where there is none; `weights` the bytes of the weights, which a loaded
-    model takes at least; `disk_free` the bytes the store's disk has left.
+    model takes at least; `disk_free` the bytes the store's disk has left, `in_trash` those that emptying
+    the trash would free, where there is no room.
     """
 
     model: str
@@ -44,6 +45,7 @@ class PullPlan:
     parts_here: int
     weights: int
     disk_free: int
+    in_trash: int = 0
 
     @property
     def has_room(self) -> bool:

@@ -270,7 +270,7 @@ class Workbench:
 
     async def plan_pull(self, model: str, *, insecure: bool = False) -> PullPlan:
         """See `upkeep.Upkeep`."""
-        return await self._puller.plan(model, insecure=insecure)
+        return await self._caretaker.counting_trash(await self._puller.plan(model, insecure=insecure))
 
     async def fits(self, model: str) -> Sequence[Fit]:
         """See `upkeep.Upkeep`."""

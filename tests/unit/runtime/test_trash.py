@@ -125,6 +125,7 @@ async def test_a_pull_of_what_lies_in_the_trash_fetches_nothing_and_stands_in_th
             await bench.trash([pulled])
             with monkeypatch.context() as patch:
                 patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+                assert 1000 < (await bench.plan_pull(f"{registry.base}/library/huge", insecure=True)).in_trash < 2000
                 with pytest.raises(NoSpace, match=r"10 B free; emptying the trash frees 1\.\d KB: :gc in the workb"):
                     async for _ in bench.pull(f"{registry.base}/library/huge", insecure=True):
                         pass
