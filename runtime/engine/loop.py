@@ -17,6 +17,7 @@ from corral.runtime.engine.drawing import Drawing
 from corral.runtime.engine.grammar import GrammarFailed
 from corral.runtime.engine.idling import Idling
 from corral.runtime.engine.llama import Model
+from corral.runtime.engine.neighbours import IdleProcessors
 from corral.runtime.engine.protocol import (
     Cancel,
     Finished,
@@ -35,7 +36,7 @@ from corral.runtime.engine.sequence import Request, Sequence
 from corral.runtime.engine.shelf import Shelf
 from corral.runtime.engine.shift import shift, tokens_to_drop
 from corral.runtime.engine.speculation import Speculation
-from corral.runtime.engine.threads import IdleProcessors, Threads
+from corral.runtime.engine.threads import Threads
 
 SECONDS_TO_PUT_AWAY: Final = 2.0
 SETTLED_SECONDS: Final = 0.5
