@@ -33,6 +33,10 @@ class _Freed(msgspec.Struct, frozen=True):
     freed: int = 0
 
 
+class _Models(msgspec.Struct, frozen=True):
+    models: tuple[str, ...] = ()
+
+
 class _Pinned(msgspec.Struct, frozen=True):
     pinned: bool = False
 
@@ -120,8 +124,16 @@ class HttpUpkeep(ABC):
         return await _told(self._server.call("GET", "/api/orphans", Cleanup))
 
     async def clean_up(self) -> int:
-        """Remove the files that no model needs. Raises NotSupported where the server has no way to."""
+        """Remove what no model needs and empty the trash. Raises NotSupported where the server has no way to."""
         return (await _told(self._server.call("DELETE", "/api/orphans", _Freed))).freed
+
+    async def trash(self, models: Sequence[str]) -> Sequence[str]:
+        """Delete models so that they can be restored. Raises NotSupported where the server keeps nothing."""
+        return (await _told(self._server.call("POST", "/api/trash", _Models, {"models": list(models)}))).models
+
+    async def restore(self) -> Sequence[str]:
+        """Bring back what was deleted last; on an Ollama server nothing can be."""
+        return (await _unless_told(self._server.call("POST", "/api/trash/restore", _Models, {}), _Models())).models
 
     async def pin(self, model: str, *, pinned: bool) -> None:
         """Keep a model whoever else wants room; an Ollama server only for ever, others may still put it out there."""

@@ -10,14 +10,17 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from corral.runtime.dispatch import Dispatch
+from corral.runtime.errors import NotSupported
 from corral.runtime.forecast import Forecast
+from corral.runtime.model_views import DeletePlan
 from corral.runtime.room import plan_load
 from corral.runtime.snapshot import GpuSample
-from corral.runtime.upkeep import Cleanup, Fit, LoadPlan, UnfinishedPull
-from corral.store import plans
+from corral.runtime.upkeep import Cleanup, Fit, LoadPlan, PullPlan, Trashed, UnfinishedPull
+from corral.store import plans, trash
 from corral.store.catalog import Catalog, Files
-from corral.store.errors import DamagedModel
-from corral.store.names import Digest
+from corral.store.disk import megabytes
+from corral.store.errors import DamagedModel, ModelNotFound, NoSpace
+from corral.store.names import Digest, ModelName
 from corral.store.paths import StorePaths
 from corral.store.progress import Progress
 from corral.store.sources.source import Job
@@ -32,6 +35,7 @@ class Caretaker:
     """Owned by the service loop; what reads or writes many bytes happens in threads."""
 
     def __init__(self, paths: StorePaths, catalog: Catalog, dispatch: Dispatch) -> None:
+        self._paths = paths
         self._catalog = catalog
         self._dispatch = dispatch
         self._unfinished = UnfinishedPulls(paths)
@@ -84,6 +88,37 @@ class Caretaker:
             (one.weights_bytes + one.kv_bytes + one.compute_bytes, one.vram_bytes) for one in loaded if one is not None
         ]
 
+    async def deletion(self, models: Sequence[str]) -> plans.DeletePlan:
+        """Plan to delete models, to be executed.
+
+        Raises:
+            ModelElsewhere: one is not ours to delete.
+            ModelNotFound: one is not there.
+        """
+        names = [ModelName.parse(model) for model in models]
+        library = self._dispatch.library
+        try:
+            return plans.plan_delete(await library.inventory(), names)
+        except ModelNotFound:
+            for model in models:
+                await library.check_ours(model)
+            raise
+
+    async def plan_delete(self, models: Sequence[str]) -> DeletePlan:
+        """See `verbs.Client`."""
+        plan = await self.deletion(models)
+        in_memory = {one.wanted.name for one in self._dispatch.scheduler.residents}
+        shown = tuple(name.short for name in plan.names)
+        return DeletePlan(
+            models=shown,
+            frees=plan.frees,
+            keeps=plan.keeps,
+            shared_with=tuple(name.short for name in plan.shared_with),
+            in_memory=tuple(name for name in shown if name in in_memory),
+            shared_with_trash=tuple(name.short for name in plan.shared_with_trash),
+            kept_s=self._dispatch.settings.trash_s,
+        )
+
     async def unfinished_pulls(self) -> Sequence[UnfinishedPull]:
         """See `upkeep.Upkeep`; what is under way now is not left."""
         found = await asyncio.to_thread(self._unfinished.list)
@@ -114,6 +149,11 @@ class Caretaker:
                         await asyncio.to_thread(self._unfinished.write, note)
                     yield step
             is_whole = True
+        except NoSpace as error:
+            in_trash = (await asyncio.to_thread(self._plan_trash)).frees
+            if not in_trash:
+                raise
+            raise NoSpace(f"{error}; emptying the trash frees {megabytes(in_trash)}: :gc in the workbench") from error
         finally:
             self._under_way[model] -= 1
             if is_whole or not self._unfinished.has_come(note):
@@ -144,11 +184,49 @@ class Caretaker:
     async def plan_cleanup(self) -> Cleanup:
         """See `upkeep.Upkeep`."""
         plan = await asyncio.to_thread(self._plan_prune)
-        return Cleanup(len(plan.files), plan.frees)
+        kept = await asyncio.to_thread(self._plan_trash)
+        in_trash = tuple(
+            Trashed(
+                models=tuple(name.short for name in one.names),
+                frees=frees,
+                deleted_s=one.at_s,
+                until_s=one.at_s + self._dispatch.settings.trash_s,
+            )
+            for one, frees in kept.deletions
+        )
+        return Cleanup(len(plan.files), plan.frees, in_trash, kept.frees)
 
     async def clean_up(self) -> int:
         """See `upkeep.Upkeep`."""
-        return await asyncio.to_thread(lambda: plans.execute(self._plan_prune()))
+        emptied = await asyncio.to_thread(plans.empty_trash, self._paths)
+        return emptied + await asyncio.to_thread(lambda: plans.execute(self._plan_prune()))
+
+    async def counting_trash(self, plan: PullPlan) -> PullPlan:
+        """Return the plan of a pull with what emptying the trash would free for it, where it finds no room."""
+        if plan.has_room:
+            return plan
+        return replace(plan, in_trash=(await asyncio.to_thread(self._plan_trash)).frees)
+
+    async def trash(self, models: Sequence[str]) -> Sequence[str]:
+        """See `upkeep.Upkeep`."""
+        if not self._dispatch.settings.trash_s:
+            raise NotSupported("there is no trash: TRASH is 0 in the settings")
+        plan = await self.deletion(models)
+        moved = await asyncio.to_thread(trash.move_in, self._paths, plan.names)
+        return tuple(name.short for name in moved.names)
+
+    async def restore(self) -> Sequence[str]:
+        """See `upkeep.Upkeep`."""
+        back = await asyncio.to_thread(trash.restore, self._paths)
+        return tuple(name.short for name in back.names) if back is not None else ()
+
+    async def empty_in_time(self) -> int:
+        """Delete for good what has lain in the trash for as long as the settings say; returns the bytes freed."""
+        before_s = time.time() - self._dispatch.settings.trash_s
+        return await asyncio.to_thread(plans.empty_trash, self._paths, before_s)
+
+    def _plan_trash(self) -> plans.TrashPlan:
+        return plans.plan_trash(self._catalog.scan())
 
     def _plan_prune(self) -> plans.PrunePlan:
         return plans.plan_prune(self._catalog.scan())

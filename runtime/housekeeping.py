@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from corral.runtime.engine.shelf import forget_models
@@ -13,6 +14,9 @@ from corral.store.disk import megabytes
 from corral.store.errors import StoreError
 from corral.store.paths import StorePaths
 from corral.store.scratch import sweep
+
+EMPTYING_EVERY_S = 600.0
+"""How late a deletion in the trash may be carried out."""
 
 
 async def tidy(paths: StorePaths, catalog: Catalog, events: Events, prompt_cache: Path | None) -> None:
@@ -25,6 +29,21 @@ async def tidy(paths: StorePaths, catalog: Catalog, events: Events, prompt_cache
     else:
         if freed:
             events.add("delete", f"files that no model needs: freed {megabytes(freed)}")
+
+
+async def keep_emptying(
+    empty: Callable[[], Awaitable[int]], paths: StorePaths, events: Events, prompt_cache: Path | None
+) -> None:
+    """Have the trash emptied of what has been there long enough, now and again, until cancelled."""
+    while True:
+        try:
+            freed = await empty()
+            if freed:
+                await asyncio.to_thread(forget_sequences, paths, prompt_cache)
+                events.add("delete", f"deleted for good what was in the trash: freed {megabytes(freed)}")
+        except (StoreError, OSError) as error:
+            events.add("delete", f"the trash was not emptied: {error}", "warning")
+        await asyncio.sleep(EMPTYING_EVERY_S)
 
 
 def forget_sequences(paths: StorePaths, prompt_cache: Path | None) -> None:

@@ -105,10 +105,16 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class DeletePlan:
-    """What deleting some models would do: bytes freed, bytes that stay because others share them, and who shares."""
+    """What deleting some models would do: bytes freed, bytes that stay because others share them, and who shares.
+
+    `shared_with_trash` are those that share among the deleted ones that can be restored. `kept_s` is how long these
+    could be restored after `trash`, and not until then are their bytes free; 0 where there is no trash.
+    """
 
     models: tuple[str, ...]
     frees: int
     keeps: int
     shared_with: tuple[str, ...] = ()
     in_memory: tuple[str, ...] = ()
+    shared_with_trash: tuple[str, ...] = ()
+    kept_s: float = 0.0

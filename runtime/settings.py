@@ -35,9 +35,13 @@ LOG_FORMATS = ("logfmt", "json")
 DEFAULT_PROMPT_CACHE = 256 * 10**6
 LIVE = (
     *("keep_alive_s", "context_length", "num_parallel", "flash_attention", "kv_cache_type", "sched_spread"),
-    *("load_options", "gpu_overhead", "go_template", "model_tables", "aliases", "limit_rate"),
+    *("load_options", "gpu_overhead", "go_template", "model_tables", "aliases", "limit_rate", "trash_s"),
 )
 """The fields that a running server takes over when it reads its settings again; a loaded model stays as it is."""
+
+
+_LONGEST_TRASH_S = 100 * 365 * 86400.0
+"""For ever, as a number that JSON has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Settings:
     otherwise. `remotes` and the lines of `remotes_file` are the servers that models may have their engine on,
     `remote_keys` the key of each; `rpc_servers` are llama.cpp's workers. `strict` refuses what would be answered with a
     warning. `api_key` is as it was given; see `api_keys`.
+    `trash_s` is how long a deletion of the workbench can be undone.
     """
 
     models: Path
@@ -75,6 +80,7 @@ class Settings:
     load_options: Mapping[str, object] = field(default_factory=dict)
     no_history: bool = False
     no_prune: bool = False
+    trash_s: float = 86400.0
     registries: Registries = field(default_factory=Registries)
     limit_rate: int = 0
     debug: int = 0
@@ -159,6 +165,7 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
         load_options=_load_options(env),
         no_history=bool(env.flag("NOHISTORY")),
         no_prune=bool(env.flag("NOPRUNE")),
+        trash_s=min(env.seconds("TRASH", 86400.0), _LONGEST_TRASH_S),
         registries=_registries(env, environ, home),
         limit_rate=env.size("LIMIT_RATE", 0),
         debug=env.level("DEBUG"),

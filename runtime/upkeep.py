@@ -22,6 +22,7 @@ __all__ = [
     "LoadPlan",
     "PullPlan",
     "SettingView",
+    "Trashed",
     "UnfinishedPull",
     "Upkeep",
 ]
@@ -32,7 +33,8 @@ class PullPlan:
     """What a pull would bring: `size` bytes in `parts`, of which `needed` bytes are still to be fetched.
 
     `digest` is the manifest's sha256 in hex, "" where there is none; `weights` the bytes of the weights, which a loaded
-    model takes at least; `disk_free` the bytes the store's disk has left.
+    model takes at least; `disk_free` the bytes the store's disk has left, `in_trash` those that emptying
+    the trash would free, where there is no room.
     """
 
     model: str
@@ -43,6 +45,7 @@ class PullPlan:
     parts_here: int
     weights: int
     disk_free: int
+    in_trash: int = 0
 
     @property
     def has_room(self) -> bool:
@@ -76,11 +79,26 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class Trashed:
+    """Models deleted together that can still be restored, at `deleted_s` (Unix time); `frees` bytes are theirs alone.
+
+    They may share them with others in the trash. They go for good at `until_s`.
+    """
+
+    models: tuple[str, ...]
+    frees: int
+    deleted_s: float
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cleanup:
-    """Files of the store that no model needs."""
+    """Files of the store that no model needs, and what lies in the `trash`, with the bytes emptying it frees in all."""
 
     files: int
     frees: int
+    trash: tuple[Trashed, ...] = ()
+    trash_frees: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +177,23 @@ class Upkeep(Protocol):
         ...
 
     async def clean_up(self) -> int:
-        """Remove the files that no model needs; returns the bytes freed."""
+        """Remove the files that no model needs, and empty the trash; returns the bytes freed."""
+        ...
+
+    async def trash(self, models: Sequence[str]) -> Sequence[str]:
+        """Delete models so that `restore` brings them back, for as long as a plan says; returns their names.
+
+        Raises:
+            NotSupported: nothing is kept here.
+        """
+        ...
+
+    async def restore(self) -> Sequence[str]:
+        """Bring back what was deleted last and lies in the trash; returns the names, none where nothing lies there.
+
+        Raises:
+            CannotRestore: a model of that name is there again, or parts of it are gone.
+        """
         ...
 
     async def settings(self) -> Sequence[SettingView]:

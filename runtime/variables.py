@@ -98,6 +98,13 @@ VARIABLES = (
     ),
     Variable("NOHISTORY", "Keep no history of prompts", Kind.FLAG),
     Variable("NOPRUNE", "Keep blobs that no model uses when a model is replaced or removed", Kind.FLAG),
+    Variable(
+        "TRASH",
+        "How long a deletion of the workbench can be undone; 0: its space is free at once",
+        Kind.TIME,
+        "24h",
+        ours=True,
+    ),
     Variable("EDITOR", "Editor for prompts", default="VISUAL, EDITOR or vi"),
     Variable("DEBUG", "More in the log: 1 debug, 2 trace; less: -1 warnings, -2 errors", Kind.LEVEL, "0"),
     Variable(

@@ -19,7 +19,7 @@ from corral.runtime.dispatch import Dispatch
 from corral.runtime.errors import RequestCanceled, RunError
 from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges, HostProbe, SystemProbe, available_memory
-from corral.runtime.housekeeping import forget_sequences, tidy
+from corral.runtime.housekeeping import forget_sequences, keep_emptying, tidy
 from corral.runtime.live_settings import MODELS_A_GPU, LiveSettings
 from corral.runtime.loaded_models import loaded_models
 from corral.runtime.log_lines import LogLines
@@ -64,7 +64,7 @@ from corral.runtime.watch import Watch
 from corral.store import plans
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog
-from corral.store.errors import ModelNotFound, StoreError
+from corral.store.errors import StoreError
 from corral.store.manifests import ManifestStore
 from corral.store.names import Digest, ModelName
 from corral.store.paths import StorePaths
@@ -141,6 +141,7 @@ class Workbench:
         self._watch = Watch(self._publisher, self._gauges, self._scheduler, self.requests, clock)
         self._watch.on_gpus = self._live.meet
         self._tidying: asyncio.Task[None] | None = None
+        self._emptying: asyncio.Task[None] | None = None
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -158,6 +159,10 @@ class Workbench:
         if serving and not self._settings.no_prune:
             self._tidying = asyncio.create_task(
                 tidy(self._paths, self._catalog, self.events, self._settings.prompt_cache)
+            )
+        if serving:
+            self._emptying = asyncio.create_task(
+                keep_emptying(self._caretaker.empty_in_time, self._paths, self.events, self._settings.prompt_cache)
             )
         self._watch.start()
         if self._warm:
@@ -179,6 +184,8 @@ class Workbench:
         """Stop every runner and reap it."""
         await self._live.close()
         await self._watch.close()
+        if self._emptying is not None:
+            self._emptying.cancel()
         if self._tidying is not None:
             await asyncio.gather(self._tidying, return_exceptions=True)
         await asyncio.gather(self._scheduler.close(), self._spares.close(), self._remotes.close())
@@ -214,35 +221,14 @@ class Workbench:
 
     async def plan_delete(self, models: Sequence[str]) -> DeletePlan:
         """See `verbs.Client`."""
-        names = [ModelName.parse(model) for model in models]
-        try:
-            plan = plans.plan_delete(await self._library.inventory(), names)
-        except ModelNotFound:
-            for model in models:
-                await self._library.check_ours(model)
-            raise
-        in_memory = {one.wanted.name for one in self._scheduler.residents}
-        shown = tuple(name.short for name in plan.names)
-        return DeletePlan(
-            models=shown,
-            frees=plan.frees,
-            keeps=plan.keeps,
-            shared_with=tuple(name.short for name in plan.shared_with),
-            in_memory=tuple(name for name in shown if name in in_memory),
-        )
+        return await self._caretaker.plan_delete(models)
 
     async def delete(self, model: str) -> None:
         """See `verbs.Client`."""
-        name = ModelName.parse(model)
-        inventory = await self._library.inventory()
-        try:
-            plan = plans.plan_delete(inventory, [name])
-        except ModelNotFound:
-            await self._library.check_ours(model)
-            raise
+        plan = await self._caretaker.deletion([model])
         freed = await asyncio.to_thread(plans.execute, plan)
         await asyncio.to_thread(forget_sequences, self._paths, self._settings.prompt_cache)
-        self.events.add("delete", f"{name.short}: freed {freed / 1e6:,.0f} MB")
+        self.events.add("delete", f"{plan.names[0].short}: freed {freed / 1e6:,.0f} MB")
 
     async def has_blob(self, digest: str) -> bool:
         """See `verbs.Client`."""
@@ -284,7 +270,7 @@ class Workbench:
 
     async def plan_pull(self, model: str, *, insecure: bool = False) -> PullPlan:
         """See `upkeep.Upkeep`."""
-        return await self._puller.plan(model, insecure=insecure)
+        return await self._caretaker.counting_trash(await self._puller.plan(model, insecure=insecure))
 
     async def fits(self, model: str) -> Sequence[Fit]:
         """See `upkeep.Upkeep`."""
@@ -323,7 +309,22 @@ class Workbench:
 
     async def clean_up(self) -> int:
         """See `upkeep.Upkeep`."""
-        return await self._caretaker.clean_up()
+        freed = await self._caretaker.clean_up()
+        await asyncio.to_thread(forget_sequences, self._paths, self._settings.prompt_cache)
+        return freed
+
+    async def trash(self, models: Sequence[str]) -> Sequence[str]:
+        """See `upkeep.Upkeep`."""
+        names = await self._caretaker.trash(models)
+        self.events.add("delete", f"{', '.join(names)}: in the trash, nothing is freed yet")
+        return names
+
+    async def restore(self) -> Sequence[str]:
+        """See `upkeep.Upkeep`."""
+        names = await self._caretaker.restore()
+        if names:
+            self.events.add("delete", f"{', '.join(names)}: back from the trash")
+        return names
 
     # What brings models in and out is read when it is first asked for: a listing and the first frame don't need it.
 

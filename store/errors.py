@@ -31,6 +31,10 @@ class ModelNotFound(StoreError):
         self.name = name
 
 
+class CannotRestore(StoreError):
+    """What was deleted cannot be brought back as it was; the message says what stands in its way."""
+
+
 class ModelElsewhere(StoreError):
     """A model that can be used but is not ours to change: it lies in another folder, or is an alias."""
 

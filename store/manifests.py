@@ -338,6 +338,29 @@ class ManifestStore:
             sync_folder(path.parent)
         self._remove_empty_folders(path.parent)
 
+    def move(self, name: ModelName, target: StorePaths) -> None:
+        """Take the manifest of `name` to another place of the same file system, by one rename.
+
+        What is at `target` under that name is replaced. Does not take the lock, as `remove`.
+
+        Raises:
+            ModelNotFound: there is none of that name.
+            NoSpace, StoreReadOnly, StoreError: the disk refuses.
+        """
+        kept = self.locate(name)
+        if kept is None:
+            raise ModelNotFound(name.short)
+        old, new = self._paths.manifest(kept), target.manifest(kept)
+        with disk_errors(self._paths.root):
+            make_folder(new.parent)
+            try:
+                old.replace(new)
+            except FileNotFoundError:
+                raise ModelNotFound(name.short) from None
+            sync_folder(new.parent)
+            sync_folder(old.parent)
+        self._remove_empty_folders(old.parent)
+
     def _remove_empty_folders(self, folder: Path) -> None:
         # A folder that isn't empty, or went meanwhile, is no failure: the model is gone already.
         with contextlib.suppress(OSError):

@@ -28,6 +28,11 @@ class StorePaths:
         return self.root / "manifests"
 
     @property
+    def trash(self) -> Path:
+        """The folder of manifests of deleted models that can still be restored; Ollama does not look into it."""
+        return self.root / ".corral-trash"
+
+    @property
     def lock(self) -> Path:
         """The file processes lock while they change which blobs are referenced."""
         return self.root / ".corral.lock"

@@ -8,6 +8,7 @@ lock and counts the references again, so a plan may be old.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import time
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from corral.store import trash
 from corral.store.blobs import Blob
 from corral.store.catalog import Inventory, StoredModel, sharing
 from corral.store.disk import NO_LINKS, TEMP_PREFIX, TEMP_SUFFIX, disk_errors, locked, sync_folder, try_lock
@@ -35,13 +37,17 @@ _DIGEST_TEXT = re.compile(rb"sha256[:-]([0-9a-fA-F]{64})")
 
 @dataclass(frozen=True, slots=True)
 class DeletePlan:
-    """What deleting some models does: `blobs` go, `kept` stay because the models in `shared_with` need them."""
+    """What deleting some models does: `blobs` go, `kept` stay because the models in `shared_with` need them.
+
+    So do those that `shared_with_trash` needs, models that can still be restored.
+    """
 
     paths: StorePaths
     names: tuple[ModelName, ...]
     blobs: tuple[Blob, ...]
     kept: tuple[Blob, ...]
     shared_with: tuple[ModelName, ...]
+    shared_with_trash: tuple[ModelName, ...] = ()
 
     @property
     def frees(self) -> int:
@@ -60,6 +66,17 @@ class PrunePlan:
 
     paths: StorePaths
     files: tuple[Path, ...]
+    frees: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrashPlan:
+    """What emptying the trash does: each deletion in it, oldest first, with the bytes no model needs; `frees` of all.
+
+    Deletions may share blobs, so `frees` is at most the sum.
+    """
+
+    deletions: tuple[tuple[trash.Deletion, int], ...]
     frees: int
 
 
@@ -82,7 +99,14 @@ def plan_delete(inventory: Inventory, names: Sequence[ModelName]) -> DeletePlan:
             raise ModelNotFound(name.short)
     keys = {model.name.key for model in chosen}
     used = {digest for m in inventory.models if m.name.key not in keys for digest in m.manifest.digests}
-    mine = _sizes(inventory.paths, {digest for model in chosen for digest in model.manifest.digests})
+    wanted = {digest for model in chosen for digest in model.manifest.digests}
+    in_trash = {
+        name: shared
+        for name, path in trash.entries(inventory.paths)
+        if isinstance(name, ModelName) and (shared := _digests_in(path) & wanted)
+    }
+    used |= {digest for shared in in_trash.values() for digest in shared}
+    mine = _sizes(inventory.paths, wanted)
     sharers = {m.name.key: m.name for model in chosen for m in sharing(inventory, model.manifest, _names(chosen))}
     return DeletePlan(
         paths=inventory.paths,
@@ -90,6 +114,7 @@ def plan_delete(inventory: Inventory, names: Sequence[ModelName]) -> DeletePlan:
         blobs=tuple(blob for blob in mine if blob.digest not in used),
         kept=tuple(blob for blob in mine if blob.digest in used),
         shared_with=tuple(sharers[key] for key in sorted(sharers)),
+        shared_with_trash=tuple(sorted(in_trash, key=lambda name: name.key)),
     )
 
 
@@ -154,18 +179,65 @@ def plan_prune(inventory: Inventory, now: float | None = None) -> PrunePlan:
     if inventory.broken:
         return PrunePlan(inventory.paths, (), 0)
     now = time.time() if now is None else now
-    used = {inventory.paths.blob(digest).name for model in inventory.models for digest in model.manifest.digests}
+    digests = {digest for model in inventory.models for digest in model.manifest.digests}
+    for _, path in trash.entries(inventory.paths):
+        digests |= _digests_in(path)
+    used = {inventory.paths.blob(digest).name for digest in digests}
     files: list[Path] = []
     frees = 0
     staged = inventory.paths.manifests.glob(f"{TEMP_PREFIX}*{TEMP_SUFFIX}")
     with contextlib.suppress(FileNotFoundError):
-        for path in sorted([*staged, *inventory.paths.blobs.iterdir()]):
+        for file in sorted([*staged, *inventory.paths.blobs.iterdir()]):
             with contextlib.suppress(FileNotFoundError):
-                info = path.lstat()
-                if path.name not in used and info.st_mtime < now - _grace_s(path) and not path.is_dir():
-                    files.append(path)
+                info = file.lstat()
+                if file.name not in used and info.st_mtime < now - _grace_s(file) and not file.is_dir():
+                    files.append(file)
                     frees += info.st_size
     return PrunePlan(inventory.paths, tuple(files), frees)
+
+
+def plan_trash(inventory: Inventory) -> TrashPlan:
+    """Say what lies in the trash, and what emptying it would free."""
+    used = {digest for model in inventory.models for digest in model.manifest.digests}
+    found = []
+    unused: set[Digest] = set()
+    for deletion in trash.deletions(inventory.paths):
+        digests = _digests_of(deletion) - used
+        unused |= digests
+        found.append((deletion, sum(blob.size for blob in _sizes(inventory.paths, digests))))
+    return TrashPlan(tuple(found), sum(blob.size for blob in _sizes(inventory.paths, unused)))
+
+
+def empty_trash(paths: StorePaths, before_s: float = math.inf) -> int:
+    """Delete for good what lies in the trash since before a Unix time, and its blobs that nobody needs.
+
+    Returns:
+        The bytes freed.
+
+    Raises:
+        StoreReadOnly, StoreError: the disk refuses.
+    """
+    if not any(deletion.at_s < before_s for deletion in trash.deletions(paths)):
+        return 0  # the lock would make the folder of a store that isn't there yet
+    with locked(paths.lock):
+        digests: set[Digest] = set()
+        for deletion in trash.deletions(paths):
+            if deletion.at_s < before_s:
+                digests |= _digests_of(deletion)
+                trash.discard(paths, deletion)
+        return _remove_unreferenced(paths, digests)
+
+
+def _digests_of(deletion: trash.Deletion) -> set[Digest]:
+    return {digest for name in deletion.names for digest in _digests_in(str(deletion.folder.manifest(name)))}
+
+
+def _digests_in(path: str) -> set[Digest]:
+    """What the manifest in a file names; nothing where it went meanwhile or cannot be read."""
+    try:
+        return _mentioned(read_small(path)[0])
+    except (OSError, BrokenManifest):
+        return set()
 
 
 def _execute_prune(plan: PrunePlan) -> int:
@@ -228,13 +300,13 @@ def _remove_unreferenced(paths: StorePaths, digests: Iterable[Digest]) -> int:
 
 
 def _referenced(paths: StorePaths) -> set[Digest] | None:
-    """Every digest any manifest names.
+    """Every digest any manifest names, one in the trash too.
 
     Returns:
         None if a manifest may not even be read, or is being written: then nothing is known to be unneeded.
     """
     found: set[Digest] = set()
-    for _, path in ManifestStore(paths).entries():
+    for _, path in (*ManifestStore(paths).entries(), *trash.entries(paths)):
         try:
             data, changed = read_small(path)
         except (FileNotFoundError, BrokenManifest):

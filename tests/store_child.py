@@ -25,6 +25,7 @@ import httpx  # noqa: F401  # imported by need in what runs here, which must not
 from corral.runtime.create import Creator
 from corral.runtime.library import Library
 from corral.runtime.verbs import CreateRequest, Progress
+from corral.store import trash
 from corral.store.archive import import_model, open_archive
 from corral.store.blobs import BlobStore
 from corral.store.catalog import Catalog
@@ -34,7 +35,7 @@ from corral.store.errors import BlobNotFound, NoSpace, StoreError, StoreReadOnly
 from corral.store.manifests import ManifestStore
 from corral.store.names import ModelName
 from corral.store.paths import StorePaths
-from corral.store.plans import execute, plan_delete, plan_prune
+from corral.store.plans import empty_trash, execute, plan_delete, plan_prune
 from corral.store.registries import Registries
 from corral.store.scratch import sweep
 from corral.store.sources.registry import RegistrySource
@@ -102,6 +103,18 @@ def _delete(paths: StorePaths, name: str) -> None:
     execute(plan_delete(Catalog(paths, BlobStore(paths)).scan(), [ModelName.parse(name)]))
 
 
+def _trash(paths: StorePaths, name: str) -> None:
+    trash.move_in(paths, [ModelName.parse(name)])
+
+
+def _restore(paths: StorePaths, _: str) -> None:
+    trash.restore(paths)
+
+
+def _empty(paths: StorePaths, _: str) -> None:
+    empty_trash(paths)
+
+
 def _prune(paths: StorePaths, _: str) -> None:
     sweep(paths.root)
     execute(plan_prune(Catalog(paths, BlobStore(paths)).scan()))
@@ -124,6 +137,9 @@ _OPERATIONS: dict[str, Callable[[StorePaths, str], None]] = {
     "create": lambda paths, argument: asyncio.run(_create(paths, argument)),
     "copy": _copy,
     "delete": _delete,
+    "trash": _trash,
+    "restore": _restore,
+    "empty": _empty,
     "prune": _prune,
     "import": _import,
     "hold": _hold,

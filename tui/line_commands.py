@@ -121,14 +121,14 @@ async def _copy(app: WorkbenchApp, words: Sequence[str]) -> str:
 
 
 async def _remove(app: WorkbenchApp, words: Sequence[str]) -> str:
-    from corral.tui.dialogs.delete import delete_dialog
+    from corral.tui.dialogs.delete import carry_out, delete_dialog
 
     plan = await app.link.call(lambda client: client.plan_delete(words))
     if not await app.push_screen_wait(delete_dialog(plan)):
         return ""
-    for name in plan.models:
-        await app.link.call(lambda client, name=name: client.delete(name))  # type: ignore[misc]
-    return f"deleted {', '.join(plan.models)}"
+    await app.link.call(partial(carry_out, plan))
+    back = " · U on Models brings it back" if plan.kept_s else ""
+    return f"deleted {', '.join(plan.models)}{back}"
 
 
 async def _pin(app: WorkbenchApp, words: Sequence[str]) -> str:
@@ -242,7 +242,12 @@ COMMANDS = (
     LineCommand("pin", "pin MODEL", "Keep a model in memory whoever wants room", _pin, Takes.MODEL, 1, 1),
     LineCommand("unpin", "unpin MODEL", "Let a pinned model go in its time", _unpin, Takes.MODEL, 1, 1),
     LineCommand("undo", "undo", "Undo the last delete or unload of this screen", _undo),
-    LineCommand("gc", "gc", "Show what no model needs, to remove it", partial(_on, Where.MODELS, "clean_up")),
+    LineCommand(
+        "gc",
+        "gc",
+        "Show what no model needs and the trash, to remove it",
+        partial(_on, Where.MODELS, "clean_up"),
+    ),
     LineCommand("outdated", "outdated", "Ask for newer versions", partial(_on, Where.MODELS, "outdated")),
     LineCommand("update", "update", "Pull the chosen models again", partial(_on, Where.MODELS, "update")),
     LineCommand("limit", "limit RATE", "Fetch models with so many bytes a second at most", _limit, Takes.RATE, 1, 1),

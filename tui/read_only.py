@@ -13,7 +13,7 @@ __all__ = ["CHANGING", "ReadOnly", "guarded"]
 CHANGING = frozenset(
     {
         *("unload", "pull", "push", "create", "copy", "delete", "put_blob", "cancel", "pin", "record"),
-        *("drop_unfinished", "clean_up", "adjust"),
+        *("drop_unfinished", "clean_up", "trash", "restore", "adjust"),
     }
 )
 """Verbs that change what lies on disk, what is in memory, or what others asked for."""

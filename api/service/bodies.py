@@ -22,8 +22,8 @@ class PlanPullBody(WireModel):
     insecure: bool = False
 
 
-class PlanDeleteBody(WireModel):
-    """`POST /api/plan/delete`."""
+class ModelsBody(WireModel):
+    """A request about several models."""
 
     models: list[str] = Field(default_factory=list)
 

@@ -12,7 +12,7 @@ from corral.api.keys import caller, workbench
 from corral.api.ollama.checks import check_model, check_name
 from corral.api.ollama.jobs import report
 from corral.api.reply import json_reply
-from corral.api.service.bodies import ModelBody, PinBody, PlanDeleteBody, PlanPullBody, SettingBody, VerifyBody
+from corral.api.service.bodies import ModelBody, ModelsBody, PinBody, PlanPullBody, SettingBody, VerifyBody
 
 
 def routes() -> list[web.RouteDef]:
@@ -27,6 +27,8 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/verify", verify),
         web.get("/api/orphans", orphans, allow_head=False),
         web.delete("/api/orphans", remove_orphans),
+        web.post("/api/trash", trash),
+        web.post("/api/trash/restore", restore),
         web.post("/api/pin", pin),
         web.get("/api/config", settings, allow_head=False),
         web.post("/api/config", adjust),
@@ -58,12 +60,7 @@ async def plan_pull(request: web.Request) -> web.Response:
 
 async def plan_delete(request: web.Request) -> web.Response:
     """Say what deleting models would free, and what stays because others share it."""
-    body = await read_json(request, PlanDeleteBody)
-    if not body.models:
-        raise RequestRefused("models is required")
-    for model in body.models:
-        await _check(request, model)
-    return json_reply(asdict(await workbench(request).plan_delete(body.models)))
+    return json_reply(asdict(await workbench(request).plan_delete(await _models(request))))
 
 
 async def pulls(request: web.Request) -> web.Response:
@@ -93,8 +90,18 @@ async def orphans(request: web.Request) -> web.Response:
 
 
 async def remove_orphans(request: web.Request) -> web.Response:
-    """Remove the files that no model needs."""
+    """Remove the files that no model needs, and empty the trash."""
     return json_reply({"freed": await workbench(request).clean_up()})
+
+
+async def trash(request: web.Request) -> web.Response:
+    """Delete models so that they can be restored; their space is free later."""
+    return json_reply({"models": await workbench(request).trash(await _models(request))})
+
+
+async def restore(request: web.Request) -> web.Response:
+    """Bring back what was put into the trash last."""
+    return json_reply({"models": await workbench(request).restore()})
 
 
 async def pin(request: web.Request) -> web.Response:
@@ -117,6 +124,16 @@ async def adjust(request: web.Request) -> web.Response:
         raise RequestRefused("name is required")
     change = await workbench(request).adjust(body.name, body.value)
     return json_reply({"changed": change.changed, "restart": change.restart, "warnings": change.warnings})
+
+
+async def _models(request: web.Request) -> list[str]:
+    """The models a request is about, all of them here."""
+    body = await read_json(request, ModelsBody)
+    if not body.models:
+        raise RequestRefused("models is required")
+    for model in body.models:
+        await _check(request, model)
+    return body.models
 
 
 async def _check(request: web.Request, model: str) -> None:

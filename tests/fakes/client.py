@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from corral.runtime.errors import BadRequest, NotSupported
 from corral.runtime.recordings import Recorded
 from corral.runtime.settings_change import SettingsChange
 from corral.runtime.snapshot import EMPTY, Snapshot
-from corral.runtime.upkeep import Cleanup, Fit, LoadPlan, PullPlan, SettingView, UnfinishedPull
+from corral.runtime.upkeep import Cleanup, Fit, LoadPlan, PullPlan, SettingView, Trashed, UnfinishedPull
 from corral.runtime.verbs import (
     Caller,
     ChatRequest,
@@ -79,7 +80,7 @@ class FakeClient:
     The end comes for `done_reason`, or at the stop string `stop`. A token is a character.
 
     `asked` holds every request in order, `closed` counts streams that were closed before their end. Of
-    `drafted` tokens guessed ahead all but one were right.
+    `drafted` tokens guessed ahead all but one were right. What is deleted can be restored where `trash_s` is not 0.
     """
 
     models: dict[str, ModelSummary] = field(default_factory=dict)
@@ -98,6 +99,8 @@ class FakeClient:
     canceled: list[str] = field(default_factory=list)
     kept: dict[str, Recorded] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
+    in_trash: list[list[ModelSummary]] = field(default_factory=list)
+    trash_s: float = 0.0
     closed: int = 0
     drafted: int = 0
     rendered: str = "rendered by {name}"
@@ -336,12 +339,26 @@ class FakeClient:
     async def plan_delete(self, models: Sequence[str]) -> DeletePlan:
         found = [self._find(model) for model in models]
         in_memory = tuple(one.name for one in found if one.name in self.memory)
-        return DeletePlan(tuple(one.name for one in found), sum(one.size for one in found), 0, (), in_memory)
+        frees = sum(one.size for one in found)
+        return DeletePlan(tuple(one.name for one in found), frees, 0, (), in_memory, kept_s=self.trash_s)
 
     async def delete(self, model: str) -> None:
         name = self._find(model).name
         self.asked.append(("delete", name))
         del self.models[name]
+
+    async def trash(self, models: Sequence[str]) -> Sequence[str]:
+        found = [self._find(model) for model in models]
+        self.asked.append(("trash", *(one.name for one in found)))
+        self.in_trash.append([self.models.pop(one.name) for one in found])
+        return tuple(one.name for one in found)
+
+    async def restore(self) -> Sequence[str]:
+        if self.fail_with is not None:
+            raise self.fail_with
+        back = self.in_trash.pop() if self.in_trash else []
+        self.models |= {one.name: one for one in back}
+        return tuple(one.name for one in back)
 
     async def fits(self, model: str) -> Sequence[Fit]:
         self._find(model)
@@ -384,10 +401,13 @@ class FakeClient:
         yield Progress("success")
 
     async def plan_cleanup(self) -> Cleanup:
-        return Cleanup(3, 20_900_000_000)
+        names = [tuple(one.name for one in deleted) for deleted in self.in_trash]
+        kept = [Trashed(one, 100, time.time() - 7200, time.time() - 7200 + self.trash_s) for one in names]
+        return Cleanup(3, 20_900_000_000, tuple(kept), 100 * len(kept))
 
     async def clean_up(self) -> int:
         self.asked.append("clean_up")
+        self.in_trash.clear()
         return 20_900_000_000
 
     async def has_blob(self, digest: str) -> bool:

@@ -18,7 +18,7 @@ from tests.unit.store.survival import Proving
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(3600)]
 
 HEADERS = int(os.environ.get("CORRAL_TORTURE_HEADERS", "100000"))
-OPERATIONS = ("pull", "create", "copy", "delete", "prune", "import")
+OPERATIONS = ("pull", "create", "copy", "delete", "trash", "restore", "empty", "prune", "import")
 
 
 @pytest.fixture

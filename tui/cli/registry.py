@@ -34,6 +34,7 @@ _SERVER_TOO = (
     "GPU_OVERHEAD",
     "GO_TEMPLATE",
     "NOPRUNE",
+    "TRASH",
     "REGISTRY",
     "MIRRORS",
     "LIMIT_RATE",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from corral.runtime.verbs import DeletePlan
+from corral.runtime.verbs import Client, DeletePlan
 from corral.tui.dialogs.confirm import ConfirmDialog
-from corral.tui.figures import size
+from corral.tui.figures import ago, size
 
 _MOST_NAMES = 8
 _LABEL = 18
@@ -15,13 +15,26 @@ def delete_lines(plan: DeletePlan, undo_s: float = 0.0) -> list[str]:
     lines = [f"  {name}" for name in plan.models[:_MOST_NAMES]]
     if len(plan.models) > _MOST_NAMES:
         lines.append(f"  and {len(plan.models) - _MOST_NAMES} more")
-    lines += ["", f"{'frees on disk':<{_LABEL}}{size(plan.frees)}"]
-    if plan.keeps or plan.shared_with:
-        lines.append(f"{'stays (shared)':<{_LABEL}}{size(plan.keeps)}, also used by {', '.join(plan.shared_with)}")
+    later = f" after {ago(plan.kept_s)}, or at once with :gc" if plan.kept_s else " at once"
+    lines += ["", f"{'frees on disk':<{_LABEL}}{size(plan.frees)}{later}"]
+    sharing = (*plan.shared_with, *(f"{name} (in the trash)" for name in plan.shared_with_trash))
+    if plan.keeps or sharing:
+        lines.append(f"{'stays (shared)':<{_LABEL}}{size(plan.keeps)}, also used by {', '.join(sharing)}")
     lines.append(f"{'in memory now':<{_LABEL}}{', '.join(plan.in_memory) or 'none'}")
-    if undo_s:
+    if plan.kept_s:
+        lines.append(f"{'undo':<{_LABEL}}for {ago(plan.kept_s)} with U or :undo")
+    elif undo_s:
         lines.append(f"{'undo':<{_LABEL}}for {undo_s:.0f} s with U; nothing goes before, nor if you leave")
     return lines
+
+
+async def carry_out(plan: DeletePlan, client: Client) -> None:
+    """Do what the plan told: into the trash where there is one. Raises what verbs raise."""
+    if plan.kept_s:
+        await client.trash(plan.models)
+    else:
+        for name in plan.models:
+            await client.delete(name)
 
 
 def delete_dialog(plan: DeletePlan, undo_s: float = 0.0) -> ConfirmDialog:

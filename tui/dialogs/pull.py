@@ -57,9 +57,9 @@ def plan_lines(plan: PullPlan, host: HostSample | None) -> list[str]:
         left = size(plan.disk_free - plan.needed)
         lines.append(f"{'disk':<{_LABEL}}✓ {size(plan.disk_free)} free, {left} after")
     else:
-        lines.append(
-            f"{'disk':<{_LABEL}}✗ {size(plan.disk_free)} free, {size(plan.needed - plan.disk_free)} too little"
-        )
+        in_trash = f", {size(plan.in_trash)} in the trash (:gc)" if plan.in_trash else ""
+        too_little = size(plan.needed - plan.disk_free)
+        lines.append(f"{'disk':<{_LABEL}}✗ {size(plan.disk_free)} free, {too_little} too little{in_trash}")
     if host is not None and plan.weights:
         vram = sum(gpu.memory_total or 0 for gpu in host.gpus)
         place, room = ("GPU", vram) if vram >= plan.weights else ("main memory", host.memory_total)

@@ -11,12 +11,13 @@ from textual import work
 from textual.timer import Timer
 
 from corral.runtime.errors import RunError
-from corral.runtime.verbs import FOREVER, GenerateRequest, ModelSummary
+from corral.runtime.verbs import FOREVER, DeletePlan, GenerateRequest, ModelSummary
 from corral.store.errors import StoreError
 from corral.tui.chats import new_caller
 from corral.tui.dialogs.ask import AskDialog, check_model_name
+from corral.tui.dialogs.cleanup import cleanup_dialog
 from corral.tui.dialogs.confirm import ConfirmDialog
-from corral.tui.dialogs.delete import delete_dialog
+from corral.tui.dialogs.delete import carry_out, delete_dialog
 from corral.tui.figures import size
 from corral.tui.screens.calling import exhaust
 from corral.tui.screens.transfer_verbs import TransferVerbs
@@ -121,20 +122,20 @@ class ModelVerbs(TransferVerbs):
         plan = await self.try_verb(lambda client: client.plan_delete(names)) if names else None
         if plan is None or not await self.confirmed(delete_dialog(plan, self.undo_s)):
             return
-        timer = self.set_timer(self.undo_s, partial(self._carry_out, plan.models))
+        timer = self.set_timer(self.undo_s, partial(self._carry_out, plan))
         self.doomed.append(Doomed(plan.models, time.monotonic() + self.undo_s, timer))
         self.tell(f"deleting {_counted(plan.models)} in {self.undo_s:.0f} s · U undoes it")
         self.redraw()
 
     @work(group="delete", exit_on_error=False)
-    async def _carry_out(self, names: tuple[str, ...]) -> None:
-        for name in names:
-            await self.try_verb(lambda client, name=name: client.delete(name))  # type: ignore[misc]
-        self.doomed = [one for one in self.doomed if one.names != names]
+    async def _carry_out(self, plan: DeletePlan) -> None:
+        await self.try_verb(partial(carry_out, plan))
+        self._unloaded = ()
+        self.doomed = [one for one in self.doomed if one.names != plan.models]
         self.reread()
 
     async def action_undo(self) -> None:
-        """Keep what was deleted last, else load again what was unloaded last."""
+        """Keep what was deleted last, else load again what was unloaded last, else take it out of the trash."""
         if self.doomed:
             last = self.doomed.pop()
             last.timer.stop()
@@ -145,6 +146,9 @@ class ModelVerbs(TransferVerbs):
             self.tell(f"loading {_counted(names)} again")
             for name in names:
                 await self._load(name)
+        elif names := tuple(await self.try_verb(lambda client: client.restore()) or ()):
+            self.tell(f"{_counted(names)} is back" if len(names) == 1 else f"{_counted(names)} are back")
+            self.reread()
         else:
             self.tell("nothing to undo")
 
@@ -233,15 +237,14 @@ class ModelVerbs(TransferVerbs):
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_clean_up(self) -> None:
-        """Show what no model needs, and remove it on a yes."""
+        """Show what no model needs and what lies in the trash, and remove it on a yes."""
         plan = await self.try_verb(lambda client: client.plan_cleanup())
         if plan is None:
             return
-        if not plan.files:
+        if not plan.files and not plan.trash:
             self.tell("every file in the model folder is needed, or younger than an hour")
             return
-        lines = [f"{plan.files} files that no model needs, {size(plan.frees)}.", "", "This cannot be undone."]
-        if await self.app.push_screen_wait(ConfirmDialog("Remove orphans?", lines, "Remove", "No, keep")):
+        if await self.app.push_screen_wait(cleanup_dialog(plan, time.time())):
             freed = await self.try_verb(lambda client: client.clean_up())
             if freed is not None:
                 self.tell(f"freed {size(freed)}")

@@ -43,6 +43,14 @@ async def test_a_server_does_what_it_is_asked(client: HttpClient, served: Served
     fake = served.fake
     fake.unfinished = [LEFT]
     assert await client.drop_unfinished(LEFT.model) == LEFT.completed
+    fake.trash_s = 60.0
+    assert (await client.plan_delete([MODEL])).kept_s == 60.0
+    assert await client.trash([MODEL]) == (MODEL,)
+    assert MODEL not in fake.models
+    (kept,) = (await client.plan_cleanup()).trash
+    assert kept.models == (MODEL,)
+    assert await client.restore() == (MODEL,)
+    assert await client.restore() == ()
     assert await client.clean_up() == 20_900_000_000
     assert [step.status async for step in client.verify(MODEL)] == ["verifying", "success"]
     await client.pin(MODEL, pinned=True)
@@ -72,7 +80,7 @@ async def test_a_read_only_server_tells_and_removes_nothing(serve: Serve) -> Non
     client = HttpClient(served.service.base_url)
     assert await client.plan_cleanup() == Cleanup(3, 20_900_000_000)
     assert await client.unfinished_pulls() == ()
-    for call in (client.clean_up(), client.drop_unfinished("x")):
+    for call in (client.clean_up(), client.drop_unfinished("x"), client.trash([MODEL]), client.restore()):
         with pytest.raises(RemoteFailed, match="read-only"):
             await call
     assert served.fake.asked == []
@@ -82,7 +90,8 @@ async def test_a_read_only_server_tells_and_removes_nothing(serve: Serve) -> Non
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_nothing_of_it_is_told_without_the_key(serve: Serve, method: str) -> None:
     served = serve(ServedFake.with_models(MODEL), api_key="secret")
-    for path in ("fits", "plan/load", "plan/pull", "plan/delete", "pulls", "verify", "orphans", "pin", "config"):
+    paths = ("fits", "plan/load", "plan/pull", "plan/delete", "pulls", "verify", "orphans", "pin", "config")
+    for path in (*paths, "trash", "trash/restore"):
         assert served.request(method, f"/api/{path}", {"model": MODEL}).status_code in (401, 405), path
 
 
@@ -99,6 +108,7 @@ async def test_of_an_ollama_server_nothing_is_known() -> None:
     app.add_routes([web.post("/api/generate", generate), web.route("*", "/{rest:.*}", none)])
     async with TestServer(app) as server:
         client = HttpClient(str(server.make_url("")).rstrip("/"))
+        assert await client.restore() == ()
         assert (await client.fits(MODEL), await client.unfinished_pulls(), await client.settings()) == ((), (), ())
         for call in (
             client.plan_load(MODEL),
@@ -106,6 +116,7 @@ async def test_of_an_ollama_server_nothing_is_known() -> None:
             client.drop_unfinished(MODEL),
             client.plan_cleanup(),
             client.clean_up(),
+            client.trash([MODEL]),
             client.adjust("keep_alive", "1m"),
         ):
             with pytest.raises(NotSupported, match="n/a"):

@@ -12,7 +12,8 @@ from pathlib import Path
 from corral.store.archive import export_model
 from corral.store.disk import TEMP_PREFIX, TEMP_SUFFIX
 from corral.store.names import ModelName
-from corral.store.plans import execute, plan_prune
+from corral.store.plans import empty_trash, execute, plan_prune
+from corral.store.trash import deletions, move_in
 from corral.store.verify import blobs_of, check_blob
 from tests.fakes.registry import FakeRegistry
 from tests.store_child import OUTCOMES
@@ -56,6 +57,8 @@ class Proving:
         other = Stocked(self.folder / "other")
         other.model("sent", bytes(Gguf()), bytes(Gguf().with_pair(u32_pair("x", 1))))
         export_model(other.blobs, ModelName.parse("sent"), self.folder / "sent.tar", lambda _: None)
+        store.model("thrown", b"shared", b"only thrown", family="bert")
+        move_in(store.paths, [ModelName.parse("thrown")])
         self._litter(store)
         self.registry.add("library/tiny:latest", NEW, b"shared")
         address = f"{self.registry.base}/library/tiny"
@@ -65,6 +68,9 @@ class Proving:
             "create": Scenario("create", f"{self.folder / 'm.gguf'}|made", name("made")),
             "copy": Scenario("copy", "kept:1|Made", name("made")),
             "delete": Scenario("delete", "doomed", name("doomed"), gone=True),
+            "trash": Scenario("trash", "doomed", name("doomed"), gone=True),
+            "restore": Scenario("restore", "", name("thrown")),
+            "empty": Scenario("empty"),
             "prune": Scenario("prune"),
             "import": Scenario("import", str(self.folder / "sent.tar"), name("imported")),
         }
@@ -128,6 +134,10 @@ class Proving:
         )
         if subject in before and not one.gone:
             assert subject in after, f"{where}: lost {subject}"
+        if one.operation != "empty":
+            here = {*after, *(name.key for deletion in deletions(store.paths) for name in deletion.names)}
+            doomed = {ModelName.parse("doomed").key} if one.operation == "delete" else set()
+            assert set(before) - doomed | {ModelName.parse("thrown").key} <= here, where
 
     def _is_done(self, one: Scenario, store: Stocked, where: str = "untroubled") -> None:
         check_whole(store, where)
@@ -145,6 +155,7 @@ class Proving:
 
     def _can_be_tidied(self, store: Stocked, where: str) -> None:
         """What a fault left over goes when its time has come, and only that."""
+        empty_trash(store.paths)
         _age(store, 8 * DAY_S)
         execute(plan_prune(store.catalog.scan()))
         check_whole(store, where)

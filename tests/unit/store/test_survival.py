@@ -16,7 +16,17 @@ from tests.unit.store.survival import Proving, sampled
 
 pytestmark = needs_strace
 
-SHARE = {"pull": 24, "create": 28, "copy": 16, "delete": 11, "prune": 11, "import": 10}
+SHARE = {
+    "pull": 24,
+    "create": 28,
+    "copy": 16,
+    "delete": 11,
+    "trash": 8,
+    "restore": 8,
+    "empty": 6,
+    "prune": 11,
+    "import": 10,
+}
 
 
 @pytest.fixture

@@ -6,10 +6,12 @@ import pytest
 from textual.widgets import Input
 
 from corral.runtime.snapshot import EMPTY, ModelState
-from corral.runtime.upkeep import Fit, PullPlan
+from corral.runtime.upkeep import Cleanup, Fit, PullPlan, Trashed
 from corral.runtime.verbs import FOREVER, GenerateRequest, ModelDetails, TensorInfo
+from corral.store.errors import CannotRestore
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
+from corral.tui.dialogs.cleanup import cleanup_lines
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.screens.models import ModelsScreen
 from corral.tui.widgets.model_info import ModelInfo, Tab
@@ -48,6 +50,62 @@ async def test_a_deletion_waits_and_undo_keeps_everything() -> None:
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("y")
         await until(pilot, lambda: len(screen.table.keys_shown) == 3)
+
+
+async def test_what_lies_in_the_trash_comes_back_with_u_and_is_listed_before_it_goes() -> None:
+    client = FakeClient.with_models(*NAMES)
+    client.trash_s = 86400.0
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        screen = screen_of(app)
+        screen.undo_s = 0.01
+        await until(pilot, lambda: len(screen.table.keys_shown) == 4)
+        await pilot.press("s", "g", "space", "space", "d")
+        await until(pilot, lambda: "Delete 2 models?" in picture(app))
+        assert "197M after 1d, or at once with :gc" in picture(app)
+        assert "for 1d with U or :undo" in picture(app)
+        await pilot.press("y")
+        await until(pilot, lambda: len(screen.table.keys_shown) == 2)
+        assert ("trash", "a:1", "b:1") in client.asked
+        await pilot.press("U")
+        await until(pilot, lambda: "2 models are back" in picture(app) and len(screen.table.keys_shown) == 4)
+        client.fail_with = CannotRestore("'a:1' is there again")
+        await pilot.press("U")
+        await until(pilot, lambda: "'a:1' is there again" in picture(app))
+        await client.trash(["c:1"])
+        await screen.run_action("clean_up")
+        await until(pilot, lambda: "Remove orphans, empty the trash?" in picture(app))
+        assert "c:1  100B  deleted 2h ago, goes in 21h" in picture(app)
+        await pilot.press("y")
+        await until(pilot, lambda: "clean_up" in client.asked)
+
+
+async def test_what_is_removed_by_its_name_comes_back_too() -> None:
+    client = FakeClient.with_models("a:1", "b:1")
+    client.trash_s = 3600.0
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 2)
+        await pilot.press("colon", *"rm a:1", "enter")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        assert "after 1h, or at once with :gc" in picture(app)
+        await pilot.press("y")
+        await until(pilot, lambda: "deleted a:1 · U on Models" in picture(app))
+        assert list(client.models) == ["b:1"]
+        await pilot.press("U")
+        await until(pilot, lambda: set(client.models) == {"a:1", "b:1"})
+
+
+def test_what_would_be_cleaned_up_is_told_in_full() -> None:
+    old = Trashed(("a:1", "b:1"), 5_000_000, 0.0, 86_400.0)
+    assert cleanup_lines(Cleanup(0, 0, (old,), 5_000_000), 86_400.0 * 2) == [
+        *("In the trash, 5.0M:", "  a:1, b:1  5.0M  deleted 2d ago, goes now", "", "This cannot be undone.")
+    ]
+    many = cleanup_lines(Cleanup(2, 9, (old,) * 10, 5_000_000), 30.0)
+    assert many[0].startswith("2 files that no model needs")
+    assert many[3].endswith("deleted now, goes in 23h")
+    assert "  and 2 more" in many
 
 
 async def test_a_range_is_marked_and_acted_on_as_one() -> None:

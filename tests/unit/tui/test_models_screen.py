@@ -228,7 +228,7 @@ def test_sorting_and_cells() -> None:
 
 def test_delete_plan_says_what_stays() -> None:
     lines = delete_lines(DeletePlan(("a:1",), 1_300_000_000, 800_000_000, ("b:1",), ("a:1",)))
-    assert "frees on disk     1.3G" in lines
+    assert "frees on disk     1.3G at once" in lines
     assert "stays (shared)    800M, also used by b:1" in lines
     assert "in memory now     a:1" in lines
 

@@ -150,7 +150,7 @@ async def test_pull_dialog_says_what_a_pull_takes_before_it_starts() -> None:
 
 async def test_pull_dialog_refuses_what_has_no_room_and_says_what_is_not_known() -> None:
     client = FakeClient.with_models("a:1")
-    client.plans = {"big:1": replace(PLAN, model="big:1", disk_free=1_000_000_000)}
+    client.plans = {"big:1": replace(PLAN, model="big:1", disk_free=1_000_000_000, in_trash=3_900_000_000)}
     app = workbench(client, Where.MODELS)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(screen_of(app).table.keys_shown) == 1)
@@ -159,7 +159,7 @@ async def test_pull_dialog_refuses_what_has_no_room_and_says_what_is_not_known()
         await pilot.press(*"nope:1")
         await until(pilot, lambda: "not known: file does not exist" in picture(app))
         app.screen.query_one("#pull-what", Input).value = "big:1"
-        await until(pilot, lambda: "19.0G too little" in picture(app))
+        await until(pilot, lambda: "19.0G too little, 3.9G in the trash (:gc)" in picture(app))
         await pilot.press("enter")
         await until(pilot, lambda: "✗ it does not fit on the disk" in picture(app))
         assert client.asked == []
