@@ -14,7 +14,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from corral.runtime.engine.process import SOFTWARE_ERROR, harden, run_or_end, yield_early
+from corral.runtime.engine.process import SOFTWARE_ERROR, harden, run_or_end
 from corral.runtime.engine.protocol import (
     Cancel,
     Detokenize,
@@ -46,7 +46,6 @@ def main() -> NoReturn:
     """Serve one parent until it goes."""
     reader, writer = take_standard_streams()
     harden()
-    yield_early()
     code = 0
     try:
         _serve(reader, writer)

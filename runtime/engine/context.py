@@ -19,6 +19,7 @@ from corral.runtime.engine.params import cache_types, context_params
 from corral.runtime.engine.process import decoding_threads
 from corral.runtime.engine.protocol import Load
 from corral.runtime.engine.sizes import SPARE_SEQUENCES, batch_size, slots, spare_states
+from corral.runtime.engine.spinning import spinning_of
 from corral.runtime.engine.vision import Media
 
 MOST_SEQUENCES: Final = int(c.llama_max_parallel_sequences())
@@ -27,6 +28,11 @@ KEPT_CELLS: Final = 256
 
 KEPT_WINDOW_CELLS: Final = 1024
 """More of them, for of a sequence with a window only its end can be brought back."""
+
+_logits_at: Final = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)(
+    ctypes.cast(c.llama_get_logits_ith, ctypes.c_void_p).value or 0
+)
+"""`llama_get_logits_ith` as an address, without a pointer object for each token."""
 
 _BYTES: Final = ctypes.POINTER(ctypes.c_uint8)
 
@@ -121,6 +127,7 @@ class Context:
         self.can_shift = bool(c.llama_memory_can_shift(memory)) and not self.window
         self._shifts = False
         self._num_vocab = model.num_vocab
+        self._logits: dict[int, npt.NDArray[np.float32]] = {}  # by address: to make one takes longer than to read it
         self.num_cells = int(c.llama_n_ctx(self.pointer))
         self.num_batch = int(c.llama_n_batch(self.pointer))
         self.num_at_once = int(c.llama_n_ubatch(self.pointer))
@@ -132,7 +139,9 @@ class Context:
         if self.copies and log.offloaded_layers == 0:
             self.most_kept = KEPT_CELLS if self.shares else KEPT_WINDOW_CELLS
         told = load.num_threads or load.batch_threads or log.offloaded_layers
-        self.most_threads = self._num_threads = 0 if told else decoding_threads(0)
+        self._num_threads = decoding_threads(load.num_threads)
+        self.most_threads = 0 if told else self._num_threads
+        self._spinning = spinning_of(self._num_threads)
 
     def _set_abort_callback(self) -> None:
         c.llama_set_abort_callback(self.pointer, self._abort_callback, ctypes.cast(self._abort_flag, ctypes.c_void_p))
@@ -173,7 +182,10 @@ class Context:
             c.llama_set_abort_callback(self.pointer, c.ggml_abort_callback(), None)
         began = time.monotonic_ns()
         code = decode()
-        self.llama_ns += time.monotonic_ns() - began
+        ended = time.monotonic_ns()
+        self.llama_ns += ended - began
+        if self._spinning is not None:
+            self._spinning.observe(ended)
         if self._shifts:
             self._shifts = False
             self._set_abort_callback()
@@ -188,10 +200,13 @@ class Context:
 
         They are gone with the next decode. Raises MemoryError where there are none.
         """
-        pointer = c.llama_get_logits_ith(self.pointer, index)
-        if not pointer:
+        address = _logits_at(self.pointer, index)
+        if not address:
             raise MemoryError("llama.cpp has no logits for this token")
-        return np.ctypeslib.as_array(pointer, shape=(self._num_vocab,))
+        if (logits := self._logits.get(address)) is None:
+            floats = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
+            logits = self._logits[address] = np.ctypeslib.as_array(floats, shape=(self._num_vocab,))
+        return logits
 
     def forget(self, slot: int) -> None:
         """Empty a sequence."""

@@ -17,6 +17,7 @@ from corral.runtime.engine.drawing import Drawing
 from corral.runtime.engine.grammar import GrammarFailed
 from corral.runtime.engine.idling import Idling
 from corral.runtime.engine.llama import Model
+from corral.runtime.engine.neighbours import IdleProcessors
 from corral.runtime.engine.protocol import (
     Cancel,
     Finished,
@@ -35,7 +36,7 @@ from corral.runtime.engine.sequence import Request, Sequence
 from corral.runtime.engine.shelf import Shelf
 from corral.runtime.engine.shift import shift, tokens_to_drop
 from corral.runtime.engine.speculation import Speculation
-from corral.runtime.engine.threads import IdleProcessors, Threads
+from corral.runtime.engine.threads import Threads
 
 SECONDS_TO_PUT_AWAY: Final = 2.0
 SETTLED_SECONDS: Final = 0.5
@@ -90,8 +91,7 @@ class Loop:
                     return
                 self._obey(command)
             self._admit()
-            if any(sequence.wanted for sequence in self._running):
-                self._step()
+            self._step()
 
     def _next_command(self) -> Command:
         """Wait for something to do; when nothing came for a while, get done what the next request would wait for.
@@ -167,6 +167,7 @@ class Loop:
             )
 
     def _step(self) -> None:
+        """Compute what the running sequences want, if any of them wants something."""
         for sequence in self._running:
             if sequence.wanted and sequence.overflows:
                 self._shift(sequence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -12,8 +13,10 @@ from corral.runtime.engine.context import Batch
 from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
 from corral.runtime.engine.params import context_params
+from corral.runtime.engine.process import decoding_threads
 from corral.runtime.engine.protocol import Load
 from corral.runtime.engine.sizes import MOST_TEXTS
+from corral.runtime.engine.spinning import spinning_of
 
 _UNPOOLED: Final = (c.LLAMA_POOLING_TYPE_UNSPECIFIED, c.LLAMA_POOLING_TYPE_NONE)
 
@@ -42,6 +45,7 @@ class PooledContext:
         self._width = int(width(model.pointer))
         self.num_batch = min(int(c.llama_n_ubatch(self.pointer)), int(c.llama_n_ctx(self.pointer)))
         self._batch = Batch(self.num_batch)
+        self._spinning = spinning_of(decoding_threads(load.batch_threads or load.num_threads))
 
     def compute(self, texts: Sequence[Sequence[int]]) -> list[Any] | None:
         """Return a ctypes array of floats for each text, None where llama.cpp fails.
@@ -58,6 +62,8 @@ class PooledContext:
             code = c.llama_decode(self.pointer, batch.struct)
         else:
             code = c.llama_encode(self.pointer, batch.struct)
+        if self._spinning is not None:
+            self._spinning.observe(time.monotonic_ns())
         if code != 0:
             return None
         found = [c.llama_get_embeddings_seq(self.pointer, slot) for slot in range(len(texts))]

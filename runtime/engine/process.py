@@ -18,8 +18,6 @@ SOFTWARE_ERROR: Final = 70
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
-_SPIN_VARIABLES: Final = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-_SHORT_SPIN: Final = "1000"
 _CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -75,23 +73,12 @@ def decoding_threads(wanted: int) -> int:
     Never more than there are processors: llama.cpp's threads wait for each other after every step, and with more of
     them than can run at a time one careless request would take all who share the model down to a token in seconds.
     """
-    return min(wanted, _processors()) if wanted > 0 else default_threads()
+    return min(wanted, processors()) if wanted > 0 else default_threads()
 
 
-def _processors() -> int:
-    """Return the logical processors this process may run on."""
+def processors() -> int:
+    """Return how many logical processors this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
-
-
-def yield_early() -> None:
-    """Have OpenMP's threads that wait for each other go to sleep early, where they would spin on all processors.
-
-    A thread that spins for one whose processor is taken keeps both from getting on. Who sleeps too soon pays for waking
-    up: with 300 turns fifty times a step of eight streams, with a thousand a quarter as often. What helps most beside
-    others is fewer threads, see `threads`. To be called before llama.cpp is loaded.
-    """
-    if default_threads() >= _processors() and not any(name in os.environ for name in _SPIN_VARIABLES):
-        os.environ["GOMP_SPINCOUNT"] = _SHORT_SPIN
 
 
 def _quota_cores() -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from corral.runtime.engine.process import decoding_threads, harden, yield_early
+from corral.runtime.engine.process import decoding_threads, harden
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,6 @@ def main() -> None:
     outgoing = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no report
     harden()
-    yield_early()
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
 
     def send(report: Report) -> None:

@@ -155,6 +155,8 @@ class Sequence:
         return span.media if span is not None and span.start == self.computed and self.wanted else None
 
     def _next_media(self) -> Span | None:
+        if not self.request.media:
+            return None
         return next((span for span in self.request.media if span.start >= self.computed), None)
 
     @property

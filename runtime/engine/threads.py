@@ -8,12 +8,9 @@ threads spin before they sleep.
 from __future__ import annotations
 
 import statistics
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
-
-import psutil
 
 CROWDED: Final = 0.8
 """Threads that got less of their processors than this share them with somebody."""
@@ -108,23 +105,3 @@ class Threads:
         self._times.clear()
         self._shares.clear()
         self._tried.clear()
-
-
-class IdleProcessors:
-    """Of how many of the machine's processors nobody made use, on average since it was asked last."""
-
-    def __init__(self) -> None:
-        self._asked_s = time.monotonic()
-        self._idle_s = _idle_s()
-
-    def __call__(self) -> float:
-        """Return it; 0 the first time within a tick of the kernel's clock."""
-        asked_s, idle_s = time.monotonic(), _idle_s()
-        passed_s, unused_s = asked_s - self._asked_s, idle_s - self._idle_s
-        self._asked_s, self._idle_s = asked_s, idle_s
-        return unused_s / passed_s if passed_s else 0.0
-
-
-def _idle_s() -> float:
-    times = psutil.cpu_times()
-    return float(times.idle + getattr(times, "iowait", 0.0))

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from corral.runtime.engine.process import default_threads, yield_early
+from corral.runtime.engine.process import default_threads
 
 _BATCH = 2048
 _UBATCH = 512
@@ -124,5 +124,4 @@ def _add(batch: Any, token: int, position: int, sequences: Any, *, output: bool)
 
 
 if __name__ == "__main__":
-    yield_early()
     _measure(sys.argv[1], int(sys.argv[2]))

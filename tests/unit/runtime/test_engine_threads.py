@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.runtime.engine.threads import IDLE, LATEST_NS, SAMPLE, SOONEST_NS, IdleProcessors, Threads
+from corral.runtime.engine.threads import LATEST_NS, SAMPLE, SOONEST_NS, Threads
 
 STEP_NS = 20_000_000
 
@@ -133,10 +133,3 @@ def test_there_is_always_one_and_never_too_many(most: int, steps: list[tuple[int
         now_ns += elapsed_ns
         threads.observe(streams, elapsed_ns, processor_ns, now_ns)
         assert 1 <= threads.count <= most
-
-
-def test_idle_processors_are_counted() -> None:
-    idle = IdleProcessors()
-    found = [idle() for _ in range(3)]
-    assert all(one >= 0 for one in found)
-    assert IDLE < 1
