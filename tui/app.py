@@ -440,10 +440,14 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
     def use_mouse(self, is_ours: bool) -> None:
         """Take the mouse, or leave it to the terminal, which then selects text by itself."""
         self.has_mouse = is_ours
-        # Textual takes the mouse when it starts and has no public way to give it back before it ends.
-        switch = getattr(self._driver, f"_{'enable' if is_ours else 'disable'}_mouse_support", None)
+        # Textual decides on the mouse when it starts. A driver that was told to leave it alone does so whatever it is
+        # asked, and one that was not takes it again behind an editor.
+        driver: Any = self._driver
+        switch = getattr(driver, f"_{'enable' if is_ours else 'disable'}_mouse_support", None)
         if switch is not None:
+            driver._mouse = True
             switch()
+            driver._mouse = is_ours
 
     def action_mouse(self) -> None:
         """Let the terminal select text by itself, or take the mouse again."""

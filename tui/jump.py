@@ -10,9 +10,10 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.geometry import Offset
-from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Label
+
+from corral.tui.dialogs.dialog import Dialog
 
 __all__ = ["JumpLabels", "targets"]
 
@@ -25,7 +26,7 @@ def targets(widgets: Sequence[Widget]) -> dict[str, Widget]:
     return dict(zip(_LETTERS, seen, strict=False))
 
 
-class JumpLabels(ModalScreen[Widget | None]):
+class JumpLabels(Dialog[Widget | None]):
     """Draws the letters where the panes begin and gives the pane that was chosen."""
 
     TAKES_ALL_KEYS = True

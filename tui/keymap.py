@@ -85,17 +85,28 @@ def read_keymap(table: Mapping[str, object]) -> Keymap:
 
 
 def conflicts(changed: Mapping[str, str]) -> tuple[str, ...]:
-    """Keys that mean two things in one place, where at least one of both was changed."""
+    """Keys that mean two things in one place, where at least one of both was changed; the first of them acts.
+
+    Those of the app that act while typing come first, then the place's own. In one place Textual takes the key from
+    what was not changed (`BindingsMap.apply_keymap`); of several that were, the first in the registry has it.
+    """
     told = []
     for place in Where:
         seen = sorted(
-            (key, action.where is Where.APP, action.id)
-            for action in ACTIONS
+            (
+                key,
+                not (action.is_priority and action.where is Where.APP),
+                action.where is Where.APP,
+                action.id not in changed,
+                number,
+                action.id,
+            )
+            for number, action in enumerate(ACTIONS)
             if action.where in {place, Where.APP} and (place is not Where.PROMPT or action.where is place)
             for key in _split(changed.get(action.id, action.keys))
         )
         for key, group in groupby(seen, key=lambda one: one[0]):
-            names = [name for _, _, name in group]
+            names = [one[-1] for one in group]
             if len(names) > 1 and not changed.keys().isdisjoint(names):
                 told.append(f"{shown_key(key)} means {' and '.join(names)}: {names[0]} wins")
     return tuple(dict.fromkeys(told))

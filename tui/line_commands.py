@@ -192,6 +192,12 @@ async def _keep(app: WorkbenchApp, words: Sequence[str]) -> str:
     return await screen_settings.keep(app, words[0], " ".join(words[1:]))
 
 
+async def _reload(app: WorkbenchApp, words: Sequence[str]) -> str:
+    from corral.tui.rereading import reread
+
+    return reread(app)
+
+
 async def _doctor(app: WorkbenchApp, words: Sequence[str]) -> str:
     from corral.tui.dialogs.doctor import DoctorDialog
     from corral.tui.doctor import examine
@@ -256,6 +262,7 @@ COMMANDS = (
     LineCommand("theme", "theme [NAME]", "Take other colours, seeing each first", _theme, Takes.THEME, 0, 1),
     LineCommand("set", "set [NAME] [VALUE]", "Set something; alone: list everything", _set, Takes.SETTING, 0, -1),
     LineCommand("set!", "set! NAME VALUE", "Set something and write it into config.toml", _keep, Takes.SETTING, 2, -1),
+    LineCommand("reload", "reload", "Read the screen's tables of config.toml again: keys, colours, hosts", _reload),
     LineCommand("doctor", "doctor", "Look whether terminal, service, machine and store are well", _doctor),
     LineCommand("keys", "keys", "Show whose key is whose, and try keys", _keys),
     LineCommand("help", "help", "Show the keys that work here", partial(_action, "help"), aliases=("h",)),

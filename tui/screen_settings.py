@@ -17,7 +17,7 @@ from corral.tui.widgets.glyphs import Glyphs
 if TYPE_CHECKING:
     from corral.tui.app import WorkbenchApp
 
-__all__ = ["RATES_S", "SCREEN_SETTINGS", "all_settings", "change", "choices_of", "keep"]
+__all__ = ["RATES_S", "SCREEN_SETTINGS", "all_settings", "change", "choices_of", "file_value", "keep"]
 
 RATES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """How often gauges may be drawn, in seconds."""
@@ -135,9 +135,16 @@ _USUAL = {
 """Values of the service's settings that are proposed; any other can be typed."""
 
 
+def file_value(one: ScreenSetting, wishes: Preferences) -> str:
+    """What the file says of a setting in the words of `change`, "" for nothing."""
+    said = one.in_file(wishes)
+    if isinstance(said, bool):
+        return _word(on=said)
+    return f"{said:g}" if isinstance(said, float) else str(said or "")
+
+
 def _view(app: WorkbenchApp, one: ScreenSetting) -> SettingView:
-    is_written = one.in_file(app.preferences) not in (None, "")
-    origin = HERE if one.name in app.set_here else _FILE if is_written else DEFAULT
+    origin = HERE if one.name in app.set_here else _FILE if file_value(one, app.preferences) else DEFAULT
     return SettingView(one.name, one.value(app), origin, live=True, about=one.about)
 
 

@@ -71,7 +71,8 @@ def run_workbench(app: WorkbenchApp, *, mouse: bool = True) -> ExitReason:
         SystemExit: the app failed; what there is to say has been printed.
     """
     app.composes_ahead = True
-    reason = run_on_terminal(app, mouse=mouse and app.preferences.mouse is not False)
+    app.has_mouse = mouse and app.preferences.mouse is not False
+    reason = run_on_terminal(app, mouse=app.has_mouse)
     if app.return_code:
         raise SystemExit(app.return_code)
     return reason if reason is not None else ExitReason.QUIT

@@ -201,7 +201,9 @@ class FakeClient:
             yield Chunk(done_reason=DoneReason.UNLOAD if unloads else DoneReason.LOAD)
             return
         if request.render_only and self.rendered:
+            self.closed += 1
             yield Chunk(done_reason=DoneReason.STOP, rendered=self.rendered.format(name=name))
+            self.closed -= 1  # it was read to its end
             return
         self.memory[name] = loaded(name)
         complete = False

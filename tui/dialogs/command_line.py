@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -18,6 +17,7 @@ from corral.runtime.errors import RunError
 from corral.runtime.upkeep import SettingView
 from corral.store.errors import StoreError
 from corral.tui.actions import Where
+from corral.tui.dialogs.dialog import Dialog
 from corral.tui.line_commands import Candidate, Words, candidates
 from corral.tui.screen_settings import all_settings, choices_of
 from corral.tui.text import clean_line
@@ -31,7 +31,7 @@ _SHOWN = 8
 _NAME_CELLS = 26
 
 
-class CommandLine(ModalScreen[str | None]):
+class CommandLine(Dialog[str | None]):
     """Gives the line that was entered, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -10,15 +10,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from corral.tui.dialogs.dialog import Dialog
 from corral.tui.text import clean, clean_line
 
 __all__ = ["ConfirmDialog"]
 
 
-class ConfirmDialog(ModalScreen[bool]):
+class ConfirmDialog(Dialog[bool]):
     """Asks for a yes; Escape, `n` and Enter at once all mean no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

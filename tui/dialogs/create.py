@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
@@ -18,6 +17,7 @@ from corral.runtime.errors import RunError
 from corral.runtime.quantize import quantization_of
 from corral.store.errors import StoreError
 from corral.tui.dialogs.ask import check_model_name
+from corral.tui.dialogs.dialog import Dialog
 from corral.tui.text import clean, clean_line
 
 _TYPES = ("q4_K_M", "q4_K_S", "q5_K_M", "q6_K", "q8_0", "f16")
@@ -31,7 +31,7 @@ class NewModel:
     quantize: str = ""
 
 
-class CreateDialog(ModalScreen[NewModel | None]):
+class CreateDialog(Dialog[NewModel | None]):
     """Asks for both; Enter gives them where they make sense, Escape gives None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", id="create.cancel")]

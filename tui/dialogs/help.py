@@ -10,10 +10,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from corral.tui.actions import Action, Where, actions_for, shown_keys
+from corral.tui.dialogs.dialog import Dialog
 
 __all__ = ["HelpDialog"]
 
@@ -35,7 +35,7 @@ def _matches(action: Action, keys: str, words: Sequence[str]) -> bool:
     return all(word in text for word in words)
 
 
-class HelpDialog(ModalScreen[None]):
+class HelpDialog(Dialog[None]):
     """Lists the actions of the places given, in their order."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -10,10 +10,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from corral.tui.actions import ACTIONS, shown_key, shown_keys
+from corral.tui.dialogs.dialog import Dialog
 from corral.tui.keymap import Keymap, taken_by
 
 __all__ = ["KeyReport", "describe_key"]
@@ -31,7 +31,7 @@ def describe_key(key: str, keymap: Keymap) -> str:
     return f"{key} ({shown_key(key)}): {does}" + (f"; often taken by {by}" if by else "")
 
 
-class KeyReport(ModalScreen[None]):
+class KeyReport(Dialog[None]):
     """Takes every key but Escape and says what it is: a key that is not seen here never reached this program."""
 
     TAKES_ALL_KEYS = True

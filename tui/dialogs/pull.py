@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
@@ -19,6 +18,7 @@ from corral.runtime.snapshot import HostSample
 from corral.runtime.upkeep import PullPlan
 from corral.store.errors import StoreError
 from corral.tui.dialogs.ask import check_model_name
+from corral.tui.dialogs.dialog import Dialog
 from corral.tui.figures import size
 from corral.tui.link import ServiceLink
 from corral.tui.paths import PathSuggester, is_path
@@ -70,7 +70,7 @@ def plan_lines(plan: PullPlan, host: HostSample | None) -> list[str]:
     return lines
 
 
-class PullDialog(ModalScreen[PullWanted | None]):
+class PullDialog(Dialog[PullWanted | None]):
     """Asks for a name or a source. While it is typed it is looked up, but Enter need not wait for that."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", id="pull.cancel")]

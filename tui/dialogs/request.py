@@ -48,11 +48,13 @@ async def _rendered(client: Client, asked: ChatRequest | GenerateRequest) -> str
     chunks: AsyncGenerator[Chunk, None] = (
         client.chat(again) if isinstance(again, ChatRequest) else client.generate(again)
     )
+    rendered = ""
     async with aclosing(chunks):
         async for chunk in chunks:
-            if chunk.rendered or chunk.text or chunk.thinking:
-                return chunk.rendered  # an engine that knows no better begins to answer: that is stopped
-    return ""
+            rendered = rendered or chunk.rendered
+            if chunk.text or chunk.thinking:
+                break  # an engine that knows no better begins to answer: that is stopped
+    return rendered
 
 
 class RequestDialog(DetailsDialog):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from textual.binding import Binding
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
+
+from corral.tui.dialogs.dialog import Dialog
 
 Result = TypeVar("Result")
 
@@ -26,7 +27,7 @@ def browsing(name: str) -> list[Binding]:
     ]
 
 
-class SearchedList(ModalScreen[Result | None], Generic[Result]):
+class SearchedList(Dialog[Result | None], Generic[Result]):
     """The actions; bindings and contents are the subclass's, which has one `Input` and one `OptionList`."""
 
     @property

@@ -8,17 +8,17 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static, TextArea
 
 from corral.tui.dialogs.ask import Check
+from corral.tui.dialogs.dialog import Dialog
 from corral.tui.external_editor import edit_in_editor
 from corral.tui.text import clean, clean_line
 
 __all__ = ["WriteDialog"]
 
 
-class WriteDialog(ModalScreen[str | None]):
+class WriteDialog(Dialog[str | None]):
     """Asks for a text; F9 or Ctrl+S gives it where `check` has nothing against it, Escape gives None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

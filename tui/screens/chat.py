@@ -307,9 +307,9 @@ class ChatScreen(AskingKeys):
                 return bool(self.models)
             case "regenerate" | "regenerate_with" | "edit" | "go_on":
                 return bool(chat.root.children) and not chat.is_live
-            case "copy_answer" | "copy_chat" | "copy_code":
-                return chat.last_answer is not None
-            case "rename" | "export" | "archive" | "fork" | "raw" | "find" | "choose" | "select":
+            case "copy_answer" | "copy_code":
+                return self.target is not None or self.has_marks
+            case "copy_chat" | "rename" | "export" | "archive" | "fork" | "raw" | "find" | "choose" | "select":
                 return bool(chat.root.children)
             case _:
                 return True

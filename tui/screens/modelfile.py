@@ -269,7 +269,7 @@ class ModelfileScreen(FileVerbs):
         if self.model_name:
             return self.model_name
         base = Path(base_of(text)).name.removesuffix(".gguf")
-        return f"my-{base.split(':')[0]}" if base else "my-model"
+        return f"my-{base.split(':')[0]}" if base and not base.startswith("sha256-") else "my-model"
 
     async def _may_replace(self, name: str) -> bool:
         full = name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"

@@ -9,7 +9,9 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from corral.runtime.errors import RunError
 from corral.runtime.snapshot import EMPTY, LogLine, RequestView, Snapshot
+from corral.store.errors import StoreError
 from corral.tui.actions import Where
 from corral.tui.curl import base_url, curl_command
 from corral.tui.dialogs.confirm import ConfirmDialog
@@ -58,6 +60,8 @@ class ServerScreen(CallingScreen):
         self._errors_only = False
         self._follows = True
         self._is_paused = False
+        self._keeps_bodies: bool | None = None
+        """What was last asked for, until a snapshot says so too; None: as the snapshot says."""
         self._level = LEVELS.index("info")
         self._sorted_by = _NEWEST_FIRST
         self._rows = request_table.Rows()
@@ -122,6 +126,8 @@ class ServerScreen(CallingScreen):
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Draw what changed; nothing moves while it is held still."""
+        if snapshot.recording == self._keeps_bodies:
+            self._keeps_bodies = None
         if not self._is_paused:
             self._snapshot = snapshot
             self._draw()
@@ -313,8 +319,14 @@ class ServerScreen(CallingScreen):
     @work(group="bodies", exclusive=True, exit_on_error=False)
     async def action_bodies(self) -> None:
         """Keep what requests say in memory from now on, or forget it."""
-        on = not self._snapshot.recording
-        await self.try_verb(lambda client: client.record(on=on))
+        was_on = self.link.latest().recording if self._keeps_bodies is None else self._keeps_bodies
+        self._keeps_bodies = on = not was_on
+        try:
+            await self.link.call(lambda client: client.record(on=on))
+        except (StoreError, RunError) as error:
+            self._keeps_bodies = None
+            self.tell_error(str(error))
+            return
         self.tell("bodies of requests to come are kept in memory: they may hold secrets" if on else "bodies forgotten")
         self.workbench.refresh_now()
 

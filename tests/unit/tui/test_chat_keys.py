@@ -116,6 +116,21 @@ async def test_code_is_copied_block_by_block() -> None:
         assert texts == ["x = 1\n", "ls\n", "x = 1\n"]
 
 
+async def test_a_question_without_an_answer_is_copied() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.gate = asyncio.Semaphore(0)
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2:135m" in picture(app))
+        texts = copied(app)
+        await pilot.press(*"hello", "enter", "escape")
+        await until(pilot, lambda: "stopped" in picture(app))
+        await pilot.press("escape", "Y")
+        await until(pilot, lambda: texts == ["user: hello"])
+        await pilot.press("K", "K", "y")
+        await until(pilot, lambda: texts[1:] == ["hello"])
+
+
 async def test_words_are_found_in_a_chat() -> None:
     client = FakeClient.with_models("smollm2:135m")
     app = workbench(client, Where.CHAT)

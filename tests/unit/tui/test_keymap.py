@@ -51,7 +51,9 @@ def test_keys_are_written_as_people_write_them() -> None:
         ({"help": "hyperspace"}, "help: hyperspace is no key"),
         ({"help": "foo+x"}, "help: foo+x is no key"),
         ({"help": "ctrl+b"}, "help: ^B is taken by tmux"),
-        ({"model.load": "d"}, "d means delete and model.load: delete wins"),
+        ({"model.load": "d"}, "d means model.load and delete: model.load wins"),
+        ({"rename": "z", "model.load": "z"}, "z means model.load and rename: model.load wins"),
+        ({"model.load": "f5"}, "F5 means go.file.always and model.load: go.file.always wins"),
         ({"model.load": "q"}, "q means model.load and quit: model.load wins"),
     ],
 )
@@ -124,7 +126,7 @@ async def test_the_key_report_names_keys_and_lets_none_act(tmp_path: Path) -> No
     async with app.run_test(size=(120, 36)) as pilot:
         await pilot.press("colon", *"keys", "enter")
         await until(pilot, lambda: isinstance(app.screen, KeyReport))
-        await until(pilot, lambda: "d means delete and model.load: delete wins" in picture(app))
+        await until(pilot, lambda: "d means model.load and delete: model.load wins" in picture(app))
         await pilot.press("f6", "ctrl+o", "q")
         await until(pilot, lambda: "q (q): app quit" in picture(app))
         assert "often taken by zellij" in picture(app)

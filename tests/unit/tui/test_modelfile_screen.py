@@ -89,6 +89,18 @@ async def test_create_asks_for_a_name_and_makes_the_model() -> None:
         assert not screen.is_dirty
 
 
+async def test_a_blob_gives_no_name_to_what_is_made_of_it(tmp_path: Path) -> None:
+    blob = tmp_path / f"sha256-{'0' * 64}"
+    blob.write_bytes(b"GGUF")
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.FILE)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "none: F9 creates" in picture(app))
+        screen_of(app).editor.text = f"FROM {blob}"
+        await pilot.press("f9")
+        await until(pilot, lambda: bool(app.screen.query(Input)))
+        assert app.screen.query_one(Input).value == "my-model"
+
+
 async def test_create_is_refused_while_there_are_errors() -> None:
     client = FakeClient.with_models("smollm2:135m")
     app = workbench(client, Where.FILE)

@@ -303,6 +303,7 @@ async def test_the_prompt_as_the_model_was_sent_it(monkeypatch: pytest.MonkeyPat
         await until(pilot, lambda: "It had no body" in picture(app))
         await pilot.press("t")
         await until(pilot, lambda: "hi[/]␛<|im_end|>" in picture(app))
+        assert client.closed == 0, "a rendering that is broken off is listed as a request that was canceled"
         client.rendered = ""
         await pilot.press("t")
         await until(pilot, lambda: "does not tell" in picture(app))
@@ -318,7 +319,7 @@ def test_a_long_body_is_cut_and_one_that_is_no_json_is_shown_as_it_came() -> Non
 async def test_bodies_are_kept_only_when_asked_for() -> None:
     client = client_at()
     app = workbench(client, Where.SERVER)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await until(pilot, lambda: len(screen_of(app).table.keys_shown) == 4)
         assert "bodies kept" not in picture(app)
         await pilot.press("W")
@@ -326,6 +327,13 @@ async def test_bodies_are_kept_only_when_asked_for() -> None:
         await pilot.press("W")
         await until(pilot, lambda: not client.snapshot.recording)
         await until(pilot, lambda: "bodies kept (W)" not in picture(app))
+        await pilot.press("W", "W")
+        await until(pilot, lambda: "bodies forgotten" in picture(app))
+        assert not client.snapshot.recording, "twice is back, however late the screen is told"
+        await pilot.press("space", "W")
+        await until(pilot, lambda: client.snapshot.recording)
+        await pilot.press("W")
+        await until(pilot, lambda: not client.snapshot.recording)
 
 
 async def test_the_log_has_levels_a_filter_and_wraps() -> None:

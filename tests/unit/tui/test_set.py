@@ -264,3 +264,35 @@ def test_a_history_that_is_off_keeps_nothing(tmp_path: Path) -> None:
     history.add("q")
     assert history.entries() == ["q"]
     assert CommandHistory({"HOME": str(tmp_path)}).entries() == []
+
+
+async def test_the_file_is_read_again_and_changes_what_it_says_differently(tmp_path: Path) -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.MODELS, CORRAL_CONFIG=config(tmp_path, FILE))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "smollm2:135m" in picture(app))
+        assert await told(app, "reload") == "config.toml says nothing new"
+        await told(app, "set motion off")
+        await told(app, "set graph ascii")
+        config(
+            tmp_path,
+            '[screen]\ngraph = "braille"\nmouse = false\n[keys]\n"go.server" = "9"\n[commands]\nw = "server"\n',
+        )
+        told_now = await told(app, "reload")
+        assert "graph" in told_now
+        assert "keys" in told_now
+        assert app.glyphs is Glyphs.BRAILLE
+        assert not app.has_mouse
+        assert app.animation_level == "none", "what the file says nothing of stays"
+        await pilot.press("5")
+        assert app.current_mode == Where.MODELS
+        await pilot.press("9")
+        await until(pilot, lambda: app.current_mode == Where.SERVER)
+        config(tmp_path, "[keys\n")
+        assert (await told(app, "reload")).startswith("nothing is changed:")
+        assert app.keys.changed == {"go.server": "9"}
+        config(tmp_path, "")
+        await told(app, "reload")
+        await pilot.press("2")
+        await until(pilot, lambda: app.current_mode == Where.MODELS)
+        await pilot.press("5")
+        await until(pilot, lambda: app.current_mode == Where.SERVER)

@@ -26,7 +26,7 @@ loop = asyncio.new_event_loop()
 threading.Thread(target=loop.run_forever, daemon=True).start()
 client = FakeClient.with_models("smollm2:135m")
 client.words = ["[/x] \\x1b]52;c;aGk=\\x07 \\x1b[2J\\x1b]0;title\\x07 \\x9b5A ", "the end"]
-reason = run_workbench(WorkbenchApp(ServiceLink(client, loop)))
+reason = run_workbench(WorkbenchApp(ServiceLink(client, loop)), mouse="no-mouse" not in sys.argv)
 print("ends up nowhere after a hang-up")
 with open(sys.argv[1], "w") as file:
     file.write(reason)
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[3]
 class Terminal:
     """A child whose controlling terminal is ours to read or to close."""
 
-    def __init__(self, result: Path) -> None:
+    def __init__(self, result: Path, *flags: str) -> None:
         self.result = result
         self.seen = b""
         self.descriptor, inner = os.openpty()
@@ -50,7 +50,7 @@ class Terminal:
             "CORRAL_NOHISTORY": "1",
         }
         self.child = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(result)],
+            [sys.executable, "-c", PROGRAM, str(result), *flags],
             stdin=inner,
             stdout=inner,
             stderr=inner,
@@ -91,8 +91,13 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    terminal = Terminal(tmp_path / "reason")
+def flags() -> tuple[str, ...]:
+    return ()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, flags: tuple[str, ...]) -> Iterator[Terminal]:
+    terminal = Terminal(tmp_path / "reason", *flags)
     yield terminal
     terminal.child.kill()
     terminal.child.wait()
@@ -131,3 +136,16 @@ def test_no_escape_of_a_model_reaches_the_terminal(terminal: Terminal) -> None:
     for attack in (b"\x1b]52", b"\x1b[2J\x1b]0", b"\x1b]0;", b"\xc2\x9b", b"aGk=\x07"):
         assert attack not in terminal.seen
     assert "␛]52;c;aGk=␇".encode() in terminal.seen
+
+
+@pytest.mark.parametrize("flags", [("no-mouse",)])
+def test_a_mouse_that_was_left_to_the_terminal_is_taken_by_its_key_and_given_back(terminal: Terminal) -> None:
+    terminal.read_until(b"Prompt to smollm2:135m")
+    terminal.write(b"\x1b")
+    terminal.read_until(b"write")
+    assert b"\x1b[?1003h" not in terminal.seen
+    terminal.write(b"M")
+    terminal.read_until(b"\x1b[?1003h")
+    assert b"\x1b[?1003l" not in terminal.seen
+    terminal.write(b"M")
+    terminal.read_until(b"\x1b[?1003l")
