@@ -73,7 +73,7 @@ def run_workbench(app: WorkbenchApp, *, mouse: bool = True) -> ExitReason:
     app.composes_ahead = True
     app.has_mouse = mouse and app.preferences.mouse is not False
     reason = run_on_terminal(app, mouse=app.has_mouse)
-    if app.return_code:
+    if app.return_code and reason is not ExitReason.HANGUP:
         raise SystemExit(app.return_code)
     return reason if reason is not None else ExitReason.QUIT
 
@@ -81,10 +81,14 @@ def run_workbench(app: WorkbenchApp, *, mouse: bool = True) -> ExitReason:
 def run_on_terminal(app: App[R], *, mouse: bool = True) -> R | ExitReason | None:
     """Run an app and return its result, or `HANGUP` where its terminal went away, `QUIT` for SIGTERM."""
 
+    is_gone = False
+
     async def main() -> R | ExitReason | None:
         loop = asyncio.get_running_loop()
 
         def leave(reason: ExitReason) -> None:
+            nonlocal is_gone
+            is_gone = is_gone or reason is ExitReason.HANGUP
             loop.call_soon_threadsafe(exit_once_drawn, reason)
 
         def exit_once_drawn(reason: ExitReason) -> None:
@@ -101,7 +105,14 @@ def run_on_terminal(app: App[R], *, mouse: bool = True) -> R | ExitReason | None
                 app.driver_class = _driver_class(partial(leave, ExitReason.HANGUP))
             return await app.run_async(mouse=mouse)
 
-    result = asyncio.run(main())
+    result: R | ExitReason | None = None
+    try:
+        result = asyncio.run(main())
+    except Exception:
+        if not is_gone:
+            raise
+    if is_gone and (result is None or app.return_code):
+        result = ExitReason.HANGUP  # a screen that fails as it loses its terminal must not take the service along
     if result is ExitReason.HANGUP:
         forget_terminal()
     return result
