@@ -9,7 +9,15 @@ from aiohttp import hdrs, web
 from corral.api.errors import RequestRefused
 
 _CHANGES = frozenset(
-    {*("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete"), *("/api/trash", "/api/trash/restore")}
+    {
+        "/api/pull",
+        "/api/push",
+        "/api/create",
+        "/api/copy",
+        "/api/delete",
+        "/api/trash",
+        "/api/trash/restore",
+    }
 )
 _REMOVES = frozenset({"/api/pulls", "/api/orphans"})
 """What is told to all and removed by nobody."""

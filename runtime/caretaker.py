@@ -183,8 +183,7 @@ class Caretaker:
 
     async def plan_cleanup(self) -> Cleanup:
         """See `upkeep.Upkeep`."""
-        plan = await asyncio.to_thread(self._plan_prune)
-        kept = await asyncio.to_thread(self._plan_trash)
+        plan, kept = await asyncio.to_thread(self._plan_both)
         in_trash = tuple(
             Trashed(
                 models=tuple(name.short for name in one.names),
@@ -224,6 +223,10 @@ class Caretaker:
         """Delete for good what has lain in the trash for as long as the settings say; returns the bytes freed."""
         before_s = time.time() - self._dispatch.settings.trash_s
         return await asyncio.to_thread(plans.empty_trash, self._paths, before_s)
+
+    def _plan_both(self) -> tuple[plans.PrunePlan, plans.TrashPlan]:
+        inventory = self._catalog.scan()
+        return plans.plan_prune(inventory), plans.plan_trash(inventory)
 
     def _plan_trash(self) -> plans.TrashPlan:
         return plans.plan_trash(self._catalog.scan())

@@ -143,6 +143,16 @@ class Terminal:
             raise AssertionError(f"{texts} not on the screen (exit status {ended}):\n{self.text()}") from None
         return self.text()
 
+    def look(self, keys: str, *seen: str) -> None:
+        """Press keys and wait until all these texts are to be seen."""
+        self.press(keys)
+        self.wait_for(*seen)
+
+    def close(self, title: str) -> None:
+        """Press Escape and wait until a dialog's title is gone."""
+        self.press("\x1b")
+        self.wait_gone(title)
+
     def wait_gone(self, text: str, patience_s: float = PATIENCE_S) -> None:
         """Wait until `text` is no longer on the screen."""
         try:

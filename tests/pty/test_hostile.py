@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.hostile import COMMANDS, MARKUP, OBEYED, WRITING
-from tests.terminal import Terminal
+from tests.hostile_terminal import hostile_terminal
 from tests.waiting import block_until
 
-ROOT = Path(__file__).parents[2]
 MODEL = "smollm2:135m"
 F2, F3, F4, F5, F6 = "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~"
 ESCAPE, ENTER, QUIT, REDRAW = "\x1b", "\r", "\x11", "\x0c"
@@ -52,18 +49,8 @@ def test_the_judge_sees_what_is_not_ours(attack: str) -> None:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("size", [(120, 36), (60, 16)], ids=["120x36", "60x16"])
 def test_no_text_from_outside_commands_the_terminal(tmp_path: Path, size: tuple[int, int]) -> None:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "XDG_", "TMUX"))}
-    environ |= {"PYTHONPATH": f"{ROOT}:{ROOT / '.src'}", "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
-    program = [sys.executable, "-m", "tests.fakes.hostile_program"]
-    with Terminal(program, environ, columns=size[0], lines=size[1], folder=ROOT) as terminal:
-
-        def look(keys: str, *seen: str) -> None:
-            terminal.press(keys)
-            terminal.wait_for(*seen)
-
-        def close(title: str) -> None:
-            terminal.press(ESCAPE)
-            terminal.wait_gone(title)
+    with hostile_terminal(tmp_path, columns=size[0], lines=size[1]) as terminal:
+        look, close = terminal.look, terminal.close
 
         def whole() -> None:
             """No text was wider than it was taken for: the frames stand at the right edge still."""

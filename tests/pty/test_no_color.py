@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.hostile_terminal import hostile_terminal
 from tests.terminal import Terminal
 
-ROOT = Path(__file__).parents[2]
 MODEL = "smollm2:135m"
 F1, F2, F3, F4, F5, F6 = "\x1bOP", "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~"
 ESCAPE, ENTER, QUIT = "\x1b", "\r", "\x11"
@@ -34,15 +32,7 @@ def colours(raw: bytes) -> Counter[str]:
 
 def walk(terminal: Terminal) -> None:
     """See every screen, and a dialog of each kind over one."""
-
-    def look(keys: str, *seen: str) -> None:
-        terminal.press(keys)
-        terminal.wait_for(*seen)
-
-    def close(title: str) -> None:
-        terminal.press(ESCAPE)
-        terminal.wait_gone(title)
-
+    look, close = terminal.look, terminal.close
     terminal.wait_for(f"Prompt to {MODEL}")
     look("what\r", "tok/s · ttft")
     look(ESCAPE, "write")
@@ -75,10 +65,7 @@ def walk(terminal: Terminal) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("value", "is_coloured"), [("1", False), ("", True)], ids=["asked for", "empty"])
 def test_colours_are_left_out_everywhere_where_that_is_asked_for(tmp_path: Path, value: str, is_coloured: bool) -> None:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "XDG_", "TMUX"))}
-    environ |= {"PYTHONPATH": f"{ROOT}:{ROOT / '.src'}", "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
-    program = [sys.executable, "-m", "tests.fakes.hostile_program"]
-    with Terminal(program, environ | {"NO_COLOR": value}, folder=ROOT) as terminal:
+    with hostile_terminal(tmp_path, NO_COLOR=value) as terminal:
         walk(terminal)
         found = colours(bytes(terminal.raw))
     if is_coloured:
