@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ __all__ = ["ExitReason", "drawn_elsewhere", "forget_terminal", "is_remote", "run
 
 R = TypeVar("R")
 
+log = logging.getLogger("corral")
 
 _NOT_DRAWN_S = 0.02
 _LAST_ANSWERS_S = 2.0
@@ -106,13 +108,17 @@ def run_on_terminal(app: App[R], *, mouse: bool = True) -> R | ExitReason | None
             return await app.run_async(mouse=mouse)
 
     result: R | ExitReason | None = None
+    failure: BaseException | None = None
     try:
         result = asyncio.run(main())
-    except Exception:
+    except Exception as error:
         if not is_gone:
             raise
+        failure = error
     if is_gone and (result is None or app.return_code):
-        result = ExitReason.HANGUP  # a screen that fails as it loses its terminal must not take the service along
+        # A screen that fails as it loses its terminal must not take the service along.
+        log.warning("the screen failed as its terminal went away", exc_info=failure or app._exception)
+        result = ExitReason.HANGUP
     if result is ExitReason.HANGUP:
         forget_terminal()
     return result

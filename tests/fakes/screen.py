@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 from textual._compositor import CompositorUpdate
+from textual._context import visible_screen_stack
 from textual.app import App
 from textual.pilot import Pilot
 from textual.screen import Screen
+from textual.strip import Strip
 
 from corral.tui import app as app_module
 from corral.tui.actions import Where
@@ -50,7 +52,13 @@ async def until(pilot: Pilot[Any], condition: Callable[[], bool], *, within_s: f
 
 def picture(app: App[Any]) -> str:
     """What the screen shows, as text."""
-    return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips(app))
+
+
+def strips(app: App[Any]) -> list[Strip]:
+    """What the screen shows, row by row. A dialog draws the screen below it only where it is told which that is."""
+    visible_screen_stack.set(app._background_screens)
+    return app.screen._compositor.render_strips()
 
 
 class Wire:

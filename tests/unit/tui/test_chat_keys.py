@@ -18,7 +18,7 @@ from corral.tui.widgets.context_meter import meter, will_be_cut
 from corral.tui.widgets.prompt_box import PromptBox
 from corral.tui.widgets.transcript import Transcript
 from tests.fakes.client import FakeClient
-from tests.fakes.screen import picture, until, workbench
+from tests.fakes.screen import picture, strips, until, workbench
 
 CODE = "Two:\n\n```python\nx = 1\n```\n\nand\n\n```sh\nls\n```\n"
 
@@ -162,8 +162,9 @@ async def test_every_place_in_a_long_message_is_gone_to() -> None:
         await until(pilot, lambda: not chat_screen(app).chats.live and "tok/s · ttft" in picture(app))
 
         def here() -> list[str]:
-            strips = app.screen._compositor.render_strips()
-            marked = [strip.text for strip in strips for one in strip if one.style is not None and one.style.underline]
+            marked = [
+                strip.text for strip in strips(app) for one in strip if one.style is not None and one.style.underline
+            ]
             return [text.strip(" ┃▁▂▃▄▅▆▇█") for text in marked]
 
         await pilot.press("escape", "slash", *"gull", "enter")

@@ -11,7 +11,7 @@ from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.widgets.transcript import Transcript
 from tests.fakes.client import FakeClient
-from tests.fakes.screen import SIZES, picture, until, workbench
+from tests.fakes.screen import SIZES, picture, strips, until, workbench
 from tests.unit.tui.test_chat_keys import CODE, chat_screen, copied
 
 
@@ -25,10 +25,8 @@ async def answered(pilot: Pilot[Any], app: WorkbenchApp, question: str = "what?"
 def reversed_rows(app: WorkbenchApp) -> list[str]:
     """What of the conversation is drawn in reverse, row by row."""
     inside = app.screen.query_one(Transcript).content_region
-    strips = [
-        strip.crop(inside.x, inside.right) for strip in app.screen._compositor.render_strips()[inside.y : inside.bottom]
-    ]
-    rows = ("".join(one.text for one in strip if one.style and one.style.reverse) for strip in strips)
+    shown = [strip.crop(inside.x, inside.right) for strip in strips(app)[inside.y : inside.bottom]]
+    rows = ("".join(one.text for one in strip if one.style and one.style.reverse) for strip in shown)
     return [row.strip(" ") for row in rows if row]
 
 

@@ -18,7 +18,7 @@ from corral.tui.session_keeper import sessions_path
 from corral.tui.turns import TurnState
 from corral.tui.widgets.prompt_box import PromptBox
 from tests.fakes.client import FakeClient
-from tests.fakes.screen import picture, until, workbench
+from tests.fakes.screen import picture, strips, until, workbench
 
 
 def chat_screen(app: WorkbenchApp) -> ChatScreen:
@@ -105,8 +105,7 @@ async def test_chats_are_found_renamed_deleted_and_brought_back(tmp_path: Path) 
             return app.screen.query_one(OptionList).option_count
 
         await until(pilot, lambda: options() == 1 and "Of the land: [b]gulls[/b]." in picture(app))
-        strips = app.screen._compositor.render_strips()
-        marked = [one.text for strip in strips for one in strip if one.style and one.style.reverse]
+        marked = [one.text for strip in strips(app) for one in strip if one.style and one.style.reverse]
         assert [text for text in marked if text in ("land", "gulls")] == ["land", "gulls"]
         await pilot.press("down", "R")
         await until(pilot, lambda: "Name of the chat" in picture(app))

@@ -29,10 +29,13 @@ class FailingApp:
         raise ValueError("no such attribute")
 
 
-def test_the_service_outlives_a_screen_that_fails_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_service_outlives_a_screen_that_fails_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(terminal, "forget_terminal", lambda: None)
     app: Any = FailingApp(hangs_up=True)
     assert run_on_terminal(app) is ExitReason.HANGUP
+    assert "no such attribute" in caplog.text, "what failed is told in the log"
 
 
 def test_a_screen_that_fails_before_its_terminal_tells_so() -> None:

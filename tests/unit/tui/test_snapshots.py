@@ -16,7 +16,7 @@ from corral.tui.app import WorkbenchApp
 from corral.tui.terminal import ExitReason
 from tests.fakes.moment import AT_S, WALL_S
 from tests.fakes.scenes import SCENES, Scene
-from tests.fakes.screen import overflows, picture, until, workbench
+from tests.fakes.screen import overflows, picture, strips, until, workbench
 
 SIZES = [(80, 24), (120, 36), (60, 16)]
 CLOCKS = ("chats", "screens.chat_base", "widgets.rail")
@@ -74,7 +74,7 @@ async def seen(scene: Scene, size: tuple[int, int], **environ: str) -> tuple[str
         await scene.reach(pilot, app, client)
         shown = await settled(pilot, app)
         assert overflows(app) == []
-        return shown, [segment for strip in app.screen._compositor.render_strips() for segment in strip]
+        return shown, [segment for strip in strips(app) for segment in strip]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
