@@ -12,8 +12,10 @@ import queue
 import sys
 import threading
 import traceback
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from corral.runtime.engine.bindings import import_bindings
 from corral.runtime.engine.process import SOFTWARE_ERROR, harden, run_or_end
 from corral.runtime.engine.protocol import (
     Cancel,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from corral.runtime.engine.tokens import Tokenizer
 
 _COMMANDS: Final = 1024
+_FOR_REQUESTS: Final = "corral.runtime.engine.prepare"
 
 
 def main() -> NoReturn:
@@ -60,22 +63,20 @@ def main() -> NoReturn:
 
 def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     # Imported here so that the streams are taken before a library can print.
+    import_bindings()
     from corral.runtime.engine.devices import Devices
-    from corral.runtime.engine.embed import Embedder
     from corral.runtime.engine.llama import LoadError, start_backend
     from corral.runtime.engine.llamalog import EngineLog
     from corral.runtime.engine.loading import load_model, open_shelf
-    from corral.runtime.engine.loop import Command, Loop
     from corral.runtime.engine.pooled import PooledContext
-    from corral.runtime.engine.pooler import Pooler
-    from corral.runtime.engine.prepare import Preparer
-    from corral.runtime.engine.rank import Ranker
-    from corral.runtime.engine.tokens import Tokenizer
 
     log = EngineLog()
     backend = start_backend(log)
     devices = Devices()
     writer.send(Hello(os.getpid(), devices.names()))
+    # llama.cpp reads a model without the interpreter, which meanwhile reads in what its requests will need.
+    ahead = threading.Thread(target=import_module, args=(_FOR_REQUESTS,), name="import", daemon=True)
+    ahead.start()
     load = reader.read()
     if not isinstance(load, Load):
         return
@@ -84,6 +85,14 @@ def _serve(reader: FrameReader, writer: FrameWriter) -> None:
     except LoadError as error:
         writer.send(LoadRefused(str(error)))
         return
+    ahead.join()
+    from corral.runtime.engine.embed import Embedder
+    from corral.runtime.engine.loop import Command, Loop
+    from corral.runtime.engine.pooler import Pooler
+    from corral.runtime.engine.prepare import Preparer
+    from corral.runtime.engine.rank import Ranker
+    from corral.runtime.engine.tokens import Tokenizer
+
     pooler = Pooler(model, load, log, writer.send, context if isinstance(context, PooledContext) else None)
     embedder = Embedder(model, pooler, writer.send)
     ranker = Ranker(model, pooler, writer.send)

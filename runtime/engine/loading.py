@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
-
-import llama_cpp
 
 from corral.runtime.engine.context import Context
 from corral.runtime.engine.devices import Devices
@@ -87,7 +86,7 @@ def open_shelf(load: Load, context: Context) -> Shelf | None:
     if not load.shelf:
         return None
     kv_types = f"{load.kv_type} {load.kv_type_v or load.kv_type}"
-    settings = f"{llama_cpp.__version__} {kv_types} {context.copies} {load.flash_attention}"
+    settings = f"{version('llama-cpp-python')} {kv_types} {context.copies} {load.flash_attention}"
     for adapter in load.adapters:
         settings += f" {_identity(Path(adapter.path))} {adapter.scale}"
     if load.projector_path:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from corral.runtime.engine.bindings import import_bindings
 from corral.runtime.engine.process import decoding_threads, harden
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def main() -> None:
 
 def _quantize(job: Job, send: Any) -> str:
     """Do the job and return what went wrong, "" for nothing."""
-    import llama_cpp.llama_cpp as c  # after the streams are taken, as it may print
+    import_bindings()  # after the streams are taken, as it may print
+    import llama_cpp.llama_cpp as c
 
     from corral.runtime.engine.llama import start_backend
     from corral.runtime.engine.llamalog import EngineLog

@@ -24,7 +24,6 @@ import numpy.typing as npt
 
 from corral.runtime.engine.llama import LoadError, Model
 from corral.runtime.engine.llamalog import EngineLog
-from corral.runtime.engine.pictures import read_picture
 
 _KEPT_BYTES: Final = 128 * 1024 * 1024
 _WORDS: Final = struct.Struct("<8I")
@@ -137,6 +136,9 @@ class Vision:
         digest = hashlib.sha256(data).digest()
         pieces = self._kept.pop(digest, None)
         if pieces is None:
+            # Pillow is read in beside a load (by `prepare`), not before it.
+            from corral.runtime.engine.pictures import read_picture
+
             pixels = read_picture(data, number)
             pieces = self._pieces(pixels.width, pixels.height, pixels.data, digest)
         self._kept[digest] = pieces
