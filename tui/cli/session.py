@@ -171,7 +171,9 @@ def open_session(settings: Settings) -> Session:
     if _answers(settings):
         with held_back():
             from corral.api.client import HttpClient
-        return RemoteSession(HttpClient(settings.base_url, next(iter(settings.api_keys), ""), settings.trusted))
+            from corral.api.plain_http import way_to
+        server = way_to(settings.base_url, next(iter(settings.api_keys), ""), settings.trusted)
+        return RemoteSession(HttpClient(settings.base_url, server=server))
     if not _is_here(settings):
         raise ServerUnreachable("could not connect to corral server, run 'corral serve' to start it")
     with held_back():

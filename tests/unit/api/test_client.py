@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from corral.api.client import HttpClient
+from corral.api.plain_http import PlainTransport, way_to
 from corral.runtime.errors import QueueFull, RemoteFailed, RequestCanceled, RunnerDied, ServerUnreachable
 from corral.runtime.snapshot import EMPTY
 from corral.runtime.verbs import (
@@ -35,10 +36,24 @@ from tests.fakes.served import MODEL, Serve, Served, ServedFake
 
 HI = (Message("user", "hi"),)
 
+Connect = Callable[..., HttpClient]
+
+
+def plainly(base_url: str, api_key: str = "") -> HttpClient:
+    """As commands ask a server on this machine."""
+    return HttpClient(base_url, server=PlainTransport(base_url, api_key))
+
+
+@pytest.fixture(params=[HttpClient, plainly], ids=["httpx", "plain"])
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """Each of the ways to a server, which differ in nothing but how long they take to be read in."""
+    made: Connect = request.param
+    return made
+
 
 @pytest.fixture
-async def client(served: Served) -> AsyncGenerator[HttpClient, None]:
-    client = HttpClient(served.service.base_url)
+async def client(served: Served, connect: Connect) -> AsyncGenerator[HttpClient, None]:
+    client = connect(served.service.base_url)
     yield client
     await client.close()
 
@@ -111,11 +126,13 @@ async def test_generate(client: HttpClient, served: Served) -> None:
     assert load.done_reason is DoneReason.LOAD
 
 
-async def test_leaving_a_stream_cancels_it(serve: Serve, until: Callable[[Callable[[], bool]], None]) -> None:
+async def test_leaving_a_stream_cancels_it(
+    serve: Serve, connect: Connect, until: Callable[[Callable[[], bool]], None]
+) -> None:
     fake = ServedFake.with_models(MODEL)
     fake.gate = asyncio.Semaphore(0)
     served = serve(fake)
-    client = HttpClient(served.service.base_url)
+    client = connect(served.service.base_url)
     served.service.loop.call_soon_threadsafe(fake.release)
     chunks = client.chat(ChatRequest(MODEL, HI))
     assert (await anext(chunks)).text == "t0 "
@@ -188,9 +205,9 @@ async def test_a_missing_model(client: HttpClient, verb: Callable[[HttpClient], 
         await verb(client)
 
 
-async def test_errors_come_back_as_ours(serve: Serve) -> None:
+async def test_errors_come_back_as_ours(serve: Serve, connect: Connect) -> None:
     fake = ServedFake.with_models(MODEL)
-    client = HttpClient(serve(fake).service.base_url)
+    client = connect(serve(fake).service.base_url)
     with pytest.raises(InvalidName):
         await anext(client.chat(ChatRequest("a b", HI)))
     fake.fail_with = QueueFull(1)
@@ -208,10 +225,10 @@ async def test_errors_come_back_as_ours(serve: Serve) -> None:
     await client.close()
 
 
-async def test_the_key_is_sent(serve: Serve) -> None:
+async def test_the_key_is_sent(serve: Serve, connect: Connect) -> None:
     served = serve(api_key="k")
     for key, good in (("", False), ("k", True)):
-        client = HttpClient(served.service.base_url, key)
+        client = connect(served.service.base_url, key)
         if good:
             assert await client.list_models()
         else:
@@ -222,7 +239,7 @@ async def test_the_key_is_sent(serve: Serve) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://[::1]:1", "http://"])
 async def test_nobody_there(url: str) -> None:
-    client = HttpClient(url)
+    client = HttpClient(url, server=way_to(url))
     with pytest.raises(ServerUnreachable):
         await client.version()
     await client.close()
@@ -232,7 +249,7 @@ Answer = Callable[[bytes], Awaitable["HttpClient"]]
 
 
 @pytest.fixture
-async def hostile() -> AsyncGenerator[Answer, None]:
+async def hostile(connect: Connect) -> AsyncGenerator[Answer, None]:
     """Start servers that send given bytes to whoever connects, then hang up."""
     servers: list[asyncio.Server] = []
 
@@ -249,7 +266,7 @@ async def hostile() -> AsyncGenerator[Answer, None]:
 
         server = await asyncio.start_server(handle, "127.0.0.1", 0)
         servers.append(server)
-        return HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        return connect(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
 
     yield start
     for server in servers:
@@ -268,6 +285,8 @@ OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
         (OK + b'{"models":"\xff"}', "not understood"),
         (b"HTTP/1.1 500 Oops\r\nConnection: close\r\n\r\n<html>\n\n" + b"x" * 1000, "<html> xxx"),
         (b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n", "the server answered with status 502"),
+        (b"HTTP/1.1 302 There\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n", "status 302"),
+        (b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.0 200 OK\r\n\r\nno", "not understood"),
     ],
 )
 async def test_replies_that_are_none(hostile: Answer, answer: bytes, text: str) -> None:
@@ -276,6 +295,54 @@ async def test_replies_that_are_none(hostile: Answer, answer: bytes, text: str) 
         await client.list_models()
     assert len(str(caught.value)) <= 200
     await client.close()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000, b"HTTP/1.1 2xx\r\n\r\n"]
+)
+async def test_what_speaks_no_http_is_no_server(hostile: Answer, answer: bytes) -> None:
+    client = await hostile(answer)
+    with pytest.raises(ServerUnreachable, match="could not connect to a server at http"):
+        await client.list_models()
+    await client.close()
+
+
+async def test_a_server_that_will_not_hear_all_is_heard() -> None:
+    told = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Much\r\nContent-Length: 6\r\n\r\nno, no")
+        await writer.drain()
+        told.set()
+        await reader.read()  # what is on its way still, as a reset would take the answer back
+        writer.close()
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        while not told.is_set():
+            yield b"x"
+            await asyncio.sleep(0)
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        client = plainly(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(RemoteFailed, match="no, no"):
+            await client.put_blob("sha256:" + "0" * 64, endless())
+
+
+@pytest.mark.parametrize(
+    ("url", "is_plain"),
+    [
+        ("http://127.0.0.1:11434", True),
+        ("http://localhost:11434/below", True),
+        ("http://[::1]:11434", True),
+        ("https://127.0.0.1:11434", False),
+        ("http://example.com:11434", False),
+        ("http://user:word@127.0.0.1:11434", False),
+        ("http://", False),
+    ],
+)
+def test_only_what_is_here_and_open_is_asked_plainly(url: str, is_plain: bool) -> None:
+    assert isinstance(way_to(url), PlainTransport) is is_plain
 
 
 async def test_replies_without_end(hostile: Answer, monkeypatch: pytest.MonkeyPatch) -> None:

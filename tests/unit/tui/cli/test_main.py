@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -153,14 +155,14 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def imported_by(*words: str, home: Path) -> set[str]:
-    """The top-level and corral modules a command has imported when it is done."""
+def imported_by(*words: str, home: Path, port: int = 0) -> set[str]:
+    """The top-level and corral modules a command has imported when it is done; nobody answers but on `port`."""
     code = (
         "import sys; from corral.tui.cli import main\n"
         "try: code = main(sys.argv[1:])\n"
         "finally: print(*sorted(sys.modules), file=sys.stderr)"
     )
-    environ = {**os.environ, "HOME": str(home), "CORRAL_HOST": f"127.0.0.1:{free_port()}"}
+    environ = {**os.environ, "HOME": str(home), "CORRAL_HOST": f"127.0.0.1:{port or free_port()}"}
     done = subprocess.run(
         [sys.executable, "-c", code, *words], env=environ, capture_output=True, text=True, timeout=60, check=True
     )
@@ -178,6 +180,25 @@ def test_what_only_talks_imports_nothing_heavy(tmp_path: Path, words: tuple[str,
 def test_list_imports_no_screen_no_server_no_engine(tmp_path: Path) -> None:
     modules = imported_by("list", home=tmp_path)
     assert not modules & {"aiohttp.web", "textual", "prompt_toolkit", "pydantic", "llama_cpp", "numpy"}
+
+
+def test_a_list_that_asks_a_server_imports_no_more_than_that_takes(tmp_path: Path) -> None:
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.wfile.write(b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"models":[]}')
+
+        def log_message(self, *_: object) -> None: ...
+
+    asked: list[str] = []
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            modules = imported_by("list", home=tmp_path, port=server.server_port)
+        finally:
+            server.shutdown()
+    assert asked == ["/api/tags"]
+    assert not modules & (HEAVY | {"corral.runtime.reading", "importlib.metadata", "email"})
 
 
 def test_a_closed_stdout_is_no_error(tmp_path: Path) -> None:
