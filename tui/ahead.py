@@ -21,7 +21,10 @@ _REST_S = 0.4
 """For how long no key may have been pressed: composing a screen holds the next one up."""
 
 
-_MODULES = tuple(f"corral.tui.screens.{name}" for name in ("models", "running", "modelfile", "server"))
+_MODULES = (
+    *(f"corral.tui.screens.{name}" for name in ("models", "running", "modelfile", "server")),
+    *(f"corral.tui.dialogs.{name}" for name in ("options", "sessions")),
+)
 
 
 def _import_all() -> None:

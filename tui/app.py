@@ -307,6 +307,8 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
 
     def _get_screen(self, screen: Screen[Any] | str) -> tuple[Screen[Any], AwaitMount]:
         """Take a new screen for one whose styles are those of today: else all styles are read anew, twice."""
+        if isinstance(screen, WorkbenchScreen) and not screen.is_running:
+            screen.suit(self.size)
         found, mounted = super()._get_screen(screen)
         if found._css_update_count < 0 < len(self._screen_stacks):
             found._css_update_count = self._css_update_count

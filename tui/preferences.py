@@ -23,7 +23,6 @@ work = "host gpu01"       # :work
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +61,8 @@ def load_preferences(environ: Mapping[str, str]) -> Preferences:
         return Preferences()
     except (OSError, UnicodeDecodeError) as error:
         return Preferences(problems=(f"{path} cannot be read: {error}",))
+    import tomllib  # 2 ms, for those who have such a file
+
     try:
         return _read(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

@@ -46,6 +46,9 @@ def _imported(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
+DIALOGS = {f"corral.tui.dialogs.{name}" for name in ("options", "sessions")}
+
+
 @pytest.mark.parametrize(
     ("code", "forbidden"),
     [
@@ -53,6 +56,8 @@ def _imported(code: str) -> set[str]:
         ("import corral.api.server, corral.api.app", {"textual", "rich", "llama_cpp"}),
         ("import corral.api.client", {"textual", "llama_cpp", "aiohttp", "pydantic"}),
         ("import corral.tui.app", {"llama_cpp"}),
+        ("import corral.tui.screens.chat", {"aiohttp", "httpx", "pydantic", *DIALOGS}),
+        ("import corral.runtime.settings", {"asyncio", "msgspec"}),
     ],
 )
 def test_what_is_not_needed_is_not_imported(code: str, forbidden: set[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.geometry import Size
 from textual.screen import Screen
 
 from corral.runtime.snapshot import Snapshot
@@ -46,6 +47,17 @@ class WorkbenchScreen(Screen[None]):
         if "WHERE" in cls.__dict__ and "BINDINGS" not in cls.__dict__:
             cls.BINDINGS = bindings_for(cls.WHERE)  # type: ignore[assignment]
         super().__init_subclass__(*args, **kwargs)  # type: ignore[arg-type]
+
+    def suit(self, size: Size) -> None:
+        """Take the classes of a size before there are widgets, whose styles the first resize would have found again."""
+        wide, high = self.workbench.HORIZONTAL_BREAKPOINTS or [], self.workbench.VERTICAL_BREAKPOINTS or []
+        of_size = self._get_breakpoint_classes(size.width, wide) | self._get_breakpoint_classes(size.height, high)
+        self.add_class(*of_size, update=False)
+
+    def _compositor_refresh(self) -> None:
+        """Draw nothing that would be thrown away, as Textual does while updates are held back; it stays to be drawn."""
+        if not self.app._batch_count:
+            super()._compositor_refresh()
 
     def compose(self) -> ComposeResult:
         """Put the body between header and footer."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corral.store.sessions import SavedSession
 from corral.tui.chats import Chat
 from corral.tui.dialogs.ask import AskDialog
-from corral.tui.dialogs.sessions import SessionChoice, SessionsDialog, SessionVerb
 from corral.tui.exporting import ExportFormat, export_text, file_name, write_export
 from corral.tui.screens.chat_base import ChatBase
 from corral.tui.session_keeper import SessionKeeper, sessions_path
 from corral.tui.turns import Turn
 from corral.tui.widgets.prompt_box import HISTORY
+
+if TYPE_CHECKING:
+    from corral.tui.dialogs.sessions import SessionChoice
 
 __all__ = ["SessionKeys"]
 
@@ -99,12 +102,16 @@ class SessionKeys(ChatBase):
         if not self.keeper.is_keeping:
             self.tell("Chats are not kept here, so there are none to find")
             return
+        from corral.tui.dialogs.sessions import SessionsDialog  # read in ahead, but not of the first frame
+
         self.save()
         self.app.push_screen(SessionsDialog(self.keeper.search, words=words), self._do)
 
     def _do(self, choice: SessionChoice | None) -> None:
         if choice is None:
             return
+        from corral.tui.dialogs.sessions import SessionVerb
+
         session = choice.found.session
         self._known.setdefault(session.id, session)
         chat = self.chats.find(session)

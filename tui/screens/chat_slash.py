@@ -17,7 +17,6 @@ from corral.tui.chats import new_caller
 from corral.tui.cli.repl_texts import SET, SHOW
 from corral.tui.completing import COMMANDS, split_command
 from corral.tui.dialogs.details import DetailsDialog
-from corral.tui.dialogs.options import OptionsDialog
 from corral.tui.exporting import ExportFormat, export_text, file_name
 from corral.tui.screens.calling import exhaust
 from corral.tui.screens.chat_sessions import SessionKeys
@@ -279,6 +278,10 @@ class SlashCommands(TurnKeys, SessionKeys):
         self.start(self._open_options, "options")
 
     async def _open_options(self) -> None:
+        from corral.tui.dialogs.options import (
+            OptionsDialog,  # read in ahead of the first time, but not of the first frame
+        )
+
         chat = self.chat
         details = await self.try_verb(lambda client: client.show(chat.model)) if chat.model else None
         defaults = dict(details.parameters) if details is not None else {}

@@ -10,7 +10,9 @@ from textual.pilot import Pilot
 from corral.tui import ahead
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
+from corral.tui.compositing import ChangedRows
 from corral.tui.dialogs.help import HelpDialog
+from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.screens.calling import CallingScreen
 from corral.tui.screens.server import ServerScreen
 from corral.tui.widgets.key_line import KeyLine
@@ -55,6 +57,33 @@ async def test_none_is_composed_while_somebody_types(monkeypatch: pytest.MonkeyP
         await pilot.press("x")
         assert app.touched_s > before_s
         assert composed(app) & {*LATER} == set()
+
+
+async def test_a_screen_finds_its_styles_and_draws_itself_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed, held_back = [], []
+    update_classes, render_update = WorkbenchScreen.update_classes, ChangedRows.render_update
+
+    def watched(self: WorkbenchScreen, *args: Any, **how: Any) -> WorkbenchScreen:
+        before = self.classes
+        update_classes(self, *args, **how)
+        changed.append(self.classes - before)
+        return self
+
+    def rendered(self: ChangedRows, *args: Any, **how: Any) -> Any:
+        held_back.append(app._batch_count)
+        return render_update(self, *args, **how)
+
+    monkeypatch.setattr(WorkbenchScreen, "update_classes", watched)
+    monkeypatch.setattr(ChangedRows, "render_update", rendered)
+    app = opened()
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "[1 Chat]" in picture(app) and bool(changed))
+        assert app.screen.has_class("-wide", "-tall")
+        await app.action_go(Where.SERVER)
+        await until(pilot, lambda: "[5 Server]" in picture(app) and app.screen.has_class("-wide", "-tall"))
+    assert not any(changed)
+    assert held_back
+    assert not any(held_back)
 
 
 async def test_a_screen_nobody_has_asked_for_does_not_complain() -> None:
