@@ -64,7 +64,7 @@ class Transport:
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
-            import httpx  # 80 ms, for those who ask something only
+            import httpx  # 80 ms, for those who ask something only; see `plain_http` for who asks little
 
             from corral.api.tls import client_tls
             from corral.api.version import SERVER

@@ -38,7 +38,9 @@ def describe(command: Command) -> str:
 
 
 def _flags(command: Command) -> str:
-    text = parser_of(command, load(command)).format_help()
+    parser = parser_of(command, load(command))
+    parser.formatter_class = argparse.HelpFormatter  # as wide as the terminal
+    text = parser.format_help()
     return "Flags:\n" + text.partition("options:\n")[2]
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, cast
 
 from corral.tui.cli.errors import UsageError
@@ -177,7 +178,11 @@ class _Parser(argparse.ArgumentParser):
 def parser_of(command: Command, module: CommandModule) -> argparse.ArgumentParser:
     """Build the parser of one command."""
     program = f"corral {command.name}".strip()
-    parser = _Parser(prog=program, add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    # argparse makes formatters to check flags with; one that asks for the terminal's width reads in what archives need.
+    checking = partial(argparse.HelpFormatter, width=80)
+    parser = _Parser(
+        prog=program, add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS, formatter_class=checking
+    )
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     module.add_flags(parser)
     parser.add_argument("-h", "--help", action="store_true", help=f"Help for {program}")
