@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from aiohttp import web
+from msgspec import structs
 
 from corral.api.metrics import Metrics
 from corral.api.request_files import RequestFiles
@@ -46,7 +47,7 @@ def workbench(request: web.Request) -> ServedClient:
 
 def caller(request: web.Request, model: str = "") -> Caller:
     """Return who asks, and note the model in the table of requests once it is known; to be called after the body."""
-    who = replace(request[CALLER], warnings=request[WARNINGS])
+    who = structs.replace(request[CALLER], warnings=request[WARNINGS])
     if model:
         request.app[WORKBENCH].requests.update(who.request_id, model=model)
     return who

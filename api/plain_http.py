@@ -106,6 +106,7 @@ class _Exchange:
     async def _next(self) -> h11.Event:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             self._http.receive_data(await self._reader.read(_PIECE))
+        assert isinstance(event, h11.Event), "a connection has one exchange, behind which nobody asks for more"
         return event
 
 

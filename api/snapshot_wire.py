@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -49,7 +49,7 @@ def _since(now: Snapshot, since_s: float) -> Snapshot:
     passed_s = now.at_s - since_s
     seconds = min(HISTORY_S, math.ceil(passed_s + _SLACK_S))
     since_wall_s = now.wall_s - passed_s - _SLACK_S
-    return replace(
+    return msgspec.structs.replace(
         now,
         requests=tuple(row for row in now.requests if row.ended_s is None or row.ended_s >= since_s - _SLACK_S),
         events=tuple(event for event in now.events if event.wall_s >= since_wall_s),
@@ -78,7 +78,7 @@ class SnapshotReader:
 
 def _merged(old: Snapshot, new: Snapshot) -> Snapshot:
     passed = new.at_s - old.at_s
-    return replace(
+    return msgspec.structs.replace(
         new,
         requests=_rows(old.requests, new.requests),
         events=_events(old.events, new.events),
@@ -102,9 +102,9 @@ def _events(old: Sequence[EventView], new: Sequence[EventView]) -> tuple[EventVi
 
 def _samples(old: Sequence[HostSample], new: Sequence[HostSample]) -> tuple[HostSample, ...]:
     """Join two pieces of history where they say the same; all but the newest sample come without their cores."""
-    bare = tuple(replace(one, cpu_per_core=()) for one in old)
+    bare = tuple(msgspec.structs.replace(one, cpu_per_core=()) for one in old)
     for overlap in range(min(len(bare), len(new)), 0, -1):
-        if bare[-overlap:] == tuple(replace(one, cpu_per_core=()) for one in new[:overlap]):
+        if bare[-overlap:] == tuple(msgspec.structs.replace(one, cpu_per_core=()) for one in new[:overlap]):
             return (*bare[:-overlap], *new)[-HISTORY_S:]
     return (*bare, *new)[-HISTORY_S:]
 
@@ -116,7 +116,7 @@ def _continued(old: Sequence[T], new: Sequence[T], passed: int) -> tuple[T, ...]
 
 def from_loaded(models: Sequence[LoadedModel], *, serving: str, at_s: float, wall_s: float) -> Snapshot:
     """What `/api/ps` of an Ollama server tells: the models in memory and how long, nothing of requests or machine."""
-    return replace(
+    return msgspec.structs.replace(
         EMPTY, at_s=at_s, wall_s=wall_s, serving=serving, models=tuple(_view(model, wall_s) for model in models)
     )
 

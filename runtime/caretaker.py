@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from msgspec import structs
+
 from corral.runtime.dispatch import Dispatch
 from corral.runtime.errors import NotSupported
 from corral.runtime.forecast import Forecast
@@ -78,7 +80,7 @@ class Caretaker:
             used = gpu.memory_used or 0
             freed = min(ours, used)
             ours -= freed
-            without.append(gpu if gpu.memory_used is None else replace(gpu, memory_used=used - freed))
+            without.append(gpu if gpu.memory_used is None else structs.replace(gpu, memory_used=used - freed))
         return without
 
     def _held(self) -> list[tuple[int, int]]:
@@ -204,7 +206,7 @@ class Caretaker:
         """Return the plan of a pull with what emptying the trash would free for it, where it finds no room."""
         if plan.has_room:
             return plan
-        return replace(plan, in_trash=(await asyncio.to_thread(self._plan_trash)).frees)
+        return structs.replace(plan, in_trash=(await asyncio.to_thread(self._plan_trash)).frees)
 
     async def trash(self, models: Sequence[str]) -> Sequence[str]:
         """See `upkeep.Upkeep`."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+
+class ToolCall(msgspec.Struct, frozen=True):
     """A function the model wants called; `arguments` by name. `id` is what its result refers to."""
 
     name: str
-    arguments: Mapping[str, object] = field(default_factory=dict)
+    arguments: Mapping[str, object] = msgspec.field(default_factory=dict)
     id: str = ""
 
 
@@ -24,8 +24,7 @@ class ToolChoice(StrEnum):
     REQUIRED = "required"
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
+class Tools(msgspec.Struct, frozen=True):
     """The tools a model may call.
 
     `functions` are as clients send them: objects with `type` and `function`, this with `name`, `description` and
@@ -39,8 +38,7 @@ class Tools:
     parallel: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One turn of a conversation; `role` is system, user, assistant or tool.
 
     `thinking` is what an assistant thought before its answer; whether the model sees it again is its template's matter.

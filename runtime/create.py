@@ -101,12 +101,12 @@ class Creator:
             async with aclosing(conversion.steps()) as steps:
                 async for step in steps:
                     yield step
-            request = replace(request, files={"model.gguf": _made(conversion)})
+            request = structs.replace(request, files={"model.gguf": _made(conversion)})
         elif request.files:
             yield Progress("parsing GGUF")
         adapter = request.adapters if Conversion.is_for(request.adapters) else {}
         if adapter:
-            request = replace(request, adapters={})
+            request = structs.replace(request, adapters={})
         components = await asyncio.to_thread(self._components, request)
         if request.base:
             parts = _Parts(ModelConfig(), (), {})
@@ -132,7 +132,7 @@ class Creator:
             async with aclosing(conversion.steps()) as steps:
                 async for step in steps:
                     yield step
-            converted = replace(request, adapters={"adapter.gguf": _made(conversion)})
+            converted = structs.replace(request, adapters={"adapter.gguf": _made(conversion)})
             components = await asyncio.to_thread(self._components, converted)
         if request.quantize or len(weights.parts) > 1:
             async with aclosing(self._rewritten(weights, request)) as written:

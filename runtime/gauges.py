@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import psutil
+from msgspec import structs
 
 from corral.runtime.amd import AmdCards
 from corral.runtime.nvml import Nvml
@@ -74,7 +75,7 @@ class SystemProbe:
     def _gpus(self) -> tuple[GpuSample, ...]:
         """All cards, numbered one after the other."""
         found = (*self._nvml.gpus(), *self._amd.gpus())
-        return tuple(replace(gpu, index=index) for index, gpu in enumerate(found))
+        return tuple(structs.replace(gpu, index=index) for index, gpu in enumerate(found))
 
     def process(self, pid: int) -> ProcessSample | None:
         """Sample one runner."""
@@ -147,7 +148,7 @@ class Gauges:
     def add(self, host: HostSample, processes: dict[int, ProcessSample]) -> None:
         """Keep a sample; of those before it the per-core figures are dropped."""
         if self._history:
-            self._history[-1] = replace(self._history[-1], cpu_per_core=())
+            self._history[-1] = structs.replace(self._history[-1], cpu_per_core=())
         self._history.append(host)
         self._processes = processes
         self.history = tuple(self._history)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import structs
 
 from corral.runtime.snapshot import ModelView
 
@@ -37,4 +39,4 @@ class ModelHistory:
         samples = self._samples.get(model.digest)
         if samples is None:
             return model
-        return replace(model, rates=tuple(samples.rates), rss_history=tuple(samples.rss))
+        return structs.replace(model, rates=tuple(samples.rates), rss_history=tuple(samples.rss))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
+
+import msgspec
 
 from corral.runtime.conversation import Message
 from corral.runtime.snapshot import EngineHost
 
 
-@dataclass(frozen=True, slots=True)
-class Details:
+class Details(msgspec.Struct, frozen=True):
     """What the GGUF header and the config say in short."""
 
     parent_model: str = ""
@@ -24,8 +24,7 @@ class Details:
     embedding_length: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSummary:
+class ModelSummary(msgspec.Struct, frozen=True):
     """A model on disk. `digest` is the manifest file's sha256 in hex, `size` its bytes with all layers.
 
     One whose engine is elsewhere has a `remote_host`, several comma separated, is `remote_model` there, and no size.
@@ -46,8 +45,7 @@ class ModelSummary:
         return not self.capabilities or "completion" in self.capabilities
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
+class TensorInfo(msgspec.Struct, frozen=True):
     """A tensor as the GGUF header lists it."""
 
     name: str
@@ -55,8 +53,7 @@ class TensorInfo:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelDetails:
+class ModelDetails(msgspec.Struct, frozen=True):
     """Everything `show` says of a model (spec a.12). `parameters` are in Modelfile order, a repeated name repeats.
 
     `projector_info` is the header of the file that makes images into what the model reads, empty where there is none.
@@ -71,19 +68,18 @@ class ModelDetails:
     system: str = ""
     license: str = ""
     messages: tuple[Message, ...] = ()
-    model_info: Mapping[str, object] = field(default_factory=dict)
+    model_info: Mapping[str, object] = msgspec.field(default_factory=dict)
     tensors: tuple[TensorInfo, ...] = ()
     capabilities: tuple[str, ...] = ()
     requires: str = ""
-    projector_info: Mapping[str, object] = field(default_factory=dict)
+    projector_info: Mapping[str, object] = msgspec.field(default_factory=dict)
     renderer: str = ""
     parser: str = ""
     remote_host: str = ""
     remote_model: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
+class LoadedModel(msgspec.Struct, frozen=True):
     """A model in memory, as `ps` lists it; `expires_at` is None for ever. Sizes in bytes.
 
     One whose engine is elsewhere is in use rather than in memory: `remote_host` and `remote_model` are as in
@@ -103,8 +99,7 @@ class LoadedModel:
     hosts: tuple[EngineHost, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DeletePlan:
+class DeletePlan(msgspec.Struct, frozen=True):
     """What deleting some models would do: bytes freed, bytes that stay because others share them, and who shares.
 
     `shared_with_trash` are those that share among the deleted ones that can be restored. `kept_s` is how long these

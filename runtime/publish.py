@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from corral.runtime.engine.protocol import CacheUse, LoadPhase
 from corral.runtime.events import Events

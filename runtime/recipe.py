@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from msgspec import structs
+
 from corral.runtime.components import is_adapter
 from corral.runtime.errors import BadRequest, InvalidParameter
 from corral.runtime.model_files import gguf_files
@@ -82,7 +84,7 @@ def request_from_modelfile(name: str, modelfile: Modelfile, folder: Path) -> Rec
                 _check_name(command)
                 if recipe.request.base is not None:
                     raise ModelfileError("only one FROM can name a model", command.line)
-                recipe = replace(recipe, request=replace(recipe.request, base=command.value))
+                recipe = replace(recipe, request=structs.replace(recipe.request, base=command.value))
             case "adapter":
                 recipe = replace(recipe, adapters=_adapter(command, folder))
             case "draft":
@@ -106,7 +108,7 @@ def _remote(command: Command) -> Remote | None:
 def _stub(recipe: Recipe, remote: Remote) -> Recipe:
     if recipe.request.base is not None or recipe.paths:
         raise ModelfileError("a remote model has one FROM line, and neither ADAPTER nor DRAFT")
-    return replace(recipe, request=replace(recipe.request, base=remote.model, remote_host=remote.text))
+    return replace(recipe, request=structs.replace(recipe.request, base=remote.model, remote_host=remote.text))
 
 
 def put_on(request: CreateRequest, modelfile: Modelfile) -> CreateRequest:
@@ -119,23 +121,23 @@ def put_on(request: CreateRequest, modelfile: Modelfile) -> CreateRequest:
     for command in modelfile.commands:
         match command.name:
             case "template":
-                request = replace(request, template=command.value)
+                request = structs.replace(request, template=command.value)
             case "system":
-                request = replace(request, system=command.value)
+                request = structs.replace(request, system=command.value)
             case "renderer":
-                request = replace(request, renderer=command.value)
+                request = structs.replace(request, renderer=command.value)
             case "parser":
-                request = replace(request, parser=command.value)
+                request = structs.replace(request, parser=command.value)
             case "requires":
-                request = replace(request, requires=command.value)
+                request = structs.replace(request, requires=command.value)
             case "license":
-                request = replace(request, licenses=(*request.licenses, command.value))
+                request = structs.replace(request, licenses=(*request.licenses, command.value))
             case "message":
-                request = replace(request, messages=(*request.messages, Message(command.key, command.value)))
+                request = structs.replace(request, messages=(*request.messages, Message(command.key, command.value)))
             case "parameter":
                 lines.append((command.key, command.value))
                 _check_parameter(command)
-    return replace(request, parameters=parse_parameters(lines))
+    return structs.replace(request, parameters=parse_parameters(lines))
 
 
 def named(*files: Path | None, after: Mapping[str, Path] | None = None) -> dict[str, Path]:
@@ -257,7 +259,7 @@ async def create_from_modelfile(
     def sent(files: Mapping[str, Path]) -> dict[str, str]:
         return {name: digests[path] for name, path in files.items()}
 
-    request = replace(
+    request = structs.replace(
         recipe.request,
         caller=caller,
         files=sent(recipe.files),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from corral.runtime.verbs import ChatRequest, GenerateRequest
 
 KEPT_BODIES = 50
@@ -70,5 +72,5 @@ def _characters(asked: ChatRequest | GenerateRequest) -> int:
 
 def _without_images(asked: ChatRequest | GenerateRequest) -> ChatRequest | GenerateRequest:
     if isinstance(asked, GenerateRequest):
-        return replace(asked, images=())
-    return replace(asked, messages=tuple(replace(message, images=()) for message in asked.messages))
+        return structs.replace(asked, images=())
+    return structs.replace(asked, messages=tuple(structs.replace(message, images=()) for message in asked.messages))

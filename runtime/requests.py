@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import islice
+
+from msgspec.structs import replace
 
 from corral.runtime.client_totals import ClientTotals
 from corral.runtime.recordings import Recordings
@@ -93,7 +94,7 @@ class RequestLog:
         """The row of that id."""
         row, news = self._rows.get(request_id), self._news.pop(request_id, None)
         if row is not None and news:
-            row = self._rows[request_id] = replace(row, **news)  # type: ignore[arg-type]
+            row = self._rows[request_id] = replace(row, **news)
         return row
 
     def is_open(self, request_id: str) -> bool:

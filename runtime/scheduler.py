@@ -290,7 +290,7 @@ class Scheduler:
             spared = victim is not candidates[0] and now - ticket.since < victim.load_s
             if victim.users == 0 and (waited or (now >= victim.stays_until and not spared)):
                 self._put_out[victim.wanted.digest] = now
-                self.counts = replace(self.counts, evictions=self.counts.evictions + 1)
+                self.counts = msgspec.structs.replace(self.counts, evictions=self.counts.evictions + 1)
                 self._stop(victim, f"evicted for {ticket.name}: {why}")
                 return
         if waited and candidates and not any(one.drains for one in candidates):
@@ -330,13 +330,15 @@ class Scheduler:
             self._fail(resident, LoadFailed("loading was cancelled"))
             raise
         except RunError as error:
-            self.counts = replace(self.counts, failures=self.counts.failures + 1)
+            self.counts = msgspec.structs.replace(self.counts, failures=self.counts.failures + 1)
             self._events.add("load", f"{wanted.name} failed: {error}", "error")
             self._fail(resident, error)
             return
         now = self._clock()
         resident.loaded_at, resident.load_s = now, now - resident.began
-        self.counts = replace(self.counts, loads=self.counts.loads + 1, load_s=self.counts.load_s + resident.load_s)
+        self.counts = msgspec.structs.replace(
+            self.counts, loads=self.counts.loads + 1, load_s=self.counts.load_s + resident.load_s
+        )
         if now - self._put_out.pop(wanted.digest, -FOREVER) < _SOON_S:
             resident.stays_until = now + STAY_LOADS * resident.load_s
         self._events.add(
@@ -438,7 +440,7 @@ class Scheduler:
             await resident.runner.close()
         del self._residents[resident.wanted.digest]
         resident.gone.set()
-        self.counts = replace(self.counts, unloads=self.counts.unloads + (resident.runner is not None))
+        self.counts = msgspec.structs.replace(self.counts, unloads=self.counts.unloads + (resident.runner is not None))
         self._events.add("unload", f"{resident.wanted.name}: {why}")
         self._signal()
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corral.runtime.config_file import find_config
 from corral.runtime.environment import Environment
-from corral.runtime.upkeep import SettingView
 from corral.runtime.variables import LOAD_OPTIONS, VARIABLES
+
+if TYPE_CHECKING:
+    from corral.runtime.upkeep import SettingView
 
 LIVE_VARIABLES = frozenset(
     {
@@ -25,6 +28,8 @@ DEFAULT = "default"
 
 def setting_views(environ: Mapping[str, str], home: Path, adjusted: Mapping[str, str]) -> tuple[SettingView, ...]:
     """List every setting; `adjusted` are variables that were changed since the start."""
+    from corral.runtime.upkeep import SettingView  # which reads in msgspec: too much for `corral --version`
+
     env = Environment({**environ, **adjusted}, find_config(environ, home))
     views = []
     for variable in VARIABLES:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corral.runtime.config_file import find_config
 from corral.runtime.discovery import gguf_folders, hub_of, parse_aliases, paths_of
@@ -23,13 +24,15 @@ from corral.runtime.model_tables import MOST_PARALLEL, ModelTable
 from corral.runtime.options import Kind, parse_options, parse_parameters
 from corral.runtime.server_address import DEFAULT_PORT, HIGHEST_PORT, Address, is_loopback, parse_host
 from corral.runtime.setting_views import setting_views
-from corral.runtime.upkeep import SettingView
 from corral.runtime.variables import LOAD_OPTIONS
 from corral.store.addresses import origin_of
 from corral.store.errors import SourceError
 from corral.store.folders import GgufFolder
 from corral.store.paths import default_root
 from corral.store.registries import Identity, Mirror, Registries
+
+if TYPE_CHECKING:
+    from corral.runtime.upkeep import SettingView
 
 LOG_FORMATS = ("logfmt", "json")
 DEFAULT_PROMPT_CACHE = 256 * 10**6

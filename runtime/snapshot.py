@@ -5,8 +5,9 @@ The service publishes a new `Snapshot` by swapping one reference; any thread may
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class RequestState(StrEnum):
@@ -22,8 +23,7 @@ class RequestState(StrEnum):
     CANCELED = "canceled"
 
 
-@dataclass(frozen=True, slots=True)
-class RequestView:
+class RequestView(msgspec.Struct, frozen=True):
     """One request, in flight or of late.
 
     Times are seconds of the service's monotonic clock, comparable with `Snapshot.at_s`; `started_wall_s` is seconds
@@ -57,8 +57,7 @@ class RequestView:
     prompt_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class QueueView:
+class QueueView(msgspec.Struct, frozen=True):
     """A request that waits: for memory or a model's end (`for_room`), else for a slot or cells of a loaded model.
 
     `since_s` is of the service's monotonic clock; a higher `priority` is served sooner.
@@ -73,8 +72,7 @@ class QueueView:
     for_room: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ClientView:
+class ClientView(msgspec.Struct, frozen=True):
     """What one client asked for since the service began; requests are counted when they end."""
 
     name: str
@@ -84,8 +82,7 @@ class ClientView:
     output_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ListenerView:
+class ListenerView(msgspec.Struct, frozen=True):
     """An address that is served, since when (seconds since the epoch), and whom it lets in.
 
     `keys` is how many API keys there are, 0 for none asked for; `origins` are further ones that pages may call from.
@@ -97,8 +94,7 @@ class ListenerView:
     origins: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(msgspec.Struct, frozen=True):
     """A line of the log; `number` counts from 1 and is never used twice."""
 
     number: int
@@ -117,8 +113,7 @@ class ModelState(StrEnum):
     STOPPING = "stopping"
 
 
-@dataclass(frozen=True, slots=True)
-class EngineHost:
+class EngineHost(msgspec.Struct, frozen=True):
     """A server that runs models for us: why it is passed over, "" where it is well; our requests on it."""
 
     url: str
@@ -126,8 +121,7 @@ class EngineHost:
     requests: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ModelView:
+class ModelView(msgspec.Struct, frozen=True):
     """One model in memory. Sizes in bytes, `cpu_percent` 100 per core, `expires_in_s` inf for ever, None while busy.
 
     It stays `keep_alive_s` after its last request; a `pinned` one for ever. Of those that can be put out, `leaves`
@@ -188,8 +182,7 @@ class ModelView:
     rss_history: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GpuSample:
+class GpuSample(msgspec.Struct, frozen=True):
     """One GPU; a figure the driver does not give is None. Bytes, percent, degrees Celsius, watts, megahertz.
 
     `throttled` says in a word or two why its clock is held back, "" where it is not or nobody knows.
@@ -207,8 +200,7 @@ class GpuSample:
     throttled: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HostSample:
+class HostSample(msgspec.Struct, frozen=True):
     """The machine at one moment. Percent 0..100; `process_rss` is this process alone."""
 
     cpu_percent: float
@@ -223,8 +215,7 @@ class HostSample:
     gpus: tuple[GpuSample, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TransferView:
+class TransferView(msgspec.Struct, frozen=True):
     """A job of `kind` (pull, push, create or verify) under way. Bytes of the whole of it; `total` is 0 while unknown.
 
     It is at its `part`th of `parts` (0 where it has none), of which `part_completed` of `part_total` bytes are done.
@@ -243,8 +234,7 @@ class TransferView:
     kind: str = "pull"
 
 
-@dataclass(frozen=True, slots=True)
-class EventView:
+class EventView(msgspec.Struct, frozen=True):
     """Something that happened, with its reason: a load, an unload, a crash, a refusal."""
 
     wall_s: float
@@ -253,8 +243,7 @@ class EventView:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class LoadCounts:
+class LoadCounts(msgspec.Struct, frozen=True):
     """What happened to models in memory since the service began. `load_s` is the time of the loads that succeeded."""
 
     loads: int = 0
@@ -264,8 +253,7 @@ class LoadCounts:
     evictions: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """Everything the screens show that changes by itself. Newest first in `requests` and `events`.
 
     `trouble` says why this is not the newest: the server of a screen that is elsewhere does not answer.

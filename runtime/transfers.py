@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import structs
 
 from corral.runtime.rates import Rate
 from corral.runtime.snapshot import TransferView
@@ -44,7 +46,7 @@ class Transfer:
         )
         if not now.whole:
             return view
-        return replace(
+        return structs.replace(
             view,
             part=list(self.done).index(now.digest) + 1,
             parts=self.parts,

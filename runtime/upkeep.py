@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from corral.store.progress import Progress
 
@@ -28,8 +29,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class PullPlan:
+class PullPlan(msgspec.Struct, frozen=True):
     """What a pull would bring: `size` bytes in `parts`, of which `needed` bytes are still to be fetched.
 
     `digest` is the manifest's sha256 in hex, "" where there is none; `weights` the bytes of the weights, which a loaded
@@ -53,8 +53,7 @@ class PullPlan:
         return self.needed <= self.disk_free
 
 
-@dataclass(frozen=True, slots=True)
-class UnfinishedPull:
+class UnfinishedPull(msgspec.Struct, frozen=True):
     """A pull that came to no end: of its `total` bytes `completed` are safe. `since_s` is Unix time."""
 
     model: str
@@ -64,8 +63,7 @@ class UnfinishedPull:
     limit_rate: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(msgspec.Struct, frozen=True):
     """Whether a model fits the memory at a context of `num_ctx` tokens, with no other model in memory.
 
     It needs so many bytes; `on_gpu` of its `layers` have room on GPUs, 0 where there are none.
@@ -78,8 +76,7 @@ class Fit:
     fits: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Trashed:
+class Trashed(msgspec.Struct, frozen=True):
     """Models deleted together that can still be restored, at `deleted_s` (Unix time); `frees` bytes are theirs alone.
 
     They may share them with others in the trash. They go for good at `until_s`.
@@ -91,8 +88,7 @@ class Trashed:
     until_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Cleanup:
+class Cleanup(msgspec.Struct, frozen=True):
     """Files of the store that no model needs, and what lies in the `trash`, with the bytes emptying it frees in all."""
 
     files: int
@@ -101,8 +97,7 @@ class Cleanup:
     trash_frees: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Eviction:
+class Eviction(msgspec.Struct, frozen=True):
     """A model that would be put out: the bytes that frees, why one has to go, and why it is this one.
 
     A `busy` one ends its requests first.
@@ -115,8 +110,7 @@ class Eviction:
     busy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LoadPlan:
+class LoadPlan(msgspec.Struct, frozen=True):
     """What loading a model now would do: it needs so many bytes, and puts out `evicts`, in this order.
 
     One that is `in_memory` already needs none of that. `stays` are the pinned ones, and `has_room` whether there is
@@ -131,8 +125,7 @@ class LoadPlan:
     has_room: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class SettingView:
+class SettingView(msgspec.Struct, frozen=True):
     """A setting of the service: its name in the file, its value as it was written, and who says so.
 
     A `live` one can be changed while the service runs.

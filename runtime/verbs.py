@@ -7,7 +7,6 @@ command line know nothing deeper. Everything here is frozen: it crosses threads.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -70,8 +69,7 @@ class DoneReason(StrEnum):
     UNLOAD = "unload"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks, as the Server screen shows it: `client` is an address or `tui`/`cli`, `path` the route or verb.
 
     Of those who wait for a model one of a higher `priority` comes sooner.
@@ -88,8 +86,7 @@ class Caller:
     forwarded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True):
     """A conversation to be continued. Without messages: load, or unload where `keep_alive_s` is 0.
 
     `truncate` lets a prompt that is longer than the context be cut, `shift` lets an answer go on when the context is
@@ -103,7 +100,7 @@ class ChatRequest:
 
     model: str
     messages: tuple[Message, ...] = ()
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = msgspec.field(default_factory=dict)
     keep_alive_s: float | None = None
     truncate: bool = True
     shift: bool | None = None
@@ -113,12 +110,11 @@ class ChatRequest:
     top_logprobs: int = 0
     progress: bool = False
     think: bool | str | None = None
-    tools: Tools = field(default_factory=Tools)
+    tools: Tools = msgspec.field(default_factory=Tools)
     render_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class GenerateRequest:
+class GenerateRequest(msgspec.Struct, frozen=True):
     """A prompt to be completed. An empty prompt loads, or unloads where `keep_alive_s` is 0.
 
     `context` holds the token ids of an earlier answer; `raw` sends the prompt without any template; with a `suffix` the
@@ -131,7 +127,7 @@ class GenerateRequest:
     template: str | None = None
     raw: bool = False
     context: tuple[int, ...] = ()
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = msgspec.field(default_factory=dict)
     keep_alive_s: float | None = None
     truncate: bool = True
     shift: bool | None = None
@@ -146,8 +142,7 @@ class GenerateRequest:
     render_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(msgspec.Struct, frozen=True):
     """Where the time of an answer went; durations in nanoseconds, counts in tokens.
 
     Of `drafted` tokens that were guessed ahead, `accepted` were right.
@@ -166,8 +161,7 @@ class Stats:
     thinking_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Logprob:
+class Logprob(msgspec.Struct, frozen=True):
     """How likely the model found a token: the natural logarithm, before sampling; `top` the likeliest in its place.
 
     `data` are the token's bytes: `token`, as text, shows a part of a character as U+FFFD.
@@ -179,15 +173,13 @@ class Logprob:
     top: tuple[Logprob, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LoadProgress:
+class LoadProgress(msgspec.Struct, frozen=True):
     """How much of a model's weights is read, 0..1."""
 
     fraction: float
 
 
-@dataclass(frozen=True, slots=True)
-class PromptProgress:
+class PromptProgress(msgspec.Struct, frozen=True):
     """How many tokens of a prompt are computed, `cached` of them before; the time since the prompt was taken up."""
 
     done: int
@@ -224,8 +216,7 @@ class Chunk(msgspec.Struct, frozen=True):
     remote_model: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedRequest:
+class EmbedRequest(msgspec.Struct, frozen=True):
     """Texts to be turned into vectors. Without texts: load.
 
     `truncate` lets a text that is longer than the context be cut at its end. `dimensions` above 0 keeps only so many
@@ -236,13 +227,12 @@ class EmbedRequest:
     texts: tuple[str, ...] = ()
     truncate: bool = True
     dimensions: int = 0
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = msgspec.field(default_factory=dict)
     keep_alive_s: float | None = None
     caller: Caller | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Embeddings:
+class Embeddings(msgspec.Struct, frozen=True):
     """The vectors of an `EmbedRequest` in its order, each of length 1."""
 
     vectors: tuple[tuple[float, ...], ...] = ()
@@ -250,8 +240,7 @@ class Embeddings:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RerankRequest:
+class RerankRequest(msgspec.Struct, frozen=True):
     """Documents to be scored against a query, by a model that ranks. Without documents: load.
 
     `truncate` lets a document that does not fit the context beside the query be cut at its end.
@@ -261,13 +250,12 @@ class RerankRequest:
     query: str = ""
     documents: tuple[str, ...] = ()
     truncate: bool = True
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = msgspec.field(default_factory=dict)
     keep_alive_s: float | None = None
     caller: Caller | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(msgspec.Struct, frozen=True):
     """The scores of a `RerankRequest` in its documents' order, higher for what fits the query better.
 
     Their range is the model's own: most give logits, some a probability.
@@ -278,8 +266,7 @@ class Ranking:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
+class CreateRequest(msgspec.Struct, frozen=True):
     """A model to be made: from another (`base`), or from blobs already in the store (`files`: name to digest).
 
     `draft_files`, of the same form, has the small model that guesses what this one will say; it replaces the base's.
@@ -297,23 +284,23 @@ class CreateRequest:
 
     model: str
     base: str | None = None
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = msgspec.field(default_factory=dict)
     template: str | None = None
     system: str | None = None
     licenses: tuple[str, ...] = ()
-    parameters: Mapping[str, object] = field(default_factory=dict)
+    parameters: Mapping[str, object] = msgspec.field(default_factory=dict)
     messages: tuple[Message, ...] = ()
     caller: Caller | None = None
-    draft_files: Mapping[str, str] = field(default_factory=dict)
-    adapters: Mapping[str, str] = field(default_factory=dict)
+    draft_files: Mapping[str, str] = msgspec.field(default_factory=dict)
+    adapters: Mapping[str, str] = msgspec.field(default_factory=dict)
     quantize: str = ""
-    imatrix: Mapping[str, str] = field(default_factory=dict)
+    imatrix: Mapping[str, str] = msgspec.field(default_factory=dict)
     renderer: str = ""
     parser: str = ""
     requires: str = ""
     draft_quantize: str = ""
     remote_host: str = ""
-    info: Mapping[str, object] = field(default_factory=dict)
+    info: Mapping[str, object] = msgspec.field(default_factory=dict)
 
 
 class Client(Upkeep, Protocol):

@@ -13,8 +13,9 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from corral.store.errors import SessionsError
 
@@ -61,8 +62,7 @@ CREATE TRIGGER words_change AFTER UPDATE OF text ON turns WHEN old.text IS NOT n
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
+class Attached(msgspec.Struct, frozen=True):
     """A file that went along with a turn."""
 
     name: str
@@ -70,8 +70,7 @@ class Attached:
     is_image: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SavedTurn:
+class SavedTurn(msgspec.Struct, frozen=True):
     """A turn of a conversation. `parent` is "" for the first ones, `place` its number among its siblings.
 
     `about` holds whatever else its writer wants back, as JSON values. `wall_s` is seconds since the epoch.
@@ -85,12 +84,11 @@ class SavedTurn:
     text: str
     thinking: str = ""
     wall_s: float = 0.0
-    about: Mapping[str, object] = field(default_factory=dict)
+    about: Mapping[str, object] = msgspec.field(default_factory=dict)
     attached: tuple[Attached, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SavedSession:
+class SavedSession(msgspec.Struct, frozen=True):
     """A conversation without its turns; times in seconds since the epoch."""
 
     id: str
@@ -98,11 +96,10 @@ class SavedSession:
     model: str
     created_s: float
     changed_s: float
-    settings: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, object] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class FoundSession:
+class FoundSession(msgspec.Struct, frozen=True):
     """A conversation that has what was looked for: `turn` is the one that says it ("" for the title), `excerpt` how."""
 
     session: SavedSession

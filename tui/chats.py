@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
+from msgspec import structs
+
 from corral.runtime.verbs import Caller, ChatRequest, Chunk, Message, Stats, ToolCall
 from corral.store.sessions import Attached, SavedSession, SavedTurn
 from corral.tui.chat_settings import ChatSettings
@@ -229,7 +231,7 @@ class Chat:
     def _stream(self, answer: Turn, link: ServiceLink, model: str = "") -> None:
         caller = new_caller("/api/chat")
         answer.state, answer.request_id, answer.problem = TurnState.LIVE, caller.request_id, ""
-        request = replace(self.request(), model=model or self.model, caller=caller)
+        request = structs.replace(self.request(), model=model or self.model, caller=caller)
         self._live = answer
         self.mark(answer)
         self.handle = link.stream(lambda client: client.chat(request))
@@ -265,7 +267,7 @@ class Chat:
         """Add what the part before a continuation took."""
         before, after = self._before, turn.stats
         if before.total_ns and after is not before:
-            turn.stats = replace(
+            turn.stats = structs.replace(
                 after,
                 total_ns=before.total_ns + after.total_ns,
                 prompt_tokens=before.prompt_tokens or after.prompt_tokens,

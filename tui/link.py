@@ -10,10 +10,9 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Generic, TypeVar
 
-import msgspec
+from msgspec.structs import replace
 
 from corral.runtime.errors import ServerUnreachable
 from corral.runtime.snapshot import EMPTY, Snapshot
@@ -37,7 +36,7 @@ def _merged(last: object, new: object) -> object | None:
         thinking, text = last.thinking + new.thinking, last.text + new.text
         calls = last.tool_calls + new.tool_calls
         warnings = last.warnings + new.warnings
-        return msgspec.structs.replace(new, thinking=thinking, text=text, tool_calls=calls, warnings=warnings)
+        return replace(new, thinking=thinking, text=text, tool_calls=calls, warnings=warnings)
     if isinstance(last, Progress) and isinstance(new, Progress):
         return new if (last.status, last.digest) == (new.status, new.digest) else None
     return None

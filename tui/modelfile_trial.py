@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from corral.runtime.errors import InvalidParameter
 from corral.runtime.options import parse_parameters
 from corral.runtime.verbs import Caller, ChatRequest, GenerateRequest, Message
@@ -56,7 +58,7 @@ def trial(text: str, prompt: str, *, models: Collection[str], opened: str, calle
 
 def rendered_only(wanted: Trial) -> Trial:
     """The same, to be rendered and not answered."""
-    return replace(wanted, request=replace(wanted.request, render_only=True))
+    return replace(wanted, request=structs.replace(wanted.request, render_only=True))
 
 
 def _base(modelfile: Modelfile, models: Collection[str]) -> str:

@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from corral.api.client import HttpClient
 from corral.runtime.errors import RunError, ServerUnreachable

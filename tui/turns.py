@@ -162,7 +162,7 @@ class Turn:
             "tool_calls": [
                 {"name": one.name, "arguments": dict(one.arguments), "id": one.id} for one in self.tool_calls
             ],
-            "stats": {name: getattr(self.stats, name) for name in Stats.__dataclass_fields__},
+            "stats": {name: getattr(self.stats, name) for name in Stats.__struct_fields__},
         }
         return SavedTurn(
             self.id,
@@ -195,7 +195,7 @@ class Turn:
         turn.warnings = tuple(map(str, warnings)) if isinstance(warnings, list) else ()
         stats, calls = about.get("stats"), about.get("tool_calls")
         if isinstance(stats, dict):
-            known = {name: value for name, value in stats.items() if name in Stats.__dataclass_fields__}
+            known = {name: value for name, value in stats.items() if name in Stats.__struct_fields__}
             turn.stats = Stats(**{name: value for name, value in known.items() if isinstance(value, int)})
         if isinstance(calls, list):
             turn.tool_calls = tuple(_call(one) for one in calls if isinstance(one, dict))

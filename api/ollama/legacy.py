@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import PureWindowsPath
+
+from msgspec.structs import replace
 
 from corral.runtime.recipe import put_on
 from corral.runtime.verbs import CreateRequest

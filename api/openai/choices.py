@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from corral.api.errors import RequestRefused
 from corral.runtime.verbs import Caller, Chunk, Logprob, ToolCall
@@ -81,7 +80,7 @@ def _joined(chunks: Sequence[Chunk]) -> Chunk:
     for chunk in chunks:
         logprobs += chunk.logprobs
         calls += chunk.tool_calls
-    return msgspec.structs.replace(
+    return replace(
         chunks[-1] if chunks else Chunk(),
         text="".join(chunk.text for chunk in chunks),
         thinking="".join(chunk.thinking for chunk in chunks),

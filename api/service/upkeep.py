@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from aiohttp import web
 
 from corral.api.body import read_json
@@ -39,14 +37,14 @@ async def fits(request: web.Request) -> web.Response:
     """Say at which contexts a model fits the memory."""
     body = await read_json(request, ModelBody)
     await _check(request, body.model)
-    return json_reply({"fits": [asdict(one) for one in await workbench(request).fits(body.model)]})
+    return json_reply({"fits": await workbench(request).fits(body.model)})
 
 
 async def plan_load(request: web.Request) -> web.Response:
     """Say what loading a model now would put out of memory."""
     body = await read_json(request, ModelBody)
     await _check(request, body.model)
-    return json_reply(asdict(await workbench(request).plan_load(body.model)))
+    return json_reply(await workbench(request).plan_load(body.model))
 
 
 async def plan_pull(request: web.Request) -> web.Response:
@@ -55,17 +53,17 @@ async def plan_pull(request: web.Request) -> web.Response:
     if not body.model:
         raise RequestRefused("model is required")
     caller(request, body.model)
-    return json_reply(asdict(await workbench(request).plan_pull(body.model, insecure=body.insecure)))
+    return json_reply(await workbench(request).plan_pull(body.model, insecure=body.insecure))
 
 
 async def plan_delete(request: web.Request) -> web.Response:
     """Say what deleting models would free, and what stays because others share it."""
-    return json_reply(asdict(await workbench(request).plan_delete(await _models(request))))
+    return json_reply(await workbench(request).plan_delete(await _models(request)))
 
 
 async def pulls(request: web.Request) -> web.Response:
     """List the pulls that were left and can be taken up again."""
-    return json_reply({"pulls": [asdict(one) for one in await workbench(request).unfinished_pulls()]})
+    return json_reply({"pulls": await workbench(request).unfinished_pulls()})
 
 
 async def drop_pull(request: web.Request) -> web.Response:
@@ -86,7 +84,7 @@ async def verify(request: web.Request) -> web.StreamResponse:
 
 async def orphans(request: web.Request) -> web.Response:
     """Say which files of the store no model needs."""
-    return json_reply(asdict(await workbench(request).plan_cleanup()))
+    return json_reply(await workbench(request).plan_cleanup())
 
 
 async def remove_orphans(request: web.Request) -> web.Response:
@@ -114,7 +112,7 @@ async def pin(request: web.Request) -> web.Response:
 
 async def settings(request: web.Request) -> web.Response:
     """List the settings of the service with where each comes from."""
-    return json_reply({"settings": [asdict(one) for one in await workbench(request).settings()]})
+    return json_reply({"settings": await workbench(request).settings()})
 
 
 async def adjust(request: web.Request) -> web.Response:

@@ -49,7 +49,7 @@ def import_bindings() -> None:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is not None and spec.loader is not None and spec.submodule_search_locations is not None:
         package = importlib.util.module_from_spec(spec)
-        package.__class__ = _UnreadPackage  # type: ignore[assignment]
+        package.__class__ = _UnreadPackage
         sys.modules[_PACKAGE] = package
         try:
             for name in _USED:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import replace
 from typing import TypeVar
 
-import msgspec
+from msgspec.structs import replace
 
 from corral.runtime.dispatch import Dispatch, ignored
 from corral.runtime.errors import BadRequest, QueueFull, RequestCanceled, RunError, ServerUnreachable
@@ -178,7 +177,7 @@ class RemoteAnswers:
             drafted=stats.drafted,
             accepted=stats.accepted,
         )
-        return msgspec.structs.replace(
+        return replace(
             chunk,
             stats=replace(stats, total_ns=total_ns),
             warnings=warnings,

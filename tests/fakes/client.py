@@ -6,8 +6,10 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from corral.runtime.errors import BadRequest, NotSupported
 from corral.runtime.recordings import Recorded
@@ -68,7 +70,7 @@ def summary(name: str, size: int = 98_362_432) -> ModelSummary:
 def loaded(name: str, **changes: object) -> LoadedModel:
     """A model in memory called `name`, for ever unless said otherwise."""
     model = LoadedModel(name, summary(name).digest, 200_000_000, 0, DETAILS, 4096, None)
-    return replace(model, **changes)  # type: ignore[arg-type]
+    return replace(model, **changes)
 
 
 @dataclass

@@ -6,7 +6,8 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from corral.runtime.errors import RunnerDied
 from corral.runtime.recordings import Recorded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from corral.runtime.snapshot import (
     ClientView,
@@ -62,7 +62,7 @@ def model(name: str, **changes: object) -> ModelView:
         prompt_tokens_per_s=812.0,
         expires_in_s=None,
     )
-    return replace(view, **changes)  # type: ignore[arg-type]
+    return replace(view, **changes)
 
 
 def request(number: int, **changes: object) -> RequestView:
@@ -83,7 +83,7 @@ def request(number: int, **changes: object) -> RequestView:
         output_tokens=396,
         tokens_per_s=20.4,
     )
-    return replace(view, **changes)  # type: ignore[arg-type]
+    return replace(view, **changes)
 
 
 def moment(**changes: object) -> Snapshot:
@@ -143,4 +143,4 @@ def moment(**changes: object) -> Snapshot:
             for number in range(1, 41)
         ),
     )
-    return replace(snapshot, **changes)  # type: ignore[arg-type]
+    return replace(snapshot, **changes)

@@ -6,11 +6,12 @@ import json
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
 import httpx
+from msgspec.structs import replace
 
 from corral.api.server import Service
 from corral.runtime.requests import RequestLog

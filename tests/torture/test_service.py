@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from corral.runtime.errors import RunError
 from corral.runtime.settings import Settings

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from msgspec import structs
 from rich.text import Text
 
 from corral.runtime.snapshot import ClientView, RequestState, RequestView
@@ -47,7 +48,7 @@ def usages(clients: Sequence[ClientView], requests: Sequence[RequestView]) -> li
     for row in requests:
         if row.state in IN_FLIGHT:
             known = totals.get(row.client, ClientView(row.client))
-            totals[row.client] = replace(
+            totals[row.client] = structs.replace(
                 known,
                 requests=known.requests + 1,
                 prompt_tokens=known.prompt_tokens + row.prompt_done,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import anthropic
 import pytest
 from anthropic.types import Message as Reply
 from anthropic.types import MessageParam, ToolParam
+from msgspec.structs import replace
 
 from corral.runtime.verbs import ChatRequest, Message, ToolCall, ToolChoice
 from tests.fakes.served import MODEL, Serve, ServedFake

@@ -7,9 +7,9 @@ import json
 import re
 import threading
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from corral.api.client import HttpClient
 from corral.api.metrics import MOST_MODELS, Metrics

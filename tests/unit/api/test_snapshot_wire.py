@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from msgspec.structs import replace
 
 from corral.api.client import HttpClient
 from corral.api.snapshot_wire import SnapshotReader, SnapshotWire, reply_of

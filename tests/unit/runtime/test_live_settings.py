@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from corral.runtime.dispatch import Dispatch
 from corral.runtime.errors import BadRequest, LoadFailed
@@ -67,7 +68,7 @@ async def test_a_model_with_a_table(bench: Workbench, file: Path) -> None:
     ask = GenerateRequest(STARTER_MODEL, "hi", options={"temperature": 0})
     chunks = [chunk async for chunk in bench.generate(ask)]
     assert chunks[-1].stats.output_tokens == 3
-    chunks = [chunk async for chunk in bench.generate(replace(ask, options={"num_predict": 2}))]
+    chunks = [chunk async for chunk in bench.generate(structs.replace(ask, options={"num_predict": 2}))]
     assert chunks[-1].stats.output_tokens == 2
     (model,) = bench.snapshot_now().models
     assert model.expires_in_s == FOREVER  # pinned: for ever, whatever holds for others
@@ -80,7 +81,7 @@ async def test_a_model_with_a_table(bench: Workbench, file: Path) -> None:
     assert change.restart == ("max_queue",)
     chunks = [chunk async for chunk in bench.generate(ask)]
     assert chunks[-1].stats.output_tokens == 1
-    chunks = [chunk async for chunk in bench.generate(replace(ask, model="mine"))]
+    chunks = [chunk async for chunk in bench.generate(structs.replace(ask, model="mine"))]
     assert chunks[-1].stats.output_tokens == 1
     (model,) = bench.snapshot_now().models
     assert model.expires_in_s == pytest.approx(90, abs=5)

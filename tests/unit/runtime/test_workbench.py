@@ -9,12 +9,12 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
 from operator import mul
 from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from corral.runtime.errors import (
     BadRequest,

@@ -3,10 +3,10 @@ from __future__ import annotations
 import ast
 import asyncio
 import gc
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from textual.app import App
 
 from corral.runtime.snapshot import EMPTY, GpuSample, HostSample, RequestState, RequestView

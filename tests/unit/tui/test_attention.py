@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from corral.runtime.snapshot import EMPTY, EventView, RequestState
 from corral.tui.actions import Where

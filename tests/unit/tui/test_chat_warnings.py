@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from corral.runtime.snapshot import EMPTY, RequestState, RequestView
 from corral.tui.actions import Where
@@ -30,7 +30,7 @@ def row(app: WorkbenchApp, **fields: object) -> RequestView:
     view = RequestView(
         request_id, "tui", "POST", "/api/chat", "smollm2:135m", RequestState.LOADING, started_wall_s=0.0, started_s=10.0
     )
-    return replace(view, **fields)  # type: ignore[arg-type]
+    return replace(view, **fields)
 
 
 def show(app: WorkbenchApp, client: FakeClient, view: RequestView) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from corral.runtime.snapshot import ModelState
 from corral.tui.widgets.glyphs import Glyphs

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 from textual.widgets import Input
 
 from corral.runtime.snapshot import EMPTY, ModelState, TransferView

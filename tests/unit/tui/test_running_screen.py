@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from corral.runtime.snapshot import EMPTY, EngineHost, EventView, ModelState, QueueView, RequestState, Snapshot
 from corral.runtime.verbs import FOREVER, GenerateRequest

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import io
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from corral.runtime.errors import RemoteFailed, RunnerDied
 from corral.runtime.verbs import Details, EmbedRequest, GenerateRequest, ModelDetails, ModelSummary
