@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -97,7 +97,7 @@ class _Exchange:
         """Return what comes back, as far as its head."""
         while not isinstance(event := await self._next(), h11.Response):
             pass
-        return _Reply(event.status_code, self._body())
+        return _Reply(event.status_code, _Fields(event), self._body())
 
     async def _body(self) -> AsyncGenerator[bytes, None]:
         while isinstance(event := await self._next(), h11.Data):
@@ -110,11 +110,28 @@ class _Exchange:
         return event
 
 
+class _Fields(Mapping[str, str]):
+    """What a head says, by names in any case; of several fields of one name the last."""
+
+    def __init__(self, head: h11.Response) -> None:
+        self._fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+
+    def __getitem__(self, name: str) -> str:
+        return self._fields[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+
 class _Reply:
     """A reply as `Transport` reads one."""
 
-    def __init__(self, status: int, body: AsyncIterator[bytes]) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], body: AsyncIterator[bytes]) -> None:
         self.status_code = status
+        self.headers = headers
         self.is_success = 200 <= status < 300
         self._body = body
 

@@ -345,6 +345,14 @@ def test_only_what_is_here_and_open_is_asked_plainly(url: str, is_plain: bool) -
     assert isinstance(way_to(url), PlainTransport) is is_plain
 
 
+async def test_a_server_that_asks_for_time_is_heard(hostile: Answer) -> None:
+    client = await hostile(b"HTTP/1.1 503 Busy\r\nretry-after: 7\r\nContent-Length: 4\r\n\r\nbusy")
+    with pytest.raises(RemoteFailed, match="busy") as caught:
+        await client.list_models()
+    assert caught.value.retry_after_s == 7
+    await client.close()
+
+
 async def test_replies_without_end(hostile: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("corral.api.transport.MAX_REPLY", 10_000)
     monkeypatch.setattr("corral.api.transport.MAX_LINE", 10_000)
