@@ -127,7 +127,7 @@ async def _remove(app: WorkbenchApp, words: Sequence[str]) -> str:
     if not await app.push_screen_wait(delete_dialog(plan)):
         return ""
     await app.link.call(partial(carry_out, plan))
-    back = " · U on Models brings it back" if plan.kept_s else ""
+    back = " · :undo brings it back" if plan.kept_s else ""
     return f"deleted {', '.join(plan.models)}{back}"
 
 
@@ -222,11 +222,17 @@ async def _on(mode: Where, action: str, app: WorkbenchApp, words: Sequence[str])
 
 
 async def _undo(app: WorkbenchApp, words: Sequence[str]) -> str:
-    screen = app.screen_stack[0]
-    if not hasattr(screen, "action_undo"):
-        return "nothing was deleted or unloaded on this screen"
-    await app.run_action("undo", screen)
-    return ""
+    from corral.tui.screens.base import WorkbenchScreen
+    from corral.tui.screens.model_verbs import back_words
+
+    for screen in (app.screen_stack[0], app.composed(Where.MODELS)):
+        if isinstance(screen, WorkbenchScreen) and screen.has_undo:
+            await app.run_action("undo", screen)
+            return ""
+    if names := await app.link.call(lambda client: client.restore()):
+        return back_words(names)
+    is_other = bool(app.link.place) and app.link.latest().host is None
+    return "nothing to undo: this server keeps nothing of what is deleted" if is_other else "nothing to undo"
 
 
 async def _action(action: str, app: WorkbenchApp, words: Sequence[str]) -> str:
@@ -247,7 +253,7 @@ COMMANDS = (
     LineCommand("unload", "unload MODEL", "Take a model out of memory", _unload, Takes.MODEL, 1, 1, ("stop",)),
     LineCommand("pin", "pin MODEL", "Keep a model in memory whoever wants room", _pin, Takes.MODEL, 1, 1),
     LineCommand("unpin", "unpin MODEL", "Let a pinned model go in its time", _unpin, Takes.MODEL, 1, 1),
-    LineCommand("undo", "undo", "Undo the last delete or unload of this screen", _undo),
+    LineCommand("undo", "undo", "Undo the last delete or unload, out of the trash too", _undo),
     LineCommand(
         "gc",
         "gc",
