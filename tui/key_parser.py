@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import XTermParser
 from textual.events import Key
 from textual.keys import _character_to_key
@@ -13,12 +14,14 @@ __all__ = ["KeyParser", "behind_escape", "key_of"]
 _ESCAPE = "\x1b"
 _BEGINNINGS = frozenset("[O")
 """What stands behind the escape of longer sequences (ECMA-48, CSI and SS3)."""
-_NAMES = {"\r": "enter"}
+_OWN = frozenset("\t\x7f\x1b")
+"""What an escape before it makes a key of its own."""
 
 
 def key_of(character: str) -> Key:
     """The key that types a character."""
-    return Key(_NAMES.get(character) or _character_to_key(character), character)
+    keys = ANSI_SEQUENCES_KEYS.get(character)
+    return Key(keys[0].value if isinstance(keys, tuple) else _character_to_key(character), character)
 
 
 def behind_escape(key: Key) -> str:
@@ -43,7 +46,7 @@ class KeyParser(XTermParser):
 
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[Key]:
         came = _ESCAPE + sequence if alt else sequence
-        if len(came) != 2 or came[0] != _ESCAPE or not (came[1].isprintable() or came[1] in _NAMES):
+        if len(came) != 2 or came[0] != _ESCAPE or came[1] in _OWN:
             return super()._sequence_to_key_events(sequence, alt)
         if came[1] in _BEGINNINGS and not alt:
             return ()  # more may come

@@ -33,6 +33,7 @@ def pressed(*pieces: str) -> list[Key]:
         (" ", "alt+space"),
         ("=", "alt+equals_sign"),
         ("\r", "alt+enter"),
+        ("\x0c", "alt+ctrl+l"),
         ("[", "alt+left_square_bracket"),
         ("O", "alt+shift+o"),
     ],
@@ -50,5 +51,5 @@ def test_what_follows_waits_for_nothing() -> None:
 
 
 def test_what_a_mac_sends_and_longer_sequences_are_what_they_were() -> None:
-    keys = [(one.key, one.character) for one in pressed("∞", "\x1b[15~", "5", "\x1bOQ", "\x1b\x7f", "\x1b[1;3A")]
-    assert keys == [("infinity", "∞"), ("f5", None), ("5", "5"), ("f2", None), ("ctrl+w", None), ("alt+up", None)]
+    sent = {"∞": "infinity", "\x1b[15~": "f5", "5": "5", "\x1bOQ": "f2", "\x1b\x7f": "ctrl+w", "\x1b\t": "shift+tab"}
+    assert [one.key for one in pressed(*sent, "\x1b[1;3A")] == [*sent.values(), "alt+up"]
