@@ -19,6 +19,7 @@ from corral.tui.actions import ACTIONS, Action, Where, shown_keys
 from corral.tui.chats import new_caller
 from corral.tui.figures import size
 from corral.tui.hosts import HERE
+from corral.tui.shell_commands import SHELL, run_in_shell
 from corral.tui.transfer_rate import parse_rate
 
 if TYPE_CHECKING:
@@ -364,6 +365,8 @@ async def execute(app: WorkbenchApp, line: str, where: Where) -> str:
     name, *words = line.split()
     command = find(name)
     if command is None and (own := app.preferences.commands.get(name)):
+        if own.startswith(SHELL):
+            return await run_in_shell(app, name, own.removeprefix(SHELL), words)
         name, *words = [*own.split(), *words]
         command = find(name)
     if command is None:

@@ -117,6 +117,11 @@ class ChatBase(CallingScreen):
         self.notify(f"{what}. U brings it back", markup=False, timeout=_UNDO_S)
 
     @property
+    def models_meant(self) -> tuple[str, ...]:
+        """The one that answers in this chat."""
+        return (self.chat.model,) if self.chat.model else ()
+
+    @property
     def has_undo(self) -> bool:
         """Whether something was deleted or put away here."""
         return self._undo is not None

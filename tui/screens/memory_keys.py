@@ -31,6 +31,12 @@ class MemoryKeys(CallingScreen):
         """The model under the cursor."""
         raise NotImplementedError
 
+    @property
+    def models_meant(self) -> tuple[str, ...]:
+        """The model under the cursor."""
+        model = self.highlighted_model
+        return (model.name,) if model is not None else ()
+
     @work(group="unload", exit_on_error=False)
     async def action_unload(self) -> None:
         """Take the model under the cursor out of memory."""

@@ -106,6 +106,11 @@ class ModelfileScreen(FileVerbs):
         return self._findings
 
     @property
+    def models_meant(self) -> tuple[str, ...]:
+        """The one that is edited, where it has a name."""
+        return (self.model_name,) if self.model_name else ()
+
+    @property
     def folder(self) -> Path:
         """Where relative paths begin."""
         return self.path.parent if self.path is not None else Path.cwd()

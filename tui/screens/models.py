@@ -123,6 +123,11 @@ class ModelsScreen(ModelVerbs):
         return tuple(sorted(self._marked)) or ((model.name,) if model is not None else ())
 
     @property
+    def models_meant(self) -> tuple[str, ...]:
+        """The chosen ones."""
+        return self.chosen
+
+    @property
     def pinned(self) -> frozenset[str]:
         """The models that stay in memory for ever."""
         stays = [model for model in self.snapshot.models if model.expires_in_s == FOREVER]

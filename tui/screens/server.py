@@ -94,6 +94,12 @@ class ServerScreen(CallingScreen):
         return next((one for one in self._snapshot.requests if one.id == key), None)
 
     @property
+    def models_meant(self) -> tuple[str, ...]:
+        """The one that the request under the cursor asked."""
+        request = self.highlighted
+        return (request.model,) if request is not None and request.model else ()
+
+    @property
     def log_view(self) -> LogView:
         """The log."""
         return self.query_one("#log", LogView)
