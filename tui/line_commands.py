@@ -200,10 +200,10 @@ async def _reload(app: WorkbenchApp, words: Sequence[str]) -> str:
 
 
 async def _doctor(app: WorkbenchApp, words: Sequence[str]) -> str:
-    from corral.tui.dialogs.doctor import DoctorDialog
+    from corral.tui.dialogs.details import DetailsDialog
     from corral.tui.doctor import examine
 
-    app.push_screen(DoctorDialog(await examine(app)))
+    app.push_screen(DetailsDialog("Doctor", await examine(app)))
     return ""
 
 

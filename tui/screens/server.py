@@ -14,8 +14,7 @@ from corral.runtime.snapshot import EMPTY, LogLine, RequestView, Snapshot
 from corral.store.errors import StoreError
 from corral.tui.actions import Where
 from corral.tui.curl import base_url, curl_command
-from corral.tui.dialogs.confirm import ConfirmDialog
-from corral.tui.dialogs.request import RequestDialog
+from corral.tui.dialogs.request import RequestDialog, cancel_dialog
 from corral.tui.filtering import matcher
 from corral.tui.screens.calling import CallingScreen
 from corral.tui.states import is_error
@@ -271,9 +270,7 @@ class ServerScreen(CallingScreen):
         """Ask whether to stop the request under the cursor, and stop it."""
         if (request := self.highlighted) is None:
             return
-        lines = [f"  {request.client}  {request.method} {request.path}", f"  {request.model}"]
-        dialog = ConfirmDialog("Cancel this request?", lines, "Cancel it", "No, go on")
-        if await self.confirmed(dialog) and not await self.try_verb(lambda one: one.cancel(request.id)):
+        if await self.confirmed(cancel_dialog(request)) and not await self.try_verb(lambda one: one.cancel(request.id)):
             self.tell("it had ended already")
 
     def action_follow(self) -> None:
