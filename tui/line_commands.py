@@ -222,6 +222,17 @@ async def _on(mode: Where, action: str, app: WorkbenchApp, words: Sequence[str])
     return ""
 
 
+async def _import(app: WorkbenchApp, words: Sequence[str]) -> str:
+    from corral.tui.screens.models import ModelsScreen
+
+    await app.action_go(Where.MODELS)
+    screen = app.screen_stack[0]
+    if not isinstance(screen, ModelsScreen) or (why := screen.refusal("import_file")):
+        return why
+    screen.action_import_file(" ".join(words))
+    return ""
+
+
 async def _undo(app: WorkbenchApp, words: Sequence[str]) -> str:
     from corral.tui.screens.base import WorkbenchScreen
     from corral.tui.screens.model_verbs import back_words
@@ -261,6 +272,9 @@ COMMANDS = (
         "Show what no model needs and the trash, to remove it",
         partial(_on, Where.MODELS, "clean_up"),
     ),
+    LineCommand("import", "import [FILE]", "Make a model of a GGUF file here", _import, Takes.NOTHING, 0, -1),
+    LineCommand("verify", "verify", "Read every byte of the chosen models", partial(_on, Where.MODELS, "verify")),
+    LineCommand("push", "push", "Send the chosen model to its registry", partial(_on, Where.MODELS, "push")),
     LineCommand("outdated", "outdated", "Ask for newer versions", partial(_on, Where.MODELS, "outdated")),
     LineCommand("update", "update", "Pull the chosen models again", partial(_on, Where.MODELS, "update")),
     LineCommand("limit", "limit RATE", "Fetch models with so many bytes a second at most", _limit, Takes.RATE, 1, 1),
@@ -324,7 +338,7 @@ def _named(typed: str, words: Words) -> list[Candidate]:
     about = {one.name: f"{one.usage}  {one.about}" for one in COMMANDS}
     about |= {name: f"{line}  your command" for name, line in words.own.items()}
     for action in actions_of(words.where):
-        about.setdefault(action.id, f"{action.description}  {shown_keys(action, words.changed)}")
+        about.setdefault(action.id, f"{action.description}  {shown_keys(action, words.changed)}".rstrip())
     return [Candidate(name, about[name]) for name in _best(typed, list(about))]
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -30,7 +30,6 @@ class HostsDialog(SearchedList[str]):
     DEFAULT_CSS = """
     HostsDialog OptionList { height: auto; max-height: 14; margin-top: 1; padding: 0; border: none; }
     HostsDialog OptionList, HostsDialog OptionList:focus { background: transparent; border: none; }
-    HostsDialog > .dialog { height: auto; }
     """
 
     def __init__(self, hosts: Sequence[Host], now: str, look: Callable[[str], Awaitable[str]]) -> None:
@@ -43,7 +42,7 @@ class HostsDialog(SearchedList[str]):
 
     def compose(self) -> ComposeResult:
         """Draw the box."""
-        with Vertical(classes="dialog -large") as box:
+        with Vertical(classes="dialog -broad") as box:
             box.border_title = "Servers"
             box.border_subtitle = "⏎ go there · or type an address · Esc close"
             yield Input(placeholder="host, host:port or https://…", compact=True)
@@ -54,6 +53,14 @@ class HostsDialog(SearchedList[str]):
         self._fill()
         self.query_one(OptionList).focus()
         self._ask_all()
+
+    def on_key(self, event: events.Key) -> None:
+        """Take what is typed over the list for the beginning of an address."""
+        line = self.query_one(Input)
+        if event.is_printable and event.character not in (None, *"jk/") and not line.has_focus:
+            event.stop()
+            line.focus()
+            line.insert_text_at_cursor(event.character)
 
     @work(exclusive=True, exit_on_error=False)
     async def _ask_all(self) -> None:

@@ -67,7 +67,7 @@ class ModelfileScreen(FileVerbs):
     #editor-panel { width: 2fr; }
     #preview-panel { width: 44; display: none; }
     ModelfileScreen.-preview #preview-panel { display: block; }
-    #editor-note { height: 1; color: $text-muted; }
+    #editor-note { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     #problems-panel { height: 8; }
     ModelfileScreen.-medium #problems-panel, ModelfileScreen.-short #problems-panel { height: 5; }
     ModelfileScreen.-preview.-normal #file-top, ModelfileScreen.-preview.-narrow #file-top { layout: vertical; }

@@ -53,7 +53,7 @@ class ModelsScreen(ModelVerbs):
     #models-top { height: 1fr; layout: horizontal; }
     #models-panel { width: 2fr; }
     #info-panel { width: 42; display: none; }
-    #models-foot { height: 1; color: $text-muted; }
+    #models-foot { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     #models-empty { height: 1fr; content-align: center middle; text-align: center; display: none; }
     #models-panel.-none KeyedTable { height: 1; }
     #models-panel.-none #models-empty { display: block; }

@@ -192,7 +192,9 @@ class ServerScreen(CallingScreen):
 
     def _empty_text(self) -> str:
         if self._snapshot.requests:
-            return "No request passes.\n\nEsc clears the filter, ! shows more than errors"
+            ways = ["Esc clears the filter"] if self._filter_line else []
+            ways += ["! shows more than errors"] if self._errors_only else []
+            return f"No request passes.\n\n{', '.join(ways)}"
         if self._snapshot.trouble:
             return "No request is known: the server does not answer."
         serving = self._snapshot.serving
