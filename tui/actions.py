@@ -96,6 +96,8 @@ _NAMES = {
     "pagedown": "PgDn",
     "up": "↑",
     "down": "↓",
+    "left": "←",
+    "right": "→",
     "home": "Home",
     "end": "End",
 }

@@ -89,7 +89,7 @@ class KeyOrder(App[ExitReason]):
 
     def _with_alt(self, key: str) -> str | None:
         """The key that is meant by one with Alt, where such a one does something; None where it is Esc and a key."""
-        if getattr(self.screen, "TAKES_ALL_KEYS", False):
+        if getattr(self.screen, "NAMES_KEYS", False):
             return key
         bound = self.screen.active_bindings
         return next((one for one in (key, _BY_WORDS.get(key, "")) if one in bound), None)

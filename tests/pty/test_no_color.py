@@ -47,14 +47,19 @@ def walk(terminal: Terminal) -> None:
         look(key, title)
         close(title)
     look(F3, "[2")
-    dialogs = (("p", "Pull a model"), (F1, "Keys"), ("d", "Delete"), ("H", "✗ could not connect"), (";", "a"))
+    dialogs = (
+        ("p", "Pull a model"),
+        (F1, "Keys"),
+        ("d", "Delete"),
+        ("c", "A second name"),
+        ("H", "✗ could not connect"),
+        (";", "a"),
+    )
     for key, title in dialogs:
         look(key, title)
         terminal.settle(0.1)
         terminal.press(ESCAPE)
         terminal.settle(0.1)
-    look("*d", "to delete all 61")
-    close("to delete all 61")
     for line in ("theme", "settings", "doctor", "keys", "gc"):
         look(":", ":")
         terminal.press(f"{line}{ENTER}")

@@ -13,7 +13,7 @@ from tests.terminal import Terminal
 ROOT = Path(__file__).parents[2]
 COMMANDS = """
 [commands]
-about = '''!echo "it is <$MODEL> of <$MODELS>, told $1"; cat'''
+about = '''!echo; echo "it is <$MODEL> of <$MODELS>, told $1"; cat'''
 wrong = "!exit 3"
 """
 INTERRUPT, ENTER, F3 = "\x03", "\r", "\x1bOR"

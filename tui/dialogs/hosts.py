@@ -45,7 +45,7 @@ class HostsDialog(SearchedList[str]):
         with Vertical(classes="dialog -broad") as box:
             box.border_title = "Servers"
             box.border_subtitle = "⏎ go there · or type an address · Esc close"
-            yield Input(placeholder="host, host:port or https://…", compact=True)
+            yield Input(placeholder="host, host:port or https://…", compact=True, select_on_focus=False)
             yield OptionList(markup=False)
 
     def on_mount(self) -> None:

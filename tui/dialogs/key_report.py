@@ -40,6 +40,8 @@ class KeyReport(Dialog[None]):
 
     TAKES_ALL_KEYS = True
     """The app looks for this and lets its own keys do nothing meanwhile."""
+    NAMES_KEYS = True
+    """What is sent for Alt and a key is named as that, though nothing is bound to it."""
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", id="keys.close", priority=True)]
     DEFAULT_CSS = """
     KeyReport VerticalScroll { height: 1fr; }

@@ -186,8 +186,9 @@ class ServerScreen(CallingScreen):
         place, count = view.found
         only += f" · /{sought} {place}/{count}" if sought else ""
         follows = "follow ●" if view.follows else "follow ○"
+        lines = "1 line" if view.shown == 1 else f"{view.shown} lines"
         self.query_one("#log-panel", Panel).entitle(
-            f"Log · {LEVELS[level]} and above{only} · {view.shown} lines", f"< > level · w wrap · {follows}"
+            f"Log · {LEVELS[level]} and above{only} · {lines}", f"< > level · w wrap · {follows}"
         )
 
     def _empty_text(self) -> str:

@@ -13,6 +13,7 @@ from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.dialogs.command_line import CommandLine
 from corral.tui.dialogs.key_report import KeyReport
+from corral.tui.jump import JumpLabels
 from corral.tui.key_parser import KeyParser
 from corral.tui.screens.chat import ChatScreen
 from corral.tui.screens.modelfile import ModelfileScreen
@@ -107,6 +108,16 @@ async def test_the_users_own_keys_with_alt_work_where_they_act(tmp_path: Path) -
         assert prompt.text == "a"
         received(app, f"2{ESC}/")
         await until(pilot, lambda: "smollm2:135m stays in memory" in picture(app))
+
+
+async def test_esc_and_a_letter_leave_the_jump_labels_for_what_that_letter_does() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.focused is not None)
+        await pilot.press("semicolon")
+        await until(pilot, lambda: isinstance(app.screen, JumpLabels))
+        received(app, f"{ESC}5")
+        await until(pilot, lambda: is_on(app, Where.SERVER))
 
 
 async def test_the_key_report_tells_of_alt() -> None:

@@ -125,7 +125,7 @@ async def test_what_is_removed_by_its_name_comes_back_too() -> None:
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         assert "after 1h, or at once with :gc" in picture(app)
         await pilot.press("y")
-        await until(pilot, lambda: "deleted a:1 · U on Models" in picture(app))
+        await until(pilot, lambda: "deleted a:1 · :undo brings it back" in picture(app))
         assert list(client.models) == ["b:1"]
         await pilot.press("U")
         await until(pilot, lambda: set(client.models) == {"a:1", "b:1"})
