@@ -21,6 +21,7 @@ from corral.tui.text import clean_line, fit
 __all__ = ["HostsDialog"]
 
 _NAME_CELLS = 18
+_OF_THE_LIST = frozenset("jk/")
 
 
 class HostsDialog(SearchedList[str]):
@@ -57,10 +58,11 @@ class HostsDialog(SearchedList[str]):
     def on_key(self, event: events.Key) -> None:
         """Take what is typed over the list for the beginning of an address."""
         line = self.query_one(Input)
-        if event.is_printable and event.character not in (None, *"jk/") and not line.has_focus:
+        typed = event.character or ""
+        if event.is_printable and typed not in _OF_THE_LIST and not line.has_focus:
             event.stop()
             line.focus()
-            line.insert_text_at_cursor(event.character)
+            line.insert_text_at_cursor(typed)
 
     @work(exclusive=True, exit_on_error=False)
     async def _ask_all(self) -> None:
