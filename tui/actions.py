@@ -96,6 +96,8 @@ _NAMES = {
     "pagedown": "PgDn",
     "up": "↑",
     "down": "↓",
+    "left": "←",
+    "right": "→",
     "home": "Home",
     "end": "End",
 }
@@ -121,7 +123,7 @@ _APP = (
     Action("mouse", "M,shift+m", "", "Leave the mouse to the terminal, or take it back", Where.APP, "mouse"),
     Action("redraw", "ctrl+l", "", "Clear the screen and draw all of it again", Where.APP, "redraw", True),
     Action("hosts", "H,shift+h", "", "Choose the server that is shown", Where.APP, "hosts"),
-    Action("theme", "", "", "Choose colours, seeing each", Where.APP, "line('theme')"),
+    Action("theme", "", "", "Choose a theme, seeing each", Where.APP, "line('theme')"),
     Action("settings", "", "", "List all settings, to change one", Where.APP, "line('set all')"),
     Action("detach", "D,shift+d", "", "Give the terminal back and go on serving", Where.APP, "detach"),
     Action("quit", "q", "quit", "Leave the workbench", Where.APP, "quit"),
@@ -297,11 +299,11 @@ def bindings_for(where: Where) -> list[Binding]:
 
 
 def shown_keys(action: Action, changed: Mapping[str, str] = {}) -> str:
-    """Return the keys of an action as a person reads them (`y`, `^J Alt+⏎`); `changed` has the keys of the user's."""
+    """Return the keys of an action as a person reads them (`^J Alt+⏎`), "" for none; `changed` has the user's own."""
     # `G,shift+g` is one key: terminals with and without the Kitty protocol name it differently.
     given = changed.get(action.id, action.keys)
     if not given:
-        return "—"
+        return ""
     keys = [key for key in given.split(",") if not (key.startswith("shift+") and len(key) == len("shift+x"))]
     return " ".join(shown_key(key) for key in keys)
 

@@ -305,6 +305,11 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
         await self._init_mode(mode)
         return self._screen_stacks[mode][0]
 
+    def composed(self, mode: str) -> Screen[Any] | None:
+        """The screen of a mode where it has been composed."""
+        stack = self._screen_stacks.get(mode)
+        return stack[0] if stack else None
+
     def _get_screen(self, screen: Screen[Any] | str) -> tuple[Screen[Any], AwaitMount]:
         """Take a new screen for one whose styles are those of today: else all styles are read anew, twice."""
         if isinstance(screen, WorkbenchScreen) and not screen.is_running:

@@ -13,6 +13,8 @@ from typing import Any
 
 from textual.app import App, SuspendNotSupported
 
+from corral.tui.terminal import lent_terminal
+
 __all__ = ["edit_in_editor", "editor_command"]
 
 
@@ -38,8 +40,7 @@ async def edit_in_editor(app: App[Any], text: str, *, suffix: str = ".md") -> st
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
-        # Repaints would fill the driver's queue, which nobody empties while the app is suspended.
-        with app.suspend(), app.batch_update():
+        with lent_terminal(app):
             process = await asyncio.create_subprocess_exec(*command, name)
             status = await process.wait()
         if status:

@@ -15,6 +15,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
+from corral.tui.key_parser import behind_escape, key_of
 from corral.tui.terminal import ExitReason
 
 __all__ = ["KeyOrder"]
@@ -26,6 +27,8 @@ _LOST_S = 2.0
 _LOOK_S = 0.01
 _ROUNDS = 3
 """How often what a key began is followed from its widget up: a line that is submitted is a message behind its key."""
+_BY_WORDS = {"alt+b": "ctrl+left", "alt+f": "ctrl+right"}
+"""What these mean in text, on a Mac and to who is used to Emacs or a shell."""
 
 
 class KeyOrder(App[ExitReason]):
@@ -65,6 +68,12 @@ class KeyOrder(App[ExitReason]):
 
     async def _take_key(self, event: events.Event) -> None:
         screen = self.screen
+        if isinstance(event, events.Key) and (character := behind_escape(event)):
+            if (meant := self._with_alt(event.key)) is not None:
+                event = events.Key(meant, None)
+            else:
+                self._keys_waiting.appendleft(key_of(character))
+                event = events.Key("escape", "\x1b")
         target = self.focused or screen
         if isinstance(event, events.Paste) or (
             isinstance(event, events.Key) and event.is_printable and isinstance(target, Input | TextArea)
@@ -74,7 +83,16 @@ class KeyOrder(App[ExitReason]):
         self._keys_taken += 1
         self._key_acting = number = self._keys_taken
         await super().on_event(event)
+        if self._keys_waiting:
+            self.set_timer(_LOST_S, partial(self._go_on, number))
         self._follow(self.Acted(number, screen, target, _ROUNDS if event.is_forwarded else 0))
+
+    def _with_alt(self, key: str) -> str | None:
+        """The key that is meant by one with Alt, where such a one does something; None where it is Esc and a key."""
+        if getattr(self.screen, "NAMES_KEYS", False):
+            return key
+        bound = self.screen.active_bindings
+        return next((one for one in (key, _BY_WORDS.get(key, "")) if one in bound), None)
 
     def _follow(self, acted: Acted) -> None:
         if not (acted.rounds and acted.target.post_message(acted)):
@@ -106,8 +124,6 @@ class KeyOrder(App[ExitReason]):
             self._key_acting = 0
             while self._keys_waiting and not self._key_acting:
                 await self._take_key(self._keys_waiting.popleft())
-            if self._keys_waiting:
-                self.set_timer(_LOST_S, partial(self._go_on, self._key_acting))
 
 
 def _is_ready(screen: Screen[Any]) -> bool:

@@ -19,6 +19,7 @@ from corral.tui.actions import ACTIONS, Action, Where, shown_keys
 from corral.tui.chats import new_caller
 from corral.tui.figures import size
 from corral.tui.hosts import HERE
+from corral.tui.shell_commands import SHELL, run_in_shell
 from corral.tui.transfer_rate import parse_rate
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ async def _remove(app: WorkbenchApp, words: Sequence[str]) -> str:
     if not await app.push_screen_wait(delete_dialog(plan)):
         return ""
     await app.link.call(partial(carry_out, plan))
-    back = " · U on Models brings it back" if plan.kept_s else ""
+    back = " · :undo brings it back" if plan.kept_s else ""
     return f"deleted {', '.join(plan.models)}{back}"
 
 
@@ -199,10 +200,10 @@ async def _reload(app: WorkbenchApp, words: Sequence[str]) -> str:
 
 
 async def _doctor(app: WorkbenchApp, words: Sequence[str]) -> str:
-    from corral.tui.dialogs.doctor import DoctorDialog
+    from corral.tui.dialogs.details import DetailsDialog
     from corral.tui.doctor import examine
 
-    app.push_screen(DoctorDialog(await examine(app)))
+    app.push_screen(DetailsDialog("Doctor", await examine(app)))
     return ""
 
 
@@ -221,12 +222,29 @@ async def _on(mode: Where, action: str, app: WorkbenchApp, words: Sequence[str])
     return ""
 
 
-async def _undo(app: WorkbenchApp, words: Sequence[str]) -> str:
+async def _import(app: WorkbenchApp, words: Sequence[str]) -> str:
+    from corral.tui.screens.models import ModelsScreen
+
+    await app.action_go(Where.MODELS)
     screen = app.screen_stack[0]
-    if not hasattr(screen, "action_undo"):
-        return "nothing was deleted or unloaded on this screen"
-    await app.run_action("undo", screen)
+    if not isinstance(screen, ModelsScreen) or (why := screen.refusal("import_file")):
+        return why
+    screen.action_import_file(" ".join(words))
     return ""
+
+
+async def _undo(app: WorkbenchApp, words: Sequence[str]) -> str:
+    from corral.tui.screens.base import WorkbenchScreen
+    from corral.tui.screens.model_verbs import back_words
+
+    for screen in (app.screen_stack[0], app.composed(Where.MODELS)):
+        if isinstance(screen, WorkbenchScreen) and screen.has_undo:
+            await app.run_action("undo", screen)
+            return ""
+    if names := await app.link.call(lambda client: client.restore()):
+        return back_words(names)
+    is_other = bool(app.link.place) and app.link.latest().host is None
+    return "nothing to undo: this server keeps nothing of what is deleted" if is_other else "nothing to undo"
 
 
 async def _action(action: str, app: WorkbenchApp, words: Sequence[str]) -> str:
@@ -247,13 +265,16 @@ COMMANDS = (
     LineCommand("unload", "unload MODEL", "Take a model out of memory", _unload, Takes.MODEL, 1, 1, ("stop",)),
     LineCommand("pin", "pin MODEL", "Keep a model in memory whoever wants room", _pin, Takes.MODEL, 1, 1),
     LineCommand("unpin", "unpin MODEL", "Let a pinned model go in its time", _unpin, Takes.MODEL, 1, 1),
-    LineCommand("undo", "undo", "Undo the last delete or unload of this screen", _undo),
+    LineCommand("undo", "undo", "Undo the last delete or unload, out of the trash too", _undo),
     LineCommand(
         "gc",
         "gc",
         "Show what no model needs and the trash, to remove it",
         partial(_on, Where.MODELS, "clean_up"),
     ),
+    LineCommand("import", "import [FILE]", "Make a model of a GGUF file here", _import, Takes.NOTHING, 0, -1),
+    LineCommand("verify", "verify", "Read every byte of the chosen models", partial(_on, Where.MODELS, "verify")),
+    LineCommand("push", "push", "Send the chosen model to its registry", partial(_on, Where.MODELS, "push")),
     LineCommand("outdated", "outdated", "Ask for newer versions", partial(_on, Where.MODELS, "outdated")),
     LineCommand("update", "update", "Pull the chosen models again", partial(_on, Where.MODELS, "update")),
     LineCommand("limit", "limit RATE", "Fetch models with so many bytes a second at most", _limit, Takes.RATE, 1, 1),
@@ -317,7 +338,7 @@ def _named(typed: str, words: Words) -> list[Candidate]:
     about = {one.name: f"{one.usage}  {one.about}" for one in COMMANDS}
     about |= {name: f"{line}  your command" for name, line in words.own.items()}
     for action in actions_of(words.where):
-        about.setdefault(action.id, f"{action.description}  {shown_keys(action, words.changed)}")
+        about.setdefault(action.id, f"{action.description}  {shown_keys(action, words.changed)}".rstrip())
     return [Candidate(name, about[name]) for name in _best(typed, list(about))]
 
 
@@ -358,6 +379,8 @@ async def execute(app: WorkbenchApp, line: str, where: Where) -> str:
     name, *words = line.split()
     command = find(name)
     if command is None and (own := app.preferences.commands.get(name)):
+        if own.startswith(SHELL):
+            return await run_in_shell(app, name, own.removeprefix(SHELL), words)
         name, *words = [*own.split(), *words]
         command = find(name)
     if command is None:

@@ -16,6 +16,7 @@ gpu01 = "10.0.0.5:11434"  # :host gpu01
 
 [commands]
 work = "host gpu01"       # :work
+about = "!ollama show $MODEL | less"  # by a shell, see shell_commands.py
 
 [keys]
 "model.unload" = "X"      # see the key report, :keys

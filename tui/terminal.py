@@ -125,6 +125,23 @@ def run_on_terminal(app: App[R], *, mouse: bool = True) -> R | ExitReason | None
 
 
 @contextmanager
+def lent_terminal(app: App[Any]) -> Iterator[None]:
+    """Leave the terminal to another program for a while. What is interrupted there meanwhile is that program alone.
+
+    Raises:
+        SuspendNotSupported: there is no terminal that could be left.
+    """
+    # A function, where ignoring would be handed down to that program.
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        # Repaints would fill the driver's queue, which nobody empties while the app is suspended.
+        with app.suspend(), app.batch_update():
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def _signals(leave: Callable[[ExitReason], None]) -> Iterator[None]:
     """Turn signals into a clean exit, which restores the terminal; a second SIGTERM ends the process at once."""
     has_asked = False

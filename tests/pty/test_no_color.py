@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +15,12 @@ from tests.terminal import Terminal
 
 MODEL = "smollm2:135m"
 F1, F2, F3, F4, F5, F6 = "\x1bOP", "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~"
-ESCAPE, ENTER, QUIT = "\x1b", "\r", "\x11"
+ESCAPE, ENTER, QUIT, DOWN = "\x1b", "\r", "\x11", "\x1b[B"
+ASKS = (
+    "from corral.tui.dialogs.port import PortProblem, ask_about_port;"
+    "ask_about_port(PortProblem('127.0.0.1', 80, 'somebody', 81))"
+)
+"""What is asked before the workbench opens."""
 STYLE = re.compile(rb"\x1b\[([0-9;:]*)m")
 
 
@@ -40,7 +47,15 @@ def walk(terminal: Terminal) -> None:
         look(key, title)
         close(title)
     look(F3, "[2")
-    for key, title in (("p", "Pull a model"), (F1, "Keys"), ("d", "Delete"), (";", "a")):
+    dialogs = (
+        ("p", "Pull a model"),
+        (F1, "Keys"),
+        ("d", "Delete"),
+        ("c", "A second name"),
+        ("H", "✗ could not connect"),
+        (";", "a"),
+    )
+    for key, title in dialogs:
         look(key, title)
         terminal.settle(0.1)
         terminal.press(ESCAPE)
@@ -65,9 +80,18 @@ def walk(terminal: Terminal) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("value", "is_coloured"), [("1", False), ("", True)], ids=["asked for", "empty"])
 def test_colours_are_left_out_everywhere_where_that_is_asked_for(tmp_path: Path, value: str, is_coloured: bool) -> None:
+    config = tmp_path / "corral" / "config.toml"
+    config.parent.mkdir()
+    config.write_text('[hosts]\naway = "127.0.0.1:1"\n')
     with hostile_terminal(tmp_path, NO_COLOR=value) as terminal:
         walk(terminal)
         found = colours(bytes(terminal.raw))
+    with Terminal([sys.executable, "-c", ASKS], {**os.environ, "NO_COLOR": value}) as terminal:
+        terminal.look(DOWN, "127.0.0.1:80 is taken by somebody")
+        terminal.press(ESCAPE)
+        assert terminal.wait_exit() == 0
+        found += (asked := colours(bytes(terminal.raw)))
+    assert bool(asked) is is_coloured
     if is_coloured:
         assert any(style.startswith("38;2;") for style in found)
     else:

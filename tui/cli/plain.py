@@ -15,7 +15,7 @@ from corral.runtime.errors import RunError
 from corral.runtime.snapshot import Snapshot
 from corral.runtime.verbs import ChatRequest, Chunk, Client, Message, Progress
 from corral.store.errors import StoreError
-from corral.tui.cli.errors import CommandError
+from corral.tui.cli.errors import CommandError, UsageError
 from corral.tui.cli.human import human_bytes
 from corral.tui.cli.registry import COMMANDS, find, load, parse, parser_of
 from corral.tui.cli.session import Cli, Session
@@ -105,7 +105,10 @@ class Dialogue:
             case _ if name in _ELSEWHERE:
                 raise CommandError(f"{name} is no command of this dialogue")
             case _:
-                command = find(name)
+                try:
+                    command = find(name)
+                except UsageError:
+                    raise CommandError(f"there is no command {name}: help says which there are") from None
                 module = load(command)
                 flags = parse(command, parser_of(command, module), rest)
                 module.run(self.cli, flags.arguments, flags)

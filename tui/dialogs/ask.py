@@ -25,6 +25,7 @@ class AskDialog(Dialog[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", id="ask.cancel")]
     DEFAULT_CSS = """
+    AskDialog .dialog-text { margin: 0; }
     AskDialog Input { margin: 1 0 0 0; }
     AskDialog .ask-problem { height: 1; color: $error; }
     """

@@ -44,6 +44,7 @@ class CommandLine(Dialog[str | None]):
     CommandLine { align: left bottom; background: transparent; }
     CommandLine > Vertical { height: auto; width: 1fr; background: $surface; border-top: heavy $border; }
     CommandLine OptionList { height: auto; max-height: 8; border: none; padding: 0 1; background: $surface; }
+    CommandLine OptionList { text-wrap: nowrap; text-overflow: ellipsis; }
     CommandLine Horizontal { height: 1; padding: 0 1; }
     CommandLine Horizontal > Static { width: 1; }
     CommandLine Input { width: 1fr; border: none; height: 1; padding: 0; background: transparent; }

@@ -7,13 +7,40 @@ from typing import Generic, TypeVar
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen
 
-__all__ = ["Dialog"]
+__all__ = ["BOX", "Dialog"]
 
 Result = TypeVar("Result")
+
+BOX = """
+.dialog {
+    width: 70;
+    max-width: 90%;
+    height: auto;
+    max-height: 90%;
+    border: heavy $border;
+    background: $surface;
+    padding: 1 2 0 2;
+    border-subtitle-color: $text-muted;
+}
+.dialog-text { height: auto; margin-bottom: 1; }
+.dialog-buttons {
+    height: auto;
+    align-horizontal: right;
+    margin-bottom: 1;
+    Button { margin-left: 2; }
+    Button:focus { text-style: bold reverse; }
+}
+.dialog.-broad { width: 84; }
+.dialog.-large { width: 84; height: 90%; }
+"""
+"""The frame of a dialog and what stands in it, for who is no `Dialog` too."""
 
 
 class Dialog(ModalScreen[Result], Generic[Result]):
     """A screen that can be dismissed as often as keys and clicks ask for it: the first answer holds."""
+
+    # Here and not in the app's own file, which would win over what a dialog says of itself.
+    DEFAULT_CSS = f"Dialog {{ align: center middle; }} {BOX}"
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Give the answer, or do nothing where another screen is on top, or this one is gone.

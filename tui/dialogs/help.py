@@ -80,7 +80,7 @@ class HelpDialog(Dialog[None]):
             yield Content("")
             yield Content.styled(_TITLES[place], "bold underline")
         for action, keys in actions:
-            yield Content.assemble((f"{keys or 'no key':<{_KEYS}}", "$accent bold"), " ", action.description)
+            yield Content.assemble((f"{keys or f':{action.id}':<{_KEYS}}", "$accent bold"), " ", action.description)
 
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:

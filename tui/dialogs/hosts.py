@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -21,6 +21,7 @@ from corral.tui.text import clean_line, fit
 __all__ = ["HostsDialog"]
 
 _NAME_CELLS = 18
+_OF_THE_LIST = frozenset("jk/")
 
 
 class HostsDialog(SearchedList[str]):
@@ -30,7 +31,6 @@ class HostsDialog(SearchedList[str]):
     DEFAULT_CSS = """
     HostsDialog OptionList { height: auto; max-height: 14; margin-top: 1; padding: 0; border: none; }
     HostsDialog OptionList, HostsDialog OptionList:focus { background: transparent; border: none; }
-    HostsDialog > .dialog { height: auto; }
     """
 
     def __init__(self, hosts: Sequence[Host], now: str, look: Callable[[str], Awaitable[str]]) -> None:
@@ -43,10 +43,10 @@ class HostsDialog(SearchedList[str]):
 
     def compose(self) -> ComposeResult:
         """Draw the box."""
-        with Vertical(classes="dialog -large") as box:
+        with Vertical(classes="dialog -broad") as box:
             box.border_title = "Servers"
             box.border_subtitle = "⏎ go there · or type an address · Esc close"
-            yield Input(placeholder="host, host:port or https://…", compact=True)
+            yield Input(placeholder="host, host:port or https://…", compact=True, select_on_focus=False)
             yield OptionList(markup=False)
 
     def on_mount(self) -> None:
@@ -54,6 +54,15 @@ class HostsDialog(SearchedList[str]):
         self._fill()
         self.query_one(OptionList).focus()
         self._ask_all()
+
+    def on_key(self, event: events.Key) -> None:
+        """Take what is typed over the list for the beginning of an address."""
+        line = self.query_one(Input)
+        typed = event.character or ""
+        if event.is_printable and typed not in _OF_THE_LIST and not line.has_focus:
+            event.stop()
+            line.focus()
+            line.insert_text_at_cursor(typed)
 
     @work(exclusive=True, exit_on_error=False)
     async def _ask_all(self) -> None:

@@ -19,6 +19,10 @@ from corral.tui.keymap import Keymap, taken_by
 __all__ = ["KeyReport", "describe_key"]
 
 
+_SCROLLS = {"down": 1, "up": -1, "pagedown": 10, "pageup": -10}
+"""Keys that go through the list as well, and by how many lines: there is no other way."""
+
+
 def describe_key(key: str, keymap: Keymap) -> str:
     """What a key is called, what it does and who may take it away: `ctrl+o (^O): Modelfile file.open; …`."""
     owners = [
@@ -36,6 +40,8 @@ class KeyReport(Dialog[None]):
 
     TAKES_ALL_KEYS = True
     """The app looks for this and lets its own keys do nothing meanwhile."""
+    NAMES_KEYS = True
+    """What is sent for Alt and a key is named as that, though nothing is bound to it."""
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", id="keys.close", priority=True)]
     DEFAULT_CSS = """
     KeyReport VerticalScroll { height: 1fr; }
@@ -51,7 +57,7 @@ class KeyReport(Dialog[None]):
         """Draw the box."""
         with Vertical(classes="dialog -large") as box:
             box.border_title = "Key report"
-            box.border_subtitle = "press a key to see who owns it · Esc close"
+            box.border_subtitle = "press a key to see who owns it · ↑↓ scroll too · Esc close"
             yield Static(id="key-pressed", markup=False)
             with VerticalScroll(can_focus=False):
                 yield Static(Content("\n").join(self._lines()))
@@ -80,6 +86,8 @@ class KeyReport(Dialog[None]):
         event.prevent_default()
         self._pressed = [*self._pressed[-2:], describe_key(event.key, self._keymap)]
         self.query_one("#key-pressed", Static).update("\n".join(self._pressed))
+        if event.key in _SCROLLS:
+            self.query_one(VerticalScroll).scroll_relative(y=_SCROLLS[event.key], animate=False)
 
     def action_close(self) -> None:
         """Close it."""

@@ -92,7 +92,7 @@ class OptionsDialog(SearchedList[None]):
         own = self._settings
         system = own.system or "model's own"
         yield _Row("system", system, bool(own.system), "text", "who the model is, said before everything else")
-        levels = ", ".join(THINK_LEVELS[1:]) if self._thinks else "this model does not think"
+        levels = ", ".join(THINK_LEVELS[1:]) if self._thinks else "does not think"
         yield _Row("think", own.think_level, own.think is not None, levels, "whether, and how hard, it thinks first")
         yield _Row("format", own.form_text or "free", own.form is not None, "json, schema", "the form of the answer")
         names = [str(one["function"].get("name", "?")) for one in own.tools if isinstance(one["function"], dict)]

@@ -19,6 +19,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from corral.tui.dialogs.dialog import BOX
 from corral.tui.text import clean_line, install_net
 from corral.tui.theme import CORRAL, initial_theme, is_monochrome
 
@@ -47,7 +48,11 @@ class PortApp(App[PortAnswer], inherit_bindings=False):
     """One question on an otherwise empty screen."""
 
     CSS_PATH = "../styles/app.tcss"
-    CSS = "Screen { align: center middle; } OptionList { height: auto; border: none; background: transparent; }"
+    CSS = f"""
+    Screen {{ align: center middle; }}
+    OptionList {{ height: auto; border: none; background: transparent; }}
+    {BOX}
+    """
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,escape,ctrl+q,ctrl+c", "answer('quit')", "Quit", id="port.quit", priority=True),

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from msgspec.structs import replace
 from textual import work
@@ -21,12 +21,16 @@ from corral.runtime.verbs import ChatRequest, Chunk, Client, GenerateRequest
 from corral.store.errors import StoreError
 from corral.tui.chats import new_caller
 from corral.tui.curl import curl_command
+from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.details import DetailsDialog
 from corral.tui.link import ServiceLink
 from corral.tui.text import clean
 from corral.tui.widgets import request_table
 
-__all__ = ["RequestDialog", "body_text"]
+if TYPE_CHECKING:
+    from corral.tui.app import WorkbenchApp
+
+__all__ = ["RequestDialog", "body_text", "cancel_dialog"]
 
 _LONGEST = 20_000
 """Characters of a text that are laid out at once: a megabyte would hold up the screen."""
@@ -40,6 +44,13 @@ def body_text(recorded: Recorded) -> str:
     left = max(0, len(text) - _LONGEST) + recorded.cut
     more = f"\n… {left:,} more" if left else ""
     return text[:_LONGEST] + more
+
+
+def cancel_dialog(request: RequestView) -> ConfirmDialog:
+    """Ask whether to stop a request."""
+    so_far = f", {request.output_tokens} tokens so far" if request.output_tokens else ""
+    lines = [f"  {request.client}  {request.method} {request.path}", f"  {request.model}{so_far}"]
+    return ConfirmDialog("Cancel this request?", lines, "Cancel it", "No, go on")
 
 
 async def _rendered(client: Client, asked: ChatRequest | GenerateRequest) -> str:
@@ -63,9 +74,10 @@ class RequestDialog(DetailsDialog):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "raw", "Prompt", id="request.raw"),
         Binding("C,shift+c", "curl", "curl", id="request.curl"),
-        Binding("y", "copy", "Copy", id="request.copy"),
         Binding("x", "cancel", "Cancel", id="request.cancel"),
     ]
+
+    KEYS = "t prompt · C curl · y copy · x cancel · Esc close"
 
     def __init__(self, request: RequestView, link: ServiceLink, serving: str) -> None:
         self._lines = request_table.detail_lines(request)
@@ -76,25 +88,30 @@ class RequestDialog(DetailsDialog):
         self._recorded: Recorded | None = None
         self._said = ""
 
+    @property
+    def copied(self) -> str:
+        """The body, or the prompt once that is shown; else what is known of the request."""
+        return self._said or self._text
+
     def on_mount(self) -> None:
         """Ask what was kept."""
-        box = self.query_one(".dialog")
-        box.border_subtitle = "t prompt · C curl · y copy · x cancel · Esc close"
-        box.focus()
+        super().on_mount()
         self._ask()
 
     @work(exit_on_error=False, exclusive=True)
     async def _ask(self) -> None:
         self._recorded = await self._link.call(lambda client: client.recorded(self._request.id))
         if self._recorded is None:
-            self._say("Its body was not kept: W keeps those of requests to come.")
+            here = "Its body was not kept: W keeps those of requests to come."
+            self._say("Only the workbench that serves shows what requests said." if self._link.place else here)
         elif self._recorded.body:
-            self._say(f"Body\n{body_text(self._recorded)}")
+            self._say(f"Body\n{body_text(self._recorded)}", self._recorded.body)
         else:
             self._say("It had no body: it came from this screen.")
 
-    def _say(self, text: str) -> None:
-        self._said = text
+    def _say(self, text: str, said: str = "") -> None:
+        """Write `text` below what is known of the request; `said` is what was sent, all of it."""
+        self._said = said
         self.query_one(".dialog-text", Static).update(Content(clean("\n".join([*self._lines, "", text]))))
 
     @work(exit_on_error=False, exclusive=True)
@@ -109,7 +126,10 @@ class RequestDialog(DetailsDialog):
         except (RunError, StoreError) as error:
             self.notify(clean(str(error)), severity="error", markup=False)
             return
-        self._say(f"Prompt\n{prompt[:_LONGEST]}" if prompt else "The engine does not tell this model's prompt.")
+        left = f"\n… {len(prompt) - _LONGEST:,} more" if len(prompt) > _LONGEST else ""
+        told = f"Prompt\n{prompt[:_LONGEST]}{left}" if prompt else "The engine does not tell this model's prompt."
+        self._say(told, prompt)
+        self.text_box.scroll_to(y=len(self._lines), animate=False)
 
     def action_curl(self) -> None:
         """Copy the request as a curl command, with its body where that was kept whole."""
@@ -117,12 +137,17 @@ class RequestDialog(DetailsDialog):
         body = recorded.body if recorded is not None and not recorded.cut else ""
         self.app.copy_to_clipboard(curl_command(self._request, self._serving, body))
 
-    def action_copy(self) -> None:
-        """Copy the body or the prompt that is shown."""
-        self.app.copy_to_clipboard(self._said)
-
-    @work(exit_on_error=False)
+    @work(exit_on_error=False, group="cancel", exclusive=True)
     async def action_cancel(self) -> None:
-        """Stop the request."""
-        stopped = await self._link.call(lambda client: client.cancel(self._request.id))
-        self.notify("stopped" if stopped else "it had ended already", markup=False)
+        """Ask whether to stop the request, and stop it."""
+        app, now = cast("WorkbenchApp", self.app), self._link.latest().requests
+        request = next((one for one in now if one.id == self._request.id), self._request)
+        if not request_table.is_in_flight(request):
+            self.notify("this request has ended", markup=False)
+        elif not app.confirms or await app.push_screen_wait(cancel_dialog(request)):
+            try:
+                stopped = await self._link.call(lambda client: client.cancel(request.id))
+            except (RunError, StoreError) as error:
+                self.notify(clean(str(error)), severity="error", markup=False)
+            else:
+                self.notify("stopped" if stopped else "it had ended already", markup=False)

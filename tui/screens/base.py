@@ -90,6 +90,16 @@ class WorkbenchScreen(Screen[None]):
         event.refresh_styles = False
         self.was_seen = self.was_seen or self.is_current
 
+    @property
+    def has_undo(self) -> bool:
+        """Whether `action_undo` would take something back that was done on this screen."""
+        return False
+
+    @property
+    def models_meant(self) -> tuple[str, ...]:
+        """The models that keys would act on, or that it is about here."""
+        return ()
+
     def refusal(self, action: str) -> str:
         """Why an action would come to nothing now, for who presses its key all the same; "" where it would not."""
         is_change = self.workbench.is_read_only and action in self.CHANGING

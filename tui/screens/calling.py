@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from textual.widgets import Static
 from textual.worker import Worker, WorkerState
@@ -11,7 +11,7 @@ from textual.worker import Worker, WorkerState
 from corral.runtime.errors import RunError
 from corral.runtime.verbs import Client
 from corral.store.errors import StoreError
-from corral.tui.dialogs.confirm import ConfirmDialog
+from corral.tui.dialogs.dialog import Dialog
 from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.text import clean
 
@@ -36,15 +36,14 @@ class CallingScreen(WorkbenchScreen):
             self.tell_error(str(error))
             return None
 
-    async def confirmed(self, dialog: ConfirmDialog) -> bool:
-        """Whether the user says yes, which goes without saying where `:set confirm off`.
+    async def confirmed(self, dialog: Dialog[Any]) -> bool:
+        """Whether the user says yes, or types what is asked for; that goes without saying where `:set confirm off`.
 
         Only for what can be undone or begun again; the rest asks always.
         """
         if not self.workbench.confirms:
             return True
-        is_sure = await self.app.push_screen_wait(dialog)
-        return is_sure
+        return bool(await self.app.push_screen_wait(dialog))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Tell what nobody expected, too: work that ends so must not end unseen."""

@@ -116,6 +116,16 @@ class ChatBase(CallingScreen):
         self._undo = undo
         self.notify(f"{what}. U brings it back", markup=False, timeout=_UNDO_S)
 
+    @property
+    def models_meant(self) -> tuple[str, ...]:
+        """The one that answers in this chat."""
+        return (self.chat.model,) if self.chat.model else ()
+
+    @property
+    def has_undo(self) -> bool:
+        """Whether something was deleted or put away here."""
+        return self._undo is not None
+
     def action_undo(self) -> None:
         """Undo the last deletion."""
         undo, self._undo = self._undo, None

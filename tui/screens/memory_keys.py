@@ -10,6 +10,7 @@ from corral.runtime.snapshot import ModelView
 from corral.runtime.verbs import GenerateRequest
 from corral.tui.chats import new_caller
 from corral.tui.figures import clock
+from corral.tui.link import ServiceLink
 from corral.tui.screens.calling import CallingScreen, exhaust
 from corral.tui.text import clean_line
 
@@ -23,12 +24,18 @@ class MemoryKeys(CallingScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._last_unloaded = ""
+        self._last_unloaded: tuple[ServiceLink, str] | None = None
 
     @property
     def highlighted_model(self) -> ModelView | None:
         """The model under the cursor."""
         raise NotImplementedError
+
+    @property
+    def models_meant(self) -> tuple[str, ...]:
+        """The model under the cursor."""
+        model = self.highlighted_model
+        return (model.name,) if model is not None else ()
 
     @work(group="unload", exit_on_error=False)
     async def action_unload(self) -> None:
@@ -37,17 +44,22 @@ class MemoryKeys(CallingScreen):
         if model is None:
             return
         await self.try_verb(lambda client: client.unload(model.name))
-        self._last_unloaded = model.name
+        self._last_unloaded = self.link, model.name
         later = " once its requests are done" if model.slots_used else ""
         self.tell(f"{model.name} goes{later} · U loads it again")
 
+    @property
+    def has_undo(self) -> bool:
+        """Whether a model was unloaded here, of the server that is shown."""
+        return self._last_unloaded is not None and self._last_unloaded[0] is self.link
+
     def action_undo(self) -> None:
         """Load the model that was unloaded last."""
-        if self._last_unloaded:
-            self._load(self._last_unloaded)
-            self._last_unloaded = ""
+        last, self._last_unloaded = self._last_unloaded, None
+        if last is not None and last[0] is self.link:
+            self._load(last[1])
         else:
-            self.tell("nothing was unloaded here")
+            self.tell("nothing was unloaded here · :undo brings deleted models back")
 
     @work(group="load", exit_on_error=False)
     async def action_load(self) -> None:

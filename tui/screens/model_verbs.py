@@ -19,6 +19,7 @@ from corral.tui.dialogs.cleanup import cleanup_dialog
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.delete import carry_out, delete_dialog
 from corral.tui.figures import size
+from corral.tui.link import ServiceLink
 from corral.tui.screens.calling import exhaust
 from corral.tui.screens.transfer_verbs import TransferVerbs
 from corral.tui.text import clean_line
@@ -31,6 +32,11 @@ class Doomed:
     names: tuple[str, ...]
     at: float
     timer: Timer
+
+
+def back_words(names: Sequence[str]) -> str:
+    """What to tell of models that came out of the trash."""
+    return f"{_counted(names)} {'is' if len(names) == 1 else 'are'} back"
 
 
 def _counted(names: Sequence[str]) -> str:
@@ -122,17 +128,31 @@ class ModelVerbs(TransferVerbs):
         plan = await self.try_verb(lambda client: client.plan_delete(names)) if names else None
         if plan is None or not await self.confirmed(delete_dialog(plan, self.undo_s)):
             return
-        timer = self.set_timer(self.undo_s, partial(self._carry_out, plan))
+        timer = self.set_timer(self.undo_s, partial(self._carry_out, plan, self.link))
         self.doomed.append(Doomed(plan.models, time.monotonic() + self.undo_s, timer))
         self.tell(f"deleting {_counted(plan.models)} in {self.undo_s:.0f} s · U undoes it")
         self.redraw()
 
     @work(group="delete", exit_on_error=False)
-    async def _carry_out(self, plan: DeletePlan) -> None:
+    async def _carry_out(self, plan: DeletePlan, link: ServiceLink) -> None:
+        if link is not self.link:
+            return  # another server is shown, which may have models of these names
         await self.try_verb(partial(carry_out, plan))
         self._unloaded = ()
         self.doomed = [one for one in self.doomed if one.names != plan.models]
         self.reread()
+
+    def forget_server(self) -> None:
+        """Another server is shown now: delete nothing that waits for it, and take nothing back there."""
+        for one in self.doomed:
+            one.timer.stop()
+        self.doomed, self._unloaded = [], ()
+        self.newer.clear()
+
+    @property
+    def has_undo(self) -> bool:
+        """Whether a deletion waits, or something was unloaded here; the trash is another matter."""
+        return bool(self.doomed or self._unloaded)
 
     async def action_undo(self) -> None:
         """Keep what was deleted last, else load again what was unloaded last, else take it out of the trash."""
@@ -147,7 +167,7 @@ class ModelVerbs(TransferVerbs):
             for name in names:
                 await self._load(name)
         elif names := tuple(await self.try_verb(lambda client: client.restore()) or ()):
-            self.tell(f"{_counted(names)} is back" if len(names) == 1 else f"{_counted(names)} are back")
+            self.tell(back_words(names))
             self.reread()
         else:
             self.tell("nothing to undo")

@@ -67,7 +67,7 @@ class ModelfileScreen(FileVerbs):
     #editor-panel { width: 2fr; }
     #preview-panel { width: 44; display: none; }
     ModelfileScreen.-preview #preview-panel { display: block; }
-    #editor-note { height: 1; color: $text-muted; }
+    #editor-note { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     #problems-panel { height: 8; }
     ModelfileScreen.-medium #problems-panel, ModelfileScreen.-short #problems-panel { height: 5; }
     ModelfileScreen.-preview.-normal #file-top, ModelfileScreen.-preview.-narrow #file-top { layout: vertical; }
@@ -104,6 +104,11 @@ class ModelfileScreen(FileVerbs):
     def findings(self) -> tuple[Finding, ...]:
         """What the last check found."""
         return self._findings
+
+    @property
+    def models_meant(self) -> tuple[str, ...]:
+        """The one that is edited, where it has a name."""
+        return (self.model_name,) if self.model_name else ()
 
     @property
     def folder(self) -> Path:

@@ -20,6 +20,7 @@ from corral.runtime.verbs import FOREVER, ModelSummary
 from corral.store.errors import StoreError
 from corral.tui.actions import Where
 from corral.tui.figures import size
+from corral.tui.link import ServiceLink
 from corral.tui.screens.model_verbs import ModelVerbs
 from corral.tui.screens.modelfile import ModelfileScreen
 from corral.tui.text import clean_line
@@ -52,7 +53,7 @@ class ModelsScreen(ModelVerbs):
     #models-top { height: 1fr; layout: horizontal; }
     #models-panel { width: 2fr; }
     #info-panel { width: 42; display: none; }
-    #models-foot { height: 1; color: $text-muted; }
+    #models-foot { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     #models-empty { height: 1fr; content-align: center middle; text-align: center; display: none; }
     #models-panel.-none KeyedTable { height: 1; }
     #models-panel.-none #models-empty { display: block; }
@@ -79,6 +80,7 @@ class ModelsScreen(ModelVerbs):
         self._info_wanted: bool | None = None
         self._residents: frozenset[tuple[str, ModelState]] = frozenset()
         self._load_plan: LoadPlan | None = None
+        self._shown_link: ServiceLink | None = None
 
     def compose_body(self) -> ComposeResult:
         """List and details side by side, transfers below."""
@@ -121,6 +123,11 @@ class ModelsScreen(ModelVerbs):
         return tuple(sorted(self._marked)) or ((model.name,) if model is not None else ())
 
     @property
+    def models_meant(self) -> tuple[str, ...]:
+        """The chosen ones."""
+        return self.chosen
+
+    @property
     def pinned(self) -> frozenset[str]:
         """The models that stay in memory for ever."""
         stays = [model for model in self.snapshot.models if model.expires_in_s == FOREVER]
@@ -142,7 +149,16 @@ class ModelsScreen(ModelVerbs):
 
     def on_screen_resume(self) -> None:
         """Read the store again: other programs write it too."""
+        if self._shown_link is not self.link:
+            self._shown_link = self.link
+            self.forget_server()
         self._read()
+
+    def forget_server(self) -> None:
+        """Neither marks nor what fits its memory are those of the server that is shown now."""
+        super().forget_server()
+        self._marked.clear()
+        self._fits.clear()
 
     def on_resize(self) -> None:
         """Choose the columns and the place of the details anew."""

@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from corral.runtime.snapshot import EMPTY, EventView, ModelView, RequestView, Snapshot
 from corral.tui.actions import Where
-from corral.tui.dialogs.confirm import ConfirmDialog
+from corral.tui.dialogs.request import cancel_dialog
 from corral.tui.filtering import matcher
 from corral.tui.screen_settings import RATES_S
 from corral.tui.screens.memory_keys import MemoryKeys
@@ -248,8 +248,7 @@ class RunningScreen(MemoryKeys):
         request = self._request()
         if request is None:
             return
-        lines = [f"  {request.client}  {request.path}", f"  {request.model}, {request.output_tokens} tokens so far"]
-        if await self.confirmed(ConfirmDialog("Cancel this request?", lines, "Cancel it", "No, go on")):
+        if await self.confirmed(cancel_dialog(request)):
             await self.try_verb(lambda client: client.cancel(request.id))
 
     def _request(self) -> RequestView | None:

@@ -14,8 +14,7 @@ from corral.runtime.snapshot import EMPTY, LogLine, RequestView, Snapshot
 from corral.store.errors import StoreError
 from corral.tui.actions import Where
 from corral.tui.curl import base_url, curl_command
-from corral.tui.dialogs.confirm import ConfirmDialog
-from corral.tui.dialogs.request import RequestDialog
+from corral.tui.dialogs.request import RequestDialog, cancel_dialog
 from corral.tui.filtering import matcher
 from corral.tui.screens.calling import CallingScreen
 from corral.tui.states import is_error
@@ -92,6 +91,12 @@ class ServerScreen(CallingScreen):
         """The request under the cursor."""
         key = self.table.highlighted_key
         return next((one for one in self._snapshot.requests if one.id == key), None)
+
+    @property
+    def models_meant(self) -> tuple[str, ...]:
+        """The one that the request under the cursor asked."""
+        request = self.highlighted
+        return (request.model,) if request is not None and request.model else ()
 
     @property
     def log_view(self) -> LogView:
@@ -181,13 +186,16 @@ class ServerScreen(CallingScreen):
         place, count = view.found
         only += f" · /{sought} {place}/{count}" if sought else ""
         follows = "follow ●" if view.follows else "follow ○"
+        lines = "1 line" if view.shown == 1 else f"{view.shown} lines"
         self.query_one("#log-panel", Panel).entitle(
-            f"Log · {LEVELS[level]} and above{only} · {view.shown} lines", f"< > level · w wrap · {follows}"
+            f"Log · {LEVELS[level]} and above{only} · {lines}", f"< > level · w wrap · {follows}"
         )
 
     def _empty_text(self) -> str:
         if self._snapshot.requests:
-            return "No request passes.\n\nEsc clears the filter, ! shows more than errors"
+            ways = ["Esc clears the filter"] if self._filter_line else []
+            ways += ["! shows more than errors"] if self._errors_only else []
+            return f"No request passes.\n\n{', '.join(ways)}"
         if self._snapshot.trouble:
             return "No request is known: the server does not answer."
         serving = self._snapshot.serving
@@ -265,9 +273,7 @@ class ServerScreen(CallingScreen):
         """Ask whether to stop the request under the cursor, and stop it."""
         if (request := self.highlighted) is None:
             return
-        lines = [f"  {request.client}  {request.method} {request.path}", f"  {request.model}"]
-        dialog = ConfirmDialog("Cancel this request?", lines, "Cancel it", "No, go on")
-        if await self.confirmed(dialog) and not await self.try_verb(lambda one: one.cancel(request.id)):
+        if await self.confirmed(cancel_dialog(request)) and not await self.try_verb(lambda one: one.cancel(request.id)):
             self.tell("it had ended already")
 
     def action_follow(self) -> None:

@@ -98,8 +98,8 @@ class TransferVerbs(CallingScreen):
         self.reread()
 
     @work(group="ask", exclusive=True, exit_on_error=False)
-    async def action_import_file(self) -> None:
-        """Ask for a GGUF file and make a model of it."""
+    async def action_import_file(self, path: str | None = None) -> None:
+        """Make a model of a GGUF file, which is asked for unless it is said."""
         dialog = AskDialog(
             "Import a GGUF file",
             ["The path of a file on this machine. → takes the completion."],
@@ -107,7 +107,7 @@ class TransferVerbs(CallingScreen):
             check=lambda text: "" if is_path(text) else "a path begins with /, ./ or ~",
             suggester=PathSuggester(".gguf"),
         )
-        if path := await self.app.push_screen_wait(dialog):
+        if path := path or await self.app.push_screen_wait(dialog):
             self._import(path)
 
     @work(group="import", exit_on_error=False)

@@ -26,8 +26,9 @@ _MORE = 60
 _LONGEST_WINDOW = 180  # messages that are widgets at a time; above that each redraw costs what can be felt
 _HINT = """Ask something below.
 
-⏎ sends it, ^J starts a new line, Esc stops the answer. / lists commands, @ names files.
-Esc again leaves the prompt: m other model, a other chat, O options, ? all keys."""
+⏎ sends it, ^J starts a new line, Esc stops the answer.
+/ lists commands, @ names files.
+Esc again leaves the prompt: m model, a new chat, O options, ? all keys."""
 
 
 class Transcript(PartialRepaint, VerticalScroll, can_focus=True):

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from corral.runtime.snapshot import EMPTY, ListenerView
 from corral.runtime.upkeep import UnfinishedPull
 from corral.tui.actions import Where
-from corral.tui.dialogs.doctor import DoctorDialog
+from corral.tui.dialogs.details import DetailsDialog
 from corral.tui.doctor import examine
 from tests.fakes.client import FakeClient
 from tests.fakes.moment import GPU, HOST, moment
@@ -25,7 +25,7 @@ async def test_it_is_shown_and_copied(size: tuple[int, int], monkeypatch: pytest
     monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
     async with app.run_test(size=size) as pilot:
         await typed(pilot, app, "doctor")
-        await until(pilot, lambda: isinstance(app.screen, DoctorDialog) and "TERM=xterm-256color" in picture(app))
+        await until(pilot, lambda: isinstance(app.screen, DetailsDialog) and "TERM=xterm-256color" in picture(app))
         assert not overflows(app)
         await pilot.press("y")
         await until(pilot, lambda: bool(copied))

@@ -26,6 +26,8 @@ from corral.runtime.verbs import DeletePlan, ToolCall
 from corral.store.sessions import Attached
 from corral.tui.chats import Chat
 from corral.tui.clipboard import prepare
+from corral.tui.dialogs.ask import AskDialog
+from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.delete import delete_dialog
 from corral.tui.dialogs.details import DetailsDialog
 from corral.tui.dialogs.quit import QuitDialog
@@ -165,9 +167,12 @@ def details(text: str) -> str:
 
 
 def asks(text: str) -> str:
-    plan = DeletePlan((text,), 1, 1, (text,), (text,))
-    shown = (delete_dialog(plan), QuitDialog([request(1, client=text, path=text, model=text)], text, can_detach=True))
-    return "\n".join(line for dialog in shown for line in (dialog._title, *dialog._lines, dialog._yes_label))
+    one, several = (delete_dialog(DeletePlan((text,) * number, 1, 1, (text,), (text,))) for number in (1, 2))
+    assert isinstance(one, ConfirmDialog)
+    assert isinstance(several, AskDialog)
+    shown = (one, QuitDialog([request(1, client=text, path=text, model=text)], text, can_detach=True))
+    lines = [line for dialog in shown for line in (dialog._title, *dialog._lines, dialog._yes_label)]
+    return "\n".join([*lines, several._title, several._lines])
 
 
 def told(text: str) -> str:

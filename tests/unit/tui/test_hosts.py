@@ -10,9 +10,11 @@ import pytest
 from corral.api.server import Service
 from corral.runtime.settings import Settings
 from corral.tui.actions import Where
+from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.hosts import HostsDialog
 from corral.tui.hosts import KnownHosts
 from corral.tui.remote import how_it_answers
+from corral.tui.screens.models import ModelsScreen
 from tests.fakes.client import FakeClient
 from tests.fakes.screen import SIZES, overflows, picture, until, workbench
 from tests.fakes.served import Served, ServedFake
@@ -83,3 +85,25 @@ async def test_servers_are_chosen_by_seeing_which_answer(size: tuple[int, int], 
         await pilot.press("escape")
         await until(pilot, lambda: not app.screen.is_modal)
         assert "there:latest" in picture(app)
+
+
+async def test_a_deletion_that_waits_goes_no_further_than_the_server_it_is_for(other: Served, tmp_path: Path) -> None:
+    client = FakeClient.with_models("there:latest")
+    app = workbench(client, Where.MODELS, HOME=str(tmp_path))
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        screen = app.screen
+        assert isinstance(screen, ModelsScreen)
+        await until(pilot, lambda: list(screen.table.keys_shown) == ["there:latest"])
+        screen.action_mark()
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: "✗ in" in picture(app))
+        doomed, near = screen.doomed[0], app.link
+        await typed(pilot, app, f"host {other.service.base_url}")
+        await until(pilot, lambda: "this is http" in picture(app) and "✗ in" not in picture(app))
+        await screen._carry_out(await client.plan_delete(doomed.names), near).wait()
+        await typed(pilot, app, "undo")
+        await until(pilot, lambda: "nothing to undo" in picture(app))
+        assert list(other.fake.models) == list(client.models) == ["there:latest"]
+        assert "✓ 1 marked" not in picture(app)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from textual import events
 from textual.keys import _character_to_key
@@ -10,6 +12,9 @@ from textual.widgets import Input
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.dialogs.command_line import CommandLine
+from corral.tui.dialogs.key_report import KeyReport
+from corral.tui.jump import JumpLabels
+from corral.tui.key_parser import KeyParser
 from corral.tui.screens.chat import ChatScreen
 from corral.tui.screens.modelfile import ModelfileScreen
 from corral.tui.widgets.filter_bar import FilterBar
@@ -25,6 +30,12 @@ def send(app: WorkbenchApp, keys: str) -> None:
     """Hand over all keys before any of them has acted, as one packet of a slow line does."""
     for key in keys:
         app.post_message(events.Key(NAMES.get(key) or _character_to_key(key), key))
+
+
+def received(app: WorkbenchApp, text: str) -> None:
+    """Hand over what a terminal sent in one packet."""
+    for message in KeyParser(False).feed(text):
+        app.post_message(message)
 
 
 def is_on(app: WorkbenchApp, mode: Where) -> bool:
@@ -54,6 +65,68 @@ async def test_esc_and_a_digit_leave_the_prompt() -> None:
         send(app, f"hello{ESC}2")
         await until(pilot, lambda: is_on(app, Where.MODELS))
         assert screen.query_one(PromptBox).text == "hello"
+
+
+SHOWN = {"h": "not kept here", ":": "Tab completes", "?": "type to search"}
+
+
+@pytest.mark.parametrize("key", SHOWN)
+async def test_esc_and_a_letter_are_not_taken_for_alt(key: str) -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        prompt = app.screen.query_one(PromptBox)
+        await until(pilot, lambda: prompt.has_focus)
+        received(app, f"hello{ESC}{key}")
+        await until(pilot, lambda: SHOWN[key] in picture(app))
+        assert prompt.text == "hello"
+
+
+async def test_alt_and_a_key_is_what_it_is_bound_to_there() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        prompt = app.screen.query_one(PromptBox)
+        await until(pilot, lambda: prompt.has_focus)
+        received(app, f"one two{ESC}\r")
+        await until(pilot, lambda: prompt.text == "one two\n")
+        received(app, f"x y{ESC}bz")
+        await until(pilot, lambda: prompt.text == "one two\nx zy")
+        received(app, f"{ESC}b{ESC}fw{ESC}3")
+        await until(pilot, lambda: is_on(app, Where.RUNNING))
+        assert prompt.text == "one two\nx zyw"
+
+
+async def test_the_users_own_keys_with_alt_work_where_they_act(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[keys]\n"go.server.always" = "alt+j"\n"model.pin" = "alt+/"\n')
+    client = FakeClient.with_models("smollm2:135m")
+    app = workbench(client, Where.CHAT, CORRAL_CONFIG=str(file))
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        prompt = app.screen.query_one(PromptBox)
+        await until(pilot, lambda: prompt.has_focus)
+        received(app, f"a{ESC}j")
+        await until(pilot, lambda: is_on(app, Where.SERVER))
+        assert prompt.text == "a"
+        received(app, f"2{ESC}/")
+        await until(pilot, lambda: "smollm2:135m stays in memory" in picture(app))
+
+
+async def test_esc_and_a_letter_leave_the_jump_labels_for_what_that_letter_does() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.focused is not None)
+        await pilot.press("semicolon")
+        await until(pilot, lambda: isinstance(app.screen, JumpLabels))
+        received(app, f"{ESC}5")
+        await until(pilot, lambda: is_on(app, Where.SERVER))
+
+
+async def test_the_key_report_tells_of_alt() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.push_screen(KeyReport(app.keys))
+        await until(pilot, lambda: "Key report" in picture(app))
+        received(app, f"{ESC}j")
+        await until(pilot, lambda: "alt+j (Alt+j): nothing here" in picture(app))
 
 
 @pytest.mark.parametrize("where", [Where.MODELS, Where.RUNNING, Where.SERVER])

@@ -15,7 +15,7 @@ from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.screens.models import ModelsScreen
 from corral.tui.widgets.model_info import ModelInfo, Tab
 from corral.tui.widgets.model_table import fits_text
-from tests.fakes.client import FakeClient, summary
+from tests.fakes.client import FakeClient, loaded, summary
 from tests.fakes.moment import model, moment
 from tests.fakes.screen import overflows, picture, until, workbench
 
@@ -37,7 +37,8 @@ async def test_a_deletion_waits_and_undo_keeps_everything() -> None:
         await pilot.press("asterisk", "d")
         await until(pilot, lambda: "Delete 4 models?" in picture(app))
         assert "for 10 s with U" in picture(app)
-        await pilot.press("y")
+        assert "Type a:1 to delete all 4." in picture(app)
+        await pilot.press(*"a:1", "enter")
         await until(pilot, lambda: "✗ in " in picture(app))
         await until(pilot, lambda: "✗ 4 will be deleted in" in picture(app))
         await pilot.press("U")
@@ -51,6 +52,38 @@ async def test_a_deletion_waits_and_undo_keeps_everything() -> None:
         await until(pilot, lambda: len(screen.table.keys_shown) == 3)
 
 
+async def test_several_models_go_only_where_a_name_is_typed_in_full() -> None:
+    client = FakeClient.with_models(*NAMES)
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 4)
+        await pilot.press("asterisk", "d")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press("y", "enter")
+        await until(pilot, lambda: "✗ this is not a:1; Esc keeps the models" in picture(app))
+        await pilot.press("backspace", *"a:", "enter")
+        await until(pilot, lambda: "✗ go on: all of the name" in picture(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen)
+        assert (screen.doomed, len(client.models)) == ([], 4)
+
+
+async def test_what_many_models_are_asked_about_stays_on_the_screen() -> None:
+    names = [f"registry.example.com/somebody/model-{number:02}:q4_K_M" for number in range(40)]
+    client = FakeClient.with_models(*names)
+    client.memory = {name: loaded(name) for name in names}
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = screen_of(app)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 40)
+        await pilot.press("asterisk", "d")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await until(pilot, lambda: "its name" in picture(app) and "and 37 more" in picture(app))
+        await pilot.press("x")
+        await until(pilot, lambda: "✗" not in picture(app) and "this is not" in picture(app))
+
+
 async def test_what_lies_in_the_trash_comes_back_with_u_and_is_listed_before_it_goes() -> None:
     client = FakeClient.with_models(*NAMES)
     client.trash_s = 86400.0
@@ -61,9 +94,10 @@ async def test_what_lies_in_the_trash_comes_back_with_u_and_is_listed_before_it_
         await until(pilot, lambda: len(screen.table.keys_shown) == 4)
         await pilot.press("s", "g", "space", "space", "d")
         await until(pilot, lambda: "Delete 2 models?" in picture(app))
+        await until(pilot, lambda: isinstance(app.focused, Input))
         assert "197M after 1d, or at once with :gc" in picture(app)
         assert "for 1d with U or :undo" in picture(app)
-        await pilot.press("y")
+        await pilot.press(*"a:1", "enter")
         await until(pilot, lambda: len(screen.table.keys_shown) == 2)
         assert ("trash", "a:1", "b:1") in client.asked
         await pilot.press("U")
@@ -90,7 +124,7 @@ async def test_what_is_removed_by_its_name_comes_back_too() -> None:
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         assert "after 1h, or at once with :gc" in picture(app)
         await pilot.press("y")
-        await until(pilot, lambda: "deleted a:1 · U on Models" in picture(app))
+        await until(pilot, lambda: "deleted a:1 · :undo brings it back" in picture(app))
         assert list(client.models) == ["b:1"]
         await pilot.press("U")
         await until(pilot, lambda: set(client.models) == {"a:1", "b:1"})

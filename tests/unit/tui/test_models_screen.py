@@ -111,18 +111,18 @@ async def test_delete_shows_its_plan_and_means_no_unless_told_yes() -> None:
         screen = screen_of(app)
         screen.undo_s = 0.01
         await until(pilot, lambda: len(screen.table.keys_shown) == 3)
-        await pilot.press("space", "space", "d")
+        await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await until(pilot, lambda: "frees on disk" in picture(app))
-        assert "Delete 2 models?" in picture(app)
+        assert "Delete this model?" in picture(app)
         await pilot.press("enter")
         await until(pilot, lambda: app.screen is screen)
         assert len(client.models) == 3
         await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("y")
-        await until(pilot, lambda: len(client.models) == 1)
-        await until(pilot, lambda: len(screen.table.keys_shown) == 1)
+        await until(pilot, lambda: len(client.models) == 2)
+        await until(pilot, lambda: len(screen.table.keys_shown) == 2)
 
 
 async def test_pull_asks_for_a_name_and_refuses_what_is_none() -> None:

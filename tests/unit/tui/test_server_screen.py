@@ -8,13 +8,11 @@ import pytest
 
 from corral.runtime.recordings import Recorded
 from corral.runtime.snapshot import EMPTY, ClientView, ListenerView, LogLine, RequestState, RequestView
-from corral.runtime.verbs import ChatRequest, Message
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.curl import curl_command
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.details import DetailsDialog
-from corral.tui.dialogs.request import body_text
 from corral.tui.screens.server import ServerScreen
 from corral.tui.widgets.client_table import usages
 from corral.tui.widgets.listener import listener_lines
@@ -263,57 +261,6 @@ def test_where_the_time_went() -> None:
     assert "duration     4.00s" in lines
     assert "load 1.50s · slot 0.25s · prompt 0.25s · output 2.00s" in lines
     assert "load — · slot — · prompt — · output —" in "\n".join(detail_lines(request(1, first_token_s=None)))
-
-
-async def test_a_body_that_was_kept_is_shown_and_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    copied: list[str] = []
-    monkeypatch.setattr(WorkbenchApp, "copy_to_clipboard", lambda app, text: copied.append(text))
-    client = client_at(requests=(request(2), request(1)))
-    client.kept["r2"] = Recorded(body='{"model":"m","prompt":"it\'s"}')
-    app = workbench(client, Where.SERVER)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: screen_of(app).table.highlighted_key == "r2")
-        await pilot.press("enter")
-        await until(pilot, lambda: '"prompt": "it\'s"' in picture(app))
-        await pilot.press("C", "y")
-        await until(pilot, lambda: len(copied) == 2)
-        assert shlex.split(copied[0])[-1] == '{"model":"m","prompt":"it\'s"}'
-        assert copied[1].startswith("Body")
-        await pilot.press("x")
-        await until(pilot, lambda: client.canceled == ["r2"])
-        await pilot.press("t", "escape")
-        await until(pilot, lambda: app.screen is screen_of(app))
-        await pilot.press("down", "enter")
-        await until(pilot, lambda: "Its body was not kept" in picture(app))
-        await pilot.press("escape", "up", "C")
-        await until(pilot, lambda: len(copied) == 3)
-        assert copied[2] == copied[0]
-
-
-async def test_the_prompt_as_the_model_was_sent_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = client_at(requests=(request(2),))
-    client.models = FakeClient.with_models("smollm2:135m").models
-    asked = ChatRequest("smollm2:135m", (Message("user", "hi"),))
-    client.kept["r2"] = Recorded(asked=asked)
-    client.rendered = "<|im_start|>user\nhi[/]\x1b<|im_end|>"
-    app = workbench(client, Where.SERVER)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: screen_of(app).table.highlighted_key == "r2")
-        await pilot.press("enter")
-        await until(pilot, lambda: "It had no body" in picture(app))
-        await pilot.press("t")
-        await until(pilot, lambda: "hi[/]␛<|im_end|>" in picture(app))
-        assert client.closed == 0, "a rendering that is broken off is listed as a request that was canceled"
-        client.rendered = ""
-        await pilot.press("t")
-        await until(pilot, lambda: "does not tell" in picture(app))
-        await until(pilot, lambda: client.closed == 1)
-
-
-def test_a_long_body_is_cut_and_one_that_is_no_json_is_shown_as_it_came() -> None:
-    assert body_text(Recorded(body="[1, 2", cut=7)).splitlines() == ["[1, 2", "… 7 more"]
-    assert body_text(Recorded(body='{"a":1}')) == '{\n  "a": 1\n}'
-    assert body_text(Recorded(body="x" * 20_005)).endswith("x\n… 5 more")
 
 
 async def test_bodies_are_kept_only_when_asked_for() -> None:

@@ -166,7 +166,7 @@ async def test_commands_of_a_screen_work_from_any_other() -> None:
     app = workbench(client, Where.SERVER)
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await typed(pilot, app, "undo")
-        await until(pilot, lambda: "nothing was deleted or unloaded on this screen" in picture(app))
+        await until(pilot, lambda: "nothing to undo" in picture(app))
         await typed(pilot, app, "pin a:1")
         await until(pilot, lambda: ("pin", "a:1", True) in client.asked)
         await typed(pilot, app, "unpin a:1")

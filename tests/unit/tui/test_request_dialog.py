@@ -1,0 +1,106 @@
+"""One request in full: its body, its prompt, and what its keys do."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+import pytest
+
+from corral.runtime.recordings import Recorded
+from corral.runtime.snapshot import RequestState
+from corral.runtime.verbs import ChatRequest, Message
+from corral.tui.actions import Where
+from corral.tui.app import WorkbenchApp
+from corral.tui.dialogs.confirm import ConfirmDialog
+from corral.tui.dialogs.request import RequestDialog, body_text
+from tests.fakes.client import FakeClient
+from tests.fakes.moment import request
+from tests.fakes.screen import picture, until, workbench
+from tests.unit.tui.test_server_screen import client_at, screen_of
+
+
+async def test_a_body_that_was_kept_is_shown_and_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[str] = []
+    monkeypatch.setattr(WorkbenchApp, "copy_to_clipboard", lambda app, text: copied.append(text))
+    client = client_at(requests=(request(2), request(1)))
+    client.kept["r2"] = Recorded(body='{"model":"m","prompt":"it\'s"}')
+    app = workbench(client, Where.SERVER)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: screen_of(app).table.highlighted_key == "r2")
+        await pilot.press("enter")
+        await until(pilot, lambda: '"prompt": "it\'s"' in picture(app))
+        await pilot.press("C", "y")
+        await until(pilot, lambda: len(copied) == 2)
+        assert shlex.split(copied[0])[-1] == '{"model":"m","prompt":"it\'s"}'
+        assert copied[1] == '{"model":"m","prompt":"it\'s"}'
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RequestDialog))
+        assert client.canceled == []
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: client.canceled == ["r2"])
+        await until(pilot, lambda: isinstance(app.screen, RequestDialog))
+        client.snapshot = replace(client.snapshot, requests=(request(2, state=RequestState.DONE), request(1)))
+        await pilot.press("x")
+        await until(pilot, lambda: "this request has ended" in picture(app))
+        await pilot.press("t", "escape")
+        await until(pilot, lambda: app.screen is screen_of(app))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: "Its body was not kept" in picture(app))
+        await pilot.press("y", "escape", "up", "C")
+        await until(pilot, lambda: len(copied) == 4)
+        assert copied[2].startswith("id ")
+        assert copied[3] == copied[0]
+
+
+async def test_a_long_prompt_is_gone_through_with_the_keys_of_other_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[str] = []
+    monkeypatch.setattr(WorkbenchApp, "copy_to_clipboard", lambda app, text: copied.append(text))
+    client = client_at(requests=(request(2),))
+    client.models = FakeClient.with_models("smollm2:135m").models
+    client.kept["r2"] = Recorded(asked=ChatRequest("smollm2:135m", (Message("user", "hi"),)))
+    client.rendered = "\n".join(f"line {number} of it" for number in range(3000))
+    app = workbench(client, Where.SERVER)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: screen_of(app).table.highlighted_key == "r2")
+        await pilot.press("enter")
+        await until(pilot, lambda: "first token" in picture(app))
+        await pilot.press("t")
+        await until(pilot, lambda: "line 4 of it" in picture(app) and "first token" not in picture(app))
+        await pilot.press("j", "j", "ctrl+d")
+        await until(pilot, lambda: "line 4 of it" not in picture(app) and "line 20 of it" in picture(app))
+        await pilot.press("G")
+        await until(pilot, lambda: "more" in picture(app))
+        await pilot.press("k", "ctrl+u", "g", "y")
+        await until(pilot, lambda: "first token" in picture(app))
+        assert copied == [client.rendered]
+
+
+async def test_the_prompt_as_the_model_was_sent_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_at(requests=(request(2),))
+    client.models = FakeClient.with_models("smollm2:135m").models
+    asked = ChatRequest("smollm2:135m", (Message("user", "hi"),))
+    client.kept["r2"] = Recorded(asked=asked)
+    client.rendered = "<|im_start|>user\nhi[/]\x1b<|im_end|>"
+    app = workbench(client, Where.SERVER)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: screen_of(app).table.highlighted_key == "r2")
+        await pilot.press("enter")
+        await until(pilot, lambda: "It had no body" in picture(app))
+        await pilot.press("t")
+        await until(pilot, lambda: "hi[/]␛<|im_end|>" in picture(app))
+        assert client.closed == 0, "a rendering that is broken off is listed as a request that was canceled"
+        client.rendered = ""
+        await pilot.press("t")
+        await until(pilot, lambda: "does not tell" in picture(app))
+        await until(pilot, lambda: client.closed == 1)
+
+
+def test_a_long_body_is_cut_and_one_that_is_no_json_is_shown_as_it_came() -> None:
+    assert body_text(Recorded(body="[1, 2", cut=7)).splitlines() == ["[1, 2", "… 7 more"]
+    assert body_text(Recorded(body='{"a":1}')) == '{\n  "a": 1\n}'
+    assert body_text(Recorded(body="x" * 20_005)).endswith("x\n… 5 more")
