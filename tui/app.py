@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +26,7 @@ from textual.worker import Worker
 from corral.runtime.errors import RunError
 from corral.store.errors import StoreError
 from corral.tui.actions import Where, bindings_for, shown_key
+from corral.tui.ahead import compose_ahead, lasting
 from corral.tui.attention import TITLE_BACK
 from corral.tui.clipboard import keep, prepare
 from corral.tui.command_history import CommandHistory
@@ -188,8 +190,6 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
         """Say that there is something to see."""
         self.screen.call_after_refresh(self._when_drawn)
         if self.composes_ahead:
-            from corral.tui.ahead import compose_ahead
-
             composing: Callable[[], Coroutine[None, None, None]] = partial(compose_ahead, self)
             _: Worker[None] = self.run_worker(composing, group="ahead", exit_on_error=False)
 
@@ -242,8 +242,10 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
         self._looking.now()
 
     async def action_go(self, mode: str) -> None:
-        """Show a screen; one that is there as soon as it knows, and with what holds now."""
-        if mode in self._screen_stacks and mode != self.current_mode:
+        """Show a screen as soon as all of it is there, and with what holds now."""
+        if mode != self.current_mode:
+            if mode not in self._screen_stacks:
+                await self.compose_mode(mode)
             self._begin_batch()
             self._is_going = True
             try:
@@ -251,8 +253,6 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
             finally:
                 self._is_going = False
                 self.screen.call_later(self._end_batch)
-        else:
-            await self.switch_mode(mode)
         self.refresh_now()
 
     def delay_update(self, delay: float = 0.05) -> None:
@@ -260,17 +260,32 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
         if not self._is_going:
             super().delay_update(delay)
 
-    async def compose_mode(self, mode: str) -> Screen[Any]:
+    async def compose_mode(self, mode: str) -> WorkbenchScreen:
         """The screen of a mode, which need not be the one that is shown."""
-        await self._init_mode(mode)
-        return self._screen_stacks[mode][0]
+        with lasting() if self.composes_ahead else nullcontext():
+            await self._init_mode(mode)
+        screen = self._screen_stacks[mode][0]
+        assert isinstance(screen, WorkbenchScreen), "all modes begin with one"
+        return screen
 
     def _get_screen(self, screen: Screen[Any] | str) -> tuple[Screen[Any], AwaitMount]:
-        """Take a new screen for one whose styles are those of today: else all styles are read anew, twice."""
+        """Take a new screen for one whose styles are those of today: else all styles are read anew, twice.
+
+        And give it at once the classes that go with the terminal's size: else all styles are worked out twice.
+        """
+        if isinstance(screen, WorkbenchScreen) and not screen.is_attached:
+            screen.add_class(*self._size_classes(), update=False)
         found, mounted = super()._get_screen(screen)
         if found._css_update_count < 0 < len(self._screen_stacks):
             found._css_update_count = self._css_update_count
         return found, mounted
+
+    def _size_classes(self) -> list[str]:
+        """The breakpoints of the terminal's size."""
+        sides = zip(self.size, (self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS), strict=True)
+        return [
+            next(name for least, name in sorted(known or (), reverse=True) if cells >= least) for cells, known in sides
+        ]
 
     async def open_chat(self, model: str) -> None:
         """Show Chat with a chat that uses `model`."""

@@ -94,6 +94,11 @@ class WorkbenchScreen(Screen[None]):
         if self.is_mounted:
             self.query_one(KeyLine).look_again()
 
+    def draw_unseen(self) -> None:
+        """Work out rows that nobody sees yet: they stay known until they change."""
+        if not self.is_current:
+            self._compositor.render_strips()
+
     def take_snapshot(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to the header and to `show_snapshot`."""
         self.query_one(Header).show(snapshot)

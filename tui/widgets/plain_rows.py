@@ -69,7 +69,7 @@ class PlainRows(StyledOnce, DataTable[Text], inherit_bindings=False):
         if known is not None and (known.key != key or len(known.cells) != len(cells)):
             known = None
         if known is None or not _are_same(known.cells, cells):
-            parts = self._draw_cells(row, cells, known, is_cursor=is_cursor, is_hover=is_hover)
+            parts = self._draw_row(row, cells, known, is_cursor=is_cursor, is_hover=is_hover)
             known = self._strips[row] = _Drawn(key, cells, parts, self._put_together(parts))
         return known.strip
 
@@ -80,7 +80,7 @@ class PlainRows(StyledOnce, DataTable[Text], inherit_bindings=False):
         assert key is not None, "what is drawn is there"
         return list(self._data[key].values())
 
-    def _draw_cells(
+    def _draw_row(
         self, row: int, cells: list[Text], before: _Drawn | None, *, is_cursor: bool, is_hover: bool
     ) -> list[list[Segment]]:
         """The segments of each cell and of what is left of the row; those of `before` where the cell is the same."""
