@@ -36,10 +36,10 @@ class GpuPanel(Panel):
         gpus = snapshot.host.gpus
         self.number %= len(gpus)
         gpu = gpus[self.number]
-        number = self.number
+        number, history = self.number, snapshot.history
         load_graph, memory_graph = self.query(HistoryGraph)
-        load_graph.show_of(snapshot.history, lambda sample: _load_of(sample, number))
-        memory_graph.show_of(snapshot.history, lambda sample: _memory_of(sample, number))
+        load_graph.show_newest(lambda most: [_load_of(one, number) for one in history[-most:]])
+        memory_graph.show_newest(lambda most: [_memory_of(one, number) for one in history[-most:]])
         more = f" of {len(gpus)} []" if len(gpus) > 1 else ""
         self.entitle(f"GPU {gpu.index}{more} · {gpu.name} · {percent(gpu.load_percent)}", f"{heat(gpu)}{pace(gpu)}")
 

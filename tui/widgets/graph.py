@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from corral.tui.figures import count
 from corral.tui.widgets.drawn_rows import DrawnRow, DrawnRows
 from corral.tui.widgets.glyphs import Glyphs
-
-T = TypeVar("T")
 
 _LEFT = (0x00, 0x40, 0x44, 0x46, 0x47)
 _RIGHT = (0x00, 0x80, 0xA0, 0xB0, 0xB8)
@@ -35,12 +33,9 @@ def samples_per_cell(glyphs: Glyphs) -> int:
 
 
 def _levels(values: Sequence[float | None], maximum: float, steps: int) -> list[int]:
-    def level(value: float | None) -> int:
-        if value is None or value <= 0 or maximum <= 0:
-            return 0
-        return min(steps, max(1, round(value / maximum * steps)))
-
-    return [level(value) for value in values]
+    if maximum <= 0:
+        return [0] * len(values)
+    return [min(steps, max(1, round(one / maximum * steps))) if one and one > 0 else 0 for one in values]
 
 
 def plot(values: Sequence[float | None], *, width: int, height: int, maximum: float, glyphs: Glyphs) -> list[str]:
@@ -49,8 +44,8 @@ def plot(values: Sequence[float | None], *, width: int, height: int, maximum: fl
         return []
     per_row = {Glyphs.BRAILLE: 4, Glyphs.BLOCK: 8, Glyphs.ASCII: 2}[glyphs]
     wanted = width * samples_per_cell(glyphs)
-    newest = list(values[-wanted:])
-    levels = _levels([None] * (wanted - len(newest)) + newest, maximum, per_row * height)
+    levels = _levels(values[-wanted:], maximum, per_row * height)
+    levels = [0] * (wanted - len(levels)) + levels
     highest = max(levels)
     rows = []
     for row in range(height):
@@ -114,12 +109,11 @@ class HistoryGraph(DrawnRows):
 
     def show(self, values: Sequence[float | None]) -> None:
         """Draw these samples, oldest first."""
-        self._newest = lambda most: values[-most:]
-        self.draw_rows()
+        self.show_newest(lambda most: values[-most:])
 
-    def show_of(self, samples: Sequence[T], figure: Callable[[T], float | None]) -> None:
-        """Draw this figure of samples; it is asked for those in view alone."""
-        self._newest = lambda most: [figure(one) for one in samples[-most:]]
+    def show_newest(self, newest: Callable[[int], Sequence[float | None]]) -> None:
+        """Draw what `newest` gives, oldest first, when it is asked for as many samples as are in view."""
+        self._newest = newest
         self.draw_rows()
 
     def use(self, glyphs: Glyphs) -> None:

@@ -48,8 +48,11 @@ class CpuPanel(Panel):
         """Draw a snapshot."""
         host = snapshot.host
         load_graph, memory_graph = self.query(HistoryGraph)
-        load_graph.show_of(snapshot.history, lambda sample: sample.cpu_percent)
-        memory_graph.show_of(snapshot.history, lambda sample: percent_of(sample.memory_used, sample.memory_total))
+        history = snapshot.history
+        load_graph.show_newest(lambda most: [one.cpu_percent for one in history[-most:]])
+        memory_graph.show_newest(
+            lambda most: [percent_of(one.memory_used, one.memory_total) for one in history[-most:]]
+        )
         self.query_one(CoreBars).show(host.cpu_per_core if host is not None else ())
         if host is None:
             self.entitle("CPU · n/a")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from rich.style import Style
+from textual.color import Color
 from textual.geometry import Region
 
 if TYPE_CHECKING:
@@ -67,8 +68,24 @@ class StyledOnce(Widget):
             self._rich_style_cache[()] = (style, style)
         return self._rich_style_cache[()][0]
 
+    _backgrounds: tuple[Color, Color] | None = None
+
+    @property
+    def background_colors(self) -> tuple[Color, Color]:
+        """What lies beneath it and its own, mixed from those of all that it lies in."""
+        if self._backgrounds is None:
+            self._backgrounds = super().background_colors
+        return self._backgrounds
+
+    def notify_style_update(self) -> None:
+        """Work the styles out anew."""
+        self._backgrounds = None
+        super().notify_style_update()
+
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
         """Paint again; where only a part is, its content has changed and no style, so those are kept."""
+        if not regions:
+            self._backgrounds = None
         kept = dict(self._rich_style_cache) if regions else {}
         super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
         self._rich_style_cache.update(kept)

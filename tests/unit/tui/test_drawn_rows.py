@@ -95,6 +95,6 @@ async def test_a_graph_of_what_rests_is_not_drawn_again(monkeypatch: pytest.Monk
         asked = _noted(graph, monkeypatch)
         graph.show([0.0] * 101)
         assert asked == []
-        graph.show_of([3] * 102, lambda one: float(one))
+        graph.show_newest(lambda most: [3.0] * most)
         (rows,) = asked
         assert 0 < len(rows) < graph.size.height

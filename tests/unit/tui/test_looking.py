@@ -35,9 +35,13 @@ async def test_a_screen_that_fails_at_a_look_ends_the_app_with_its_reason(monkey
 
     client = _resting()
     app = workbench(client, Where.RUNNING)
-    with pytest.raises(ValueError, match="no such figure"):
+
+    async def use() -> None:
         async with app.run_test(size=(120, 36)) as pilot:
             await until(pilot, lambda: "0 in flight" in picture(app))
             monkeypatch.setattr(RunningScreen, "show_snapshot", fail)
             client.snapshot = replace(client.snapshot, requests=(request(1),))
             await until(pilot, lambda: app._exception is not None)
+
+    with pytest.raises(ValueError, match="no such figure"):
+        await use()
