@@ -106,6 +106,8 @@ class ChatScreen(AskingKeys):
     def on_screen_resume(self) -> None:
         """Look for models again: others may have fetched or removed some."""
         self._blink()
+        if self._is_behind:
+            self._draw_growth()
         self.forget_files()
         self.start(self._find_models, "models")
 
@@ -168,7 +170,8 @@ class ChatScreen(AskingKeys):
         if any(chat in changed for chat in shown):
             self._is_behind = True
         is_over = any(chat in changed and not chat.is_live for chat in shown if chat is not None)
-        if self._is_behind and (time.monotonic() >= self._next_draw_s or is_over):
+        is_time = self.is_in_view and time.monotonic() >= self._next_draw_s
+        if self._is_behind and (is_time or is_over):
             self._draw_growth()
         if any(not chat.is_live for chat in changed):
             self._show_state()

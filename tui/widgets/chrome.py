@@ -133,12 +133,13 @@ class Header(DrawnRows):
             sign = f"[RO] {sign}"
         named = self._named()
         host = named if self._app.link.place else f"{fit(self._host, 16)} "
-        long, short = self._figures(True), self._figures(False)
+        long = self._figures(True)
         yield f"corral {host}{sign} {address}  ", self._tabs(True), f" {long}"
         if named and not (snapshot is not None and snapshot.trouble):
             address = ""
         where = f"{named}{sign} {address}".rstrip()
         yield f"{where}  ", self._tabs(True), f" {long}"
+        short = self._figures(False)
         yield f"{where}  ", self._tabs(True), f" {short}"
         yield f"{where} ", self._tabs(False), f" {short}"
         yield f"{named}{sign} ", self._tabs(False), f" {short}"
