@@ -1,14 +1,22 @@
-"""What the machine's processors do besides computing for this process: nothing, or other programs' work."""
+"""What the processors this process may run on do besides computing for it: nothing, or other programs' work.
+
+Those it may not run on, as under `taskset`, in a container or a batch job with processors of its own, are none of its
+concern: it can neither use them nor be kept waiting by who does.
+"""
 
 from __future__ import annotations
 
+import os
 import time
+from typing import Any
 
 import psutil
 
+from corral.runtime.engine.process import processors
+
 
 class IdleProcessors:
-    """Of how many of the machine's processors nobody made use, on average since it was asked last."""
+    """Of how many of its processors nobody made use, on average since it was asked last."""
 
     def __init__(self) -> None:
         self._asked_s = time.monotonic()
@@ -23,10 +31,10 @@ class IdleProcessors:
 
 
 class OtherPrograms:
-    """Of how many of the machine's processors other programs made use, on average since it was asked last."""
+    """Of how many of its processors other programs made use, on average since it was asked last."""
 
     def __init__(self) -> None:
-        self._processors = psutil.cpu_count() or 1
+        self._processors = processors()
         self._idle = IdleProcessors()
         self._asked_ns, self._own_ns = time.monotonic_ns(), time.process_time_ns()
 
@@ -40,5 +48,13 @@ class OtherPrograms:
 
 
 def _idle_s() -> float:
-    times = psutil.cpu_times()
-    return float(times.idle + getattr(times, "iowait", 0.0))
+    return sum(float(times.idle + getattr(times, "iowait", 0.0)) for times in _own_times())
+
+
+def _own_times() -> list[Any]:
+    """What the processors did that this process may run on, one by one where it may not run on all."""
+    if hasattr(os, "sched_getaffinity") and len(own := os.sched_getaffinity(0)) < (psutil.cpu_count() or 1):
+        each = psutil.cpu_times(percpu=True)
+        if max(own) < len(each):  # else some are off, and the list says not which
+            return [each[number] for number in own]
+    return [psutil.cpu_times()]

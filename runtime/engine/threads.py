@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-CROWDED: Final = 0.8
+SHARED: Final = 0.8
 """Threads that got less of their processors than this share them with somebody."""
 
 IDLE: Final = 0.5
@@ -77,7 +77,7 @@ class Threads:
 
     def _look(self, now_ns: int) -> None:
         got = statistics.median(self._shares)
-        if self.count > 1 and got < CROWDED * self.count:
+        if self.count > 1 and got < SHARED * self.count:
             wanted = max(1, min(self.count - 1, round(got)) >> self._halvings)
             self._halvings = self._halvings + 1 if wanted > 1 else 0  # a few less are in vain where many are crowded
             self.count = wanted

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
+from corral.runtime.engine import neighbours
 from corral.runtime.engine.neighbours import IdleProcessors, OtherPrograms
 from corral.runtime.engine.spinning import CROWDED, LOOK_NS, QUIET, Spinning, spinning_of
 
@@ -118,6 +120,28 @@ def test_other_programs_are_seen_and_this_one_is_not() -> None:
         busy.wait()
     assert seen >= 0.3
     assert idle() >= 0
+
+
+def test_processors_of_others_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a batch job that got processors 2 and 3 of four, all busy but one of its own."""
+    now_s = 0.0
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {2, 3}, raising=False)
+    monkeypatch.setattr(
+        neighbours,
+        "time",
+        SimpleNamespace(monotonic=lambda: now_s, monotonic_ns=lambda: int(now_s * 1e9), process_time_ns=lambda: 0),
+    )
+    monkeypatch.setattr(
+        neighbours,
+        "psutil",
+        SimpleNamespace(
+            cpu_count=lambda: 4,
+            cpu_times=lambda percpu: [SimpleNamespace(idle=idle * now_s) for idle in (0.0, 0.0, 0.0, 1.0)],
+        ),
+    )
+    others, idle = OtherPrograms(), IdleProcessors()
+    now_s = 1.0
+    assert (others(), idle()) == (1.0, 1.0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="libgomp is looked for where Linux lists it")
