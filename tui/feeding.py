@@ -19,8 +19,10 @@ _FIGURES_S = 0.5
 """How often figures that only grow are drawn meanwhile."""
 _SAME_S = 1.0
 """How often a snapshot is handed on that was before: screens tell of more than what stands in it."""
-_IDLE_S = 0.4
-"""How often to look while nothing runs: what begins then is to be seen within half a second."""
+_IDLE_S, _FAR_IDLE_S = 0.4, 1.0
+"""How often to look while nothing runs: what begins then is to be seen within half a second. A server elsewhere is
+asked at every look, which costs both sides more.
+"""
 _BLURRED_S = 5.0
 _SLACK_S = 0.05
 """How much early a look may come and still count as one whole interval later."""
@@ -72,8 +74,10 @@ class Feeding:
         self._shape = None
 
     @staticmethod
-    def delay_s(snapshot: Snapshot, *, has_focus: bool) -> float:
+    def delay_s(snapshot: Snapshot, *, has_focus: bool, is_elsewhere: bool = False) -> float:
         """Seconds until the next look; a terminal that nobody looks at is served less often."""
         if not has_focus:
             return _BLURRED_S
-        return _LOOK_S if _is_busy(snapshot) else _IDLE_S
+        if _is_busy(snapshot):
+            return _LOOK_S
+        return _FAR_IDLE_S if is_elsewhere else _IDLE_S

@@ -65,7 +65,7 @@ class Looking:
         if isinstance(screen, WorkbenchScreen) and screen.is_mounted and self._feeding.is_due(snapshot):
             screen.take_snapshot(snapshot)
         self._tell_terminal(snapshot)
-        delay_s = self._feeding.delay_s(snapshot, has_focus=app.app_focus)
+        delay_s = self._feeding.delay_s(snapshot, has_focus=app.app_focus, is_elsewhere=bool(app.link.place))
         self.due_s = time.monotonic() + delay_s
         self._next = asyncio.get_running_loop().call_later(delay_s, self._look_again)
 

@@ -35,6 +35,7 @@ def test_figures_come_twice_a_second_and_what_begins_or_ends_at_the_next_look() 
 
 def test_what_rests_is_looked_at_often_enough_to_see_a_beginning_within_half_a_second() -> None:
     assert Feeding.delay_s(EMPTY, has_focus=True) == 0.4
+    assert Feeding.delay_s(EMPTY, has_focus=True, is_elsewhere=True) == 1.0
     assert Feeding.delay_s(replace(moment(), transfers=(), models=(), requests=()), has_focus=True) == 0.4
     assert Feeding.delay_s(moment(), has_focus=False) == 5.0
 
