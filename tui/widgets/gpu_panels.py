@@ -20,14 +20,15 @@ class GpuPanel(Panel):
 
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__("GPU", widget_id="gpu-panel")
-        self._glyphs = glyphs
+        self._load = HistoryGraph(unit="%", glyphs=glyphs, name="load")
+        self._memory = HistoryGraph(unit="%", glyphs=glyphs, name="VRAM", classes="second")
         self.number = 0
 
     def compose(self) -> ComposeResult:
         """The graphs."""
         with Horizontal(classes="graphs"):
-            yield HistoryGraph(unit="%", glyphs=self._glyphs, name="load")
-            yield HistoryGraph(unit="%", glyphs=self._glyphs, name="VRAM", classes="second")
+            yield self._load
+            yield self._memory
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw a snapshot."""
@@ -37,9 +38,8 @@ class GpuPanel(Panel):
         self.number %= len(gpus)
         gpu = gpus[self.number]
         number, history = self.number, snapshot.history
-        load_graph, memory_graph = self.query(HistoryGraph)
-        load_graph.show_newest(lambda most: [_load_of(one, number) for one in history[-most:]])
-        memory_graph.show_newest(lambda most: [_memory_of(one, number) for one in history[-most:]])
+        self._load.show_newest(lambda most: [_load_of(one, number) for one in history[-most:]])
+        self._memory.show_newest(lambda most: [_memory_of(one, number) for one in history[-most:]])
         more = f" of {len(gpus)} []" if len(gpus) > 1 else ""
         self.entitle(f"GPU {gpu.index}{more} · {gpu.name} · {percent(gpu.load_percent)}", f"{heat(gpu)}{pace(gpu)}")
 

@@ -35,25 +35,26 @@ class CpuPanel(Panel):
 
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__("CPU", widget_id="cpu-panel")
-        self._glyphs = glyphs
+        self._load = HistoryGraph(unit="%", glyphs=glyphs, name="CPU")
+        self._memory = HistoryGraph(unit="%", glyphs=glyphs, name="RAM", classes="second")
+        self._cores = CoreBars(glyphs=glyphs)
 
     def compose(self) -> ComposeResult:
         """Graphs of load and memory above, cores below."""
         with Horizontal(classes="graphs"):
-            yield HistoryGraph(unit="%", glyphs=self._glyphs, name="CPU")
-            yield HistoryGraph(unit="%", glyphs=self._glyphs, name="RAM", classes="second")
-        yield CoreBars(glyphs=self._glyphs)
+            yield self._load
+            yield self._memory
+        yield self._cores
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw a snapshot."""
         host = snapshot.host
-        load_graph, memory_graph = self.query(HistoryGraph)
         history = snapshot.history
-        load_graph.show_newest(lambda most: [one.cpu_percent for one in history[-most:]])
-        memory_graph.show_newest(
+        self._load.show_newest(lambda most: [one.cpu_percent for one in history[-most:]])
+        self._memory.show_newest(
             lambda most: [percent_of(one.memory_used, one.memory_total) for one in history[-most:]]
         )
-        self.query_one(CoreBars).show(host.cpu_per_core if host is not None else ())
+        self._cores.show(host.cpu_per_core if host is not None else ())
         if host is None:
             self.entitle("CPU · n/a")
             return

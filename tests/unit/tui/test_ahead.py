@@ -184,7 +184,7 @@ async def test_a_first_visit_shows_all_at_once_and_styles_it_once(
 
         def seen(screen: Any, update: Any) -> None:
             display(screen, update)
-            if update is not None and screen is app.screen and screen.WHERE is where and not app._batch_count:
+            if update is not None and screen is app.screen and app.current_mode == where and not app._batch_count:
                 frames.append(picture(app))
 
         monkeypatch.setattr(app.stylesheet, "apply", noted)
@@ -201,11 +201,8 @@ async def test_a_first_visit_shows_all_at_once_and_styles_it_once(
 
 def test_what_lasts_is_made_without_collecting_and_walked_no_more() -> None:
     frozen = gc.get_freeze_count()
-    try:
-        with ahead.lasting():
-            assert not gc.isenabled()
-            kept = [[number] for number in range(1000)]
-        assert gc.isenabled()
-        assert gc.get_freeze_count() >= frozen + len(kept)
-    finally:
-        gc.unfreeze()
+    with ahead.lasting():
+        assert not gc.isenabled()
+        kept = [[number] for number in range(1000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= frozen + len(kept)

@@ -306,7 +306,12 @@ async def test_an_answer_nobody_sees_is_not_drawn_until_somebody_does(monkeypatc
         await until(pilot, lambda: "[2" in picture(app).split("\n")[0])
         grown: list[Transcript] = []
         grow = Transcript.grow
-        monkeypatch.setattr(Transcript, "grow", lambda pane: (grown.append(pane), grow(pane))[1])
+
+        def noted(pane: Transcript) -> None:
+            grown.append(pane)
+            grow(pane)
+
+        monkeypatch.setattr(Transcript, "grow", noted)
         client.release(2)
         answer = screen.chats.current.last_answer
         await until(pilot, lambda: answer is not None and "t3" in answer.text)
