@@ -6,6 +6,7 @@ command line may catch these types without paying for it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -148,7 +149,10 @@ def describe(error: Exception) -> Problem:
     """Translate an error. What is none of our types tells a client nothing but that it happened."""
     if isinstance(error, NotSignedIn):
         return Problem(error.status, str(error), signin_url=error.signin_url)
-    if isinstance(error, (RequestRefused, run.RemoteFailed)):
+    if isinstance(error, run.RemoteFailed):
+        after_s = error.retry_after_s
+        return Problem(error.status, str(error), {} if after_s is None else {"Retry-After": str(math.ceil(after_s))})
+    if isinstance(error, RequestRefused):
         return Problem(error.status, str(error))
     if isinstance(error, run.QueueFull):
         headers = {"Retry-After": str(error.retry_after_s), "X-Corral-Queue": str(error.waiting)}

@@ -157,8 +157,8 @@ def _log_fields(
 
 def _warnings(request: web.Request) -> tuple[str, ...]:
     """Return what is known so far not to be as asked for: of the body, and of the work on it."""
-    row = request.app[WORKBENCH].requests.get(request[CALLER].request_id)
-    return tuple(dict.fromkeys((*request[WARNINGS], *(row.warnings if row is not None else ()))))
+    of_work = request.app[WORKBENCH].requests.warnings(request[CALLER].request_id)
+    return tuple(dict.fromkeys((*request[WARNINGS], *of_work)))
 
 
 def _warnings_header(warnings: Sequence[str]) -> str:

@@ -33,6 +33,12 @@ class Outgoing:
             transport.flush()
 
 
+def send_now(transport: asyncio.BaseTransport | None) -> None:
+    """Send what a connection has before the turn ends: the first piece of an answer, which somebody waits for."""
+    if isinstance(transport, GatheringTransport):
+        transport.flush()
+
+
 class GatheredConnection(asyncio.Protocol):
     """Puts the gathering between a protocol and its transport, as soon as there is one, and is gone."""
 

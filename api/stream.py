@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,6 +20,7 @@ from aiohttp import web
 
 from corral.api.errors import Problem, describe, is_expected
 from corral.api.keys import ACTIVITY, CANCELED, NOTE
+from corral.api.outgoing import send_now
 
 T = TypeVar("T")
 
@@ -112,9 +113,11 @@ async def respond(
             await sink.open()
             if first is not None:
                 await sink.send(encode(first))
+                send_now(request.transport)
                 async for piece in pieces:
                     await sink.send(encode(piece))
             await sink.send((wire.end,))
+            await _taken(request, response.write_eof())
         except ConnectionError:  # nobody is left to be told
             request[NOTE] = request[NOTE] or "client went away"
             request[CANCELED] = True
@@ -129,19 +132,25 @@ async def respond(
             if not is_expected(error):
                 log.exception("%s %s failed in the middle of its answer", request.method, request.path)
             await _end_with_error(request, response, wire, describe(error))
+    # What is sent goes out with this turn of the loop: the answer's end before its row is closed, counted and logged.
+    await asyncio.sleep(0)
     return response
 
 
 async def _send(request: web.Request, response: web.StreamResponse, lines: Iterable[bytes]) -> None:
     data = b"".join(lines)
-    if not data:
-        return
+    if data:
+        await _taken(request, response.write(data))
+
+
+async def _taken(request: web.Request, sending: Awaitable[None]) -> None:
+    """Wait until something is sent, or taken by the system in part. Raises ConnectionResetError: it is not."""
     if request.transport is not None and request.transport.get_write_buffer_size() == 0:
-        await response.write(data)  # waits for nobody; a timer a token would cost more than the sending
+        await sending  # waits for nobody; a timer a token would cost more than the sending
         return
     try:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
-            await response.write(data)
+            await sending
     except TimeoutError:
         request[NOTE] = f"client read nothing for {WRITE_TIMEOUT_S:.0f} s"
         if request.transport is not None:

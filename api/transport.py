@@ -26,6 +26,7 @@ MAX_REPLY = 64 * 2**20
 MAX_LINE = 16 * 2**20
 MAX_ERROR = 64 * 2**10
 _SHOWN_ERROR = 200
+_ASKS_FOR_TIME = frozenset({429, 503})
 
 
 class Reply(Protocol):
@@ -39,6 +40,11 @@ class Reply(Protocol):
     @property
     def is_success(self) -> bool:
         """Whether that is one of success."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What was said of it; names match in any case."""
         ...
 
     def aiter_bytes(self) -> AsyncIterator[bytes]:
@@ -245,7 +251,12 @@ async def _raise_for_status(response: Reply, model: str) -> None:
         data += piece
         if len(data) > MAX_ERROR:
             break
-    raise _error(error_text(bytes(data)), response.status_code, model)
+    error = _error(error_text(bytes(data)), response.status_code, model)
+    if isinstance(error, RemoteFailed) and error.status in _ASKS_FOR_TIME:
+        from corral.store.retry import retry_after_s
+
+        error.retry_after_s = retry_after_s(response.headers.get("Retry-After"))
+    raise error
 
 
 def error_text(data: bytes) -> str:

@@ -109,11 +109,13 @@ class ServerUntrusted(RunError):
 
 
 class RemoteFailed(RunError):
-    """A server answered a verb with an error; `status` is the HTTP status."""
+    """A server answered a verb with an error; `status` is the HTTP status, `retry_after_s` when it wants to be asked
+    again, where it says so."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class CloudDisabled(RunError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
+from typing import cast
 
 from corral.runtime.client_totals import ClientTotals
 from corral.runtime.recordings import Recordings
@@ -95,6 +96,11 @@ class RequestLog:
         if row is not None and news:
             row = self._rows[request_id] = replace(row, **news)  # type: ignore[arg-type]
         return row
+
+    def warnings(self, request_id: str) -> tuple[str, ...]:
+        """The warnings in the row of that id, which is not made anew for it: every answer is asked for them."""
+        row, news = self._rows.get(request_id), self._news.get(request_id, {})
+        return cast(tuple[str, ...], news.get("warnings", row.warnings if row is not None else ()))
 
     def is_open(self, request_id: str) -> bool:
         """Say whether a request of that id is in flight."""

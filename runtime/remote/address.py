@@ -11,6 +11,8 @@ from corral.store.addresses import origin_of
 from corral.store.errors import SourceError
 
 MOST_HOSTS = 64
+_BASE = "/v1"
+"""What clients of OpenAI's API are told of a server ends in it; the paths that are asked have it already."""
 _FILES = (".gguf", ".safetensors", ".zip", ".whl")
 _HUGGING_FACE = frozenset({"huggingface.co", "www.huggingface.co", "hf.co"})
 
@@ -29,7 +31,8 @@ class Remote:
 
 
 def parse_hosts(text: str) -> tuple[str, ...]:
-    """Read servers, comma separated, as `OLLAMA_HOST` is read: http and port 11434 where nothing else is said.
+    """Read servers, comma separated, as `OLLAMA_HOST` is read: http and port 11434 where nothing else is said. A base
+    that ends in `/v1`, as clients of OpenAI's API are told it, is taken for the server itself.
 
     Raises:
         BadRequest: one is no address, has a path or a user, or there are none or too many.
@@ -37,7 +40,7 @@ def parse_hosts(text: str) -> tuple[str, ...]:
     hosts = []
     for part in filter(None, map(str.strip, text.split(","))):
         bad: list[str] = []
-        url = parse_host(part, bad.append).url
+        url = parse_host(part, bad.append).url.removesuffix(_BASE)
         try:
             origin_of(url)
         except SourceError:
@@ -51,10 +54,10 @@ def parse_hosts(text: str) -> tuple[str, ...]:
 
 
 def from_urls(text: str) -> Remote | None:
-    """Read what a Modelfile's FROM says: `http://host:port/model`, further servers of that model before it, by commas.
+    """Read what a Modelfile's FROM says: `http://host:port/model`, further servers of that model before it, by commas;
+    or `http://host:port/v1/model`.
 
-    None where it names no server: a model, a path, a file to be fetched. A base that ends in `/v1`, as clients of
-    OpenAI's API are told it, is taken for the server itself.
+    None where it names no server: a model, a path, a file to be fetched.
 
     Raises:
         BadRequest: servers without a model, or with different ones.

@@ -26,7 +26,7 @@ class Allowed:
 
     def __init__(self, hosts: Sequence[str], file: Path | None = None, *, near_only: bool = False) -> None:
         self._near_only = near_only
-        self._hosts = frozenset(host.lower() for host in hosts)
+        self._hosts = frozenset(map(_called, hosts))
         self._file = file
 
     def check(self, remote: Remote) -> None:
@@ -63,7 +63,7 @@ def note(file: Path | None, hosts: Sequence[str]) -> None:
 
 def key_of(keys: Sequence[tuple[str, str]], url: str) -> str:
     """The key that goes to a server: that of its name and port, else that of its name, else none."""
-    found = dict(keys)
+    found = {_called(host): key for host, key in keys}
     return found.get(place_of(url)) or found.get(name_of(url)) or ""
 
 
@@ -75,6 +75,11 @@ def name_of(url: str) -> str:
 def place_of(url: str) -> str:
     """The name of a server with its port, as in `10.0.0.5:8000`."""
     return urlsplit(url).netloc.lower()
+
+
+def _called(host: str) -> str:
+    """What a user calls a server, as `name_of` and `place_of` have it: an IPv6 address may be in brackets or not."""
+    return host.lower().removeprefix("[").removesuffix("]") if host.endswith("]") else host.lower()
 
 
 def _noted(file: Path | None) -> frozenset[str]:

@@ -33,13 +33,20 @@ def may_go_elsewhere(error: Failure) -> bool:
     return isinstance(error, (ServerUnreachable, ServerUntrusted, TimeoutError, StoreError))
 
 
+def again_in_s(error: Failure) -> float | None:
+    """In how many seconds the same server may be asked again: when it says, at once where it is down, or never."""
+    if isinstance(error, RemoteFailed) and error.retry_after_s is not None:
+        return error.retry_after_s
+    return 0.0 if is_down(error) else None
+
+
 def told(url: str, error: Failure, *, began: bool = False) -> RemoteFailed:
     """Return the error as our client hears it, with the server named and its words cleaned.
 
     A status that would make a client of ours do something about us is not passed on: a key that fails there is not the
     client's, a model that is missing there cannot be pulled here.
     """
-    status = error.status if isinstance(error, RemoteFailed) else 502
+    status, after_s = (error.status, error.retry_after_s) if isinstance(error, RemoteFailed) else (502, None)
     if began:
         why = "" if isinstance(error, ServerUnreachable) else f": {reason_of(error)}"
         return RemoteFailed(f"{url} ended in the middle of its answer{why}", 502)
@@ -51,7 +58,7 @@ def told(url: str, error: Failure, *, began: bool = False) -> RemoteFailed:
         status = 400
     if status == 429:
         status = 503
-    return RemoteFailed(f"{url}: {reason_of(error)}", status if status in _PASSED_ON else 502)
+    return RemoteFailed(f"{url}: {reason_of(error)}", status if status in _PASSED_ON else 502, after_s)
 
 
 def reason_of(error: Failure) -> str:

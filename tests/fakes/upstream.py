@@ -27,8 +27,9 @@ USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"
 class Upstream:
     """`events` is what a chat streams. It fails `failing` of its requests before they stream, as `fault` says.
 
-    Faults: "status" answers with `status`, "close" ends the connection, "truncate" ends the answer before its first
-    word. With `breaks_after` words an answer ends without its end; with `gate` the words after the first wait for it.
+    Faults: "status" answers with `status` and the headers of `says`, "close" ends the connection, "truncate" ends the
+    answer before its first word. With `breaks_after` words an answer ends without its end; with `gate` the words after
+    the first wait for it.
     `tokens` is whose routes about tokens it has, "llama.cpp" or "vllm"; a token is a byte there. "ollama" is a server
     that speaks Ollama's API and only tells what a model would be sent. With `tls` it speaks https; `name` is what it
     is called.
@@ -39,6 +40,7 @@ class Upstream:
     failing: float = 0.0
     fault: str = "status"
     status: int = 503
+    says: dict[str, str] = field(default_factory=dict)
     error: object = field(default_factory=lambda: {"error": {"message": "out of order", "type": "x"}})
     breaks_after: int | None = None
     gate: asyncio.Event | None = None
@@ -83,7 +85,8 @@ class Upstream:
             app.router.add_post("/apply-template", self._template)
         self.runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
         await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", self.port, reuse_address=True, ssl_context=self.tls)
+        here = "::1" if self.name == "[::1]" else "127.0.0.1"
+        site = web.TCPSite(self.runner, here, self.port, reuse_address=True, ssl_context=self.tls)
         await site.start()
         assert site._server is not None
         self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
@@ -120,7 +123,7 @@ class Upstream:
             assert request.transport is not None
             request.transport.abort()
             return response
-        return web.json_response(self.error, status=self.status)
+        return web.json_response(self.error, status=self.status, headers=self.says)
 
     async def _reply(self, request: web.Request) -> web.StreamResponse:
         if (failed := await self._fails(request)) is not None:

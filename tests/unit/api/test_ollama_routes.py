@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from corral.runtime.errors import BadRequest, LoadFailed, QueueFull, RunnerDied
+from corral.runtime.errors import BadRequest, LoadFailed, QueueFull, RemoteFailed, RunnerDied
 from corral.runtime.verbs import FOREVER, ChatRequest, CreateRequest, GenerateRequest, Message
 from corral.store.errors import SourceError
 from tests.fakes.client import loaded
@@ -299,6 +299,8 @@ def test_a_prompt_is_shown_without_being_computed(served: Served, stream: bool) 
     ("error", "status"),
     [
         (QueueFull(512, retry_after_s=7), 503),
+        (RemoteFailed("http://gpu:8000: busy", 503, retry_after_s=6.5), 503),
+        (RemoteFailed("http://gpu:8000: broken", 502), 502),
         (RunnerDied("signal 9"), 500),
         (LoadFailed("no"), 500),
         (BadRequest("bad"), 400),

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import threading
+from contextlib import suppress
+
+import pytest
 
 from corral.api.outgoing import GatheringTransport, Outgoing
+from corral.runtime.snapshot import RequestState, RequestView
 from tests.fakes.served import MODEL, Serve, ServedFake
 
 
@@ -67,14 +73,50 @@ async def test_much_is_sent_at_once_so_that_its_writer_can_be_made_to_wait() -> 
     assert sum(len(data) for _, data in told) == 100 * 1024
 
 
-def test_an_answer_that_is_there_comes_with_its_head_and_its_end(serve: Serve) -> None:
+BODY = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}).encode()
+ASK = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+
+
+def test_the_head_of_an_answer_comes_with_its_first_piece_and_its_last_with_its_end(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+    flush = GatheringTransport.flush
+
+    def note(transport: GatheringTransport) -> None:
+        if transport._kept:
+            sent.append(b"".join(transport._kept))
+        flush(transport)
+
+    monkeypatch.setattr(GatheringTransport, "flush", note)
     served = serve(ServedFake.with_models(MODEL))
-    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}).encode()
     with served.connect() as connection:
-        connection.sendall(
-            b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-        )
-        received = connection.recv(65536)
-    assert received.startswith(b"HTTP/1.1 200 ")
-    assert b'"done":true' in received
+        connection.sendall(ASK)
+        received = bytearray()
+        while not received.endswith(b"\r\n0\r\n\r\n"):
+            received += connection.recv(65536)
+    first, rest = sent  # words that are there with the first are not waited for
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert first.count(b'"done"') == 1
+    assert b'"done":true' in rest
+    assert rest.endswith(b"\r\n0\r\n\r\n")
+
+
+def test_the_end_of_an_answer_is_there_before_its_row_is_closed(serve: Serve) -> None:
+    """What is noted of a request when it ends takes as long as sending it."""
+    fake = ServedFake.with_models(MODEL)
+    served = serve(fake)
+    received = bytearray()
+    noted = threading.Event()
+    with served.connect() as connection:
+        connection.settimeout(20)
+
+        def take(row: RequestView, before: RequestState) -> None:
+            with suppress(BlockingIOError):
+                received.extend(connection.recv(65536, socket.MSG_DONTWAIT))
+            noted.set()
+
+        fake.requests.on_end = take
+        connection.sendall(ASK)
+        assert noted.wait(20)
     assert received.endswith(b"\r\n0\r\n\r\n")

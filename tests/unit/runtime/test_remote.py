@@ -271,6 +271,49 @@ async def test_errors_there_are_told_with_the_servers_name(
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_server_is_asked_again_when_it_says(workbench: Workbench, status: int) -> None:
+    async with upstreams(1, failing=1.0, status=status, says={"Retry-After": "0"}) as (server,):
+        await stub(workbench, server)
+        asking = asyncio.create_task(answer(workbench, question()))
+        await until(lambda: len(server.asked) == 1)
+        server.failing = 0.0
+        assert (await asking)[0] == "one two three "
+
+
+async def test_a_server_that_wants_more_time_than_there_is_ends_the_request_and_our_client_is_told(
+    workbench: Workbench,
+) -> None:
+    async with upstreams(2, failing=1.0, status=503, says={"Retry-After": "60"}) as servers:
+        await stub(workbench, *servers)
+        with pytest.raises(RemoteFailed, match="out of order") as caught:
+            await answer(workbench, question())
+    assert (caught.value.status, caught.value.retry_after_s) == (503, 60)
+    assert [len(server.asked) for server in servers] == [1, 1]
+
+
+async def test_a_server_rests_as_long_as_it_says_while_another_is_asked_again(workbench: Workbench) -> None:
+    async with upstreams(2, failing=1.0) as (busy, down):
+        busy.says = {"Retry-After": "60"}
+        await stub(workbench, busy, down)
+        asking = asyncio.create_task(answer(workbench, question()))
+        await until(lambda: len(busy.asked) == len(down.asked) == 1)
+        down.failing = 0.0
+        assert (await asking)[0] == "one two three "
+    assert (len(busy.asked), len(down.asked)) == (1, 2)
+
+
+async def test_a_server_that_has_the_model_is_asked_where_another_has_not(workbench: Workbench) -> None:
+    missing = {"error": {"message": "The model `org/model` does not exist."}}
+    async with upstreams(2) as (without, with_it):
+        without.failing, without.status, without.error = 1.0, 404, missing
+        await stub(workbench, without, with_it)
+        for _ in range(3):
+            assert (await answer(workbench, question()))[0] == "one two three "
+    assert without.asked
+    assert len(with_it.asked) == 3
+
+
 async def test_an_answer_that_began_is_not_asked_for_again(workbench: Workbench) -> None:
     async with upstreams(2, breaks_after=2) as servers:
         await stub(workbench, *servers)

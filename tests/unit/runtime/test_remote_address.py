@@ -57,6 +57,9 @@ def test_a_modelfile_of_a_server_is_a_stub_and_has_no_files() -> None:
 
 def test_hosts_are_written_as_ollamas_are() -> None:
     assert parse_hosts("gpu, http://b, gpu:11434") == ("http://gpu:11434", "http://b:80")
+    assert parse_hosts("http://b/, http://c:8000/v1,https://[::1]/v1/") == (
+        *("http://b:80", "http://c:8000", "https://[::1]:443"),
+    )
 
 
 @given(st.text(max_size=60))
@@ -82,6 +85,15 @@ def test_noted_servers_are_allowed(tmp_path: Path) -> None:
     assert file.read_text() == "http://b:2\n"
     with pytest.raises(BadRequest):
         allowed.check(Remote(("http://b:3",), "m"))
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "[::1]:8000"])
+def test_an_ipv6_address_is_allowed_and_has_a_key_however_it_is_written(host: str) -> None:
+    url = "http://[::1]:8000"
+    Allowed((host,)).check(Remote((url,), "m"))
+    assert key_of(((host, "one"),), url) == "one"
+    with pytest.raises(BadRequest):
+        Allowed((host,)).check(Remote(("http://[::2]:8000",), "m"))
 
 
 def test_a_key_is_for_its_server_alone() -> None:

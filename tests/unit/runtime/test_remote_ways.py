@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from corral.api.engines import transport
 from corral.api.engines.connection import Connections
+from corral.api.engines.exchange import watchful_socket
 from corral.runtime.errors import RemoteFailed
 from corral.runtime.remote import failover
 from corral.runtime.settings import Settings
@@ -35,7 +37,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def workbench(folder: Path) -> AsyncIterator[Workbench]:
-    settings = Settings(models=folder / "models", remotes=("127.0.0.1", NAME))
+    settings = Settings(models=folder / "models", remotes=("127.0.0.1", "::1", NAME))
     bench = Workbench(settings, warm=False, connect=Connections())
     await bench.start()
     try:
@@ -63,6 +65,20 @@ async def test_a_server_that_nobody_vouches_for_is_not_asked_and_the_error_says_
         with pytest.raises(RemoteFailed, match=r"certificate.*SSL_CERT_FILE"):
             await answer(bench, question())
         assert not server.asked
+
+
+async def test_a_server_may_have_an_ipv6_address(tmp_path: Path) -> None:
+    async with upstreams(1, name="[::1]") as (server,), workbench(tmp_path) as bench:
+        await stub(bench, server)
+        assert (await answer(bench, question()))[1].remote_host == server.url
+
+
+async def test_the_system_notices_that_a_machine_is_gone_long_before_an_answer_is_late() -> None:
+    with watchful_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("", 0))) as made:
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+        idle_s, every_s, times, unsent_ms = (made.getsockopt(socket.IPPROTO_TCP, option) for option in options)
+    assert idle_s + every_s * times == unsent_ms / 1000 == 25
 
 
 async def test_a_proxy_of_the_environment_is_gone_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
