@@ -72,6 +72,11 @@ class WorkbenchScreen(Screen[None]):
     was_seen: bool = False
     """Whether it has been the visible one, as one that was composed ahead has not."""
 
+    @property
+    def is_in_view(self) -> bool:
+        """Whether it is the one that is seen, if only behind a dialog."""
+        return self.app.screen_stack[:1] == [self]
+
     @on(events.ScreenResume)
     def _resumed(self, event: events.ScreenResume) -> None:
         """Keep the styles: nothing here looks otherwise for having been away, and another theme comes by itself."""
@@ -103,6 +108,18 @@ class WorkbenchScreen(Screen[None]):
         """Show in the footer which keys come to nothing, if that has changed."""
         if self.is_mounted:
             self.query_one(KeyLine).look_again()
+
+    def _compositor_refresh(self) -> None:
+        """Draw what has changed; all of it later while screens change, when Textual draws it and throws it away."""
+        if self.app._batch_count:
+            self._repaint_required = True
+        else:
+            super()._compositor_refresh()
+
+    def draw_unseen(self) -> None:
+        """Work out rows that nobody sees yet: they stay known until they change."""
+        if not self.is_current:
+            self._compositor.render_strips()
 
     def take_snapshot(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to the header and to `show_snapshot`."""
