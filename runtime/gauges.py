@@ -6,6 +6,8 @@ A driver that is missing, or fails while we run, turns its figures into None and
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +50,11 @@ class SystemProbe:
     def __init__(self, disk: Path) -> None:
         self._disk = disk
         self._self = psutil.Process()
+        self._used = time.monotonic(), time.process_time()
         self._children: dict[int, psutil.Process] = {}
         self._nvml = Nvml()
         self._amd = AmdCards()
         psutil.cpu_percent(percpu=True)
-        self._self.cpu_percent()
 
     def host(self) -> HostSample:
         """Sample the machine since the last call."""
@@ -68,9 +70,14 @@ class SystemProbe:
             disk_free=free,
             disk_total=size,
             process_rss=self._self.memory_info().rss,
-            process_cpu_percent=self._self.cpu_percent(),
+            process_cpu_percent=self._own_cpu_percent(),
             gpus=self._gpus(),
         )
+
+    def _own_cpu_percent(self) -> float:
+        (then_s, used_then_s), self._used = self._used, (time.monotonic(), time.process_time())
+        now_s, used_s = self._used
+        return 100 * (used_s - used_then_s) / (now_s - then_s) if now_s > then_s else 0.0
 
     def _gpus(self) -> tuple[GpuSample, ...]:
         """All cards, numbered one after the other."""
@@ -122,13 +129,15 @@ def available_memory() -> int:
 
 def _disk(folder: Path) -> tuple[int, int]:
     """Free and total bytes where the models lie, or will lie."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    try:
-        usage = psutil.disk_usage(str(folder))
-    except OSError:
-        return 0, 0
-    return usage.free, usage.total
+    for place in (folder, *folder.parents):
+        try:
+            usage = shutil.disk_usage(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            break
+        return usage.free, usage.total
+    return 0, 0
 
 
 class Gauges:

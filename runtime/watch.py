@@ -85,7 +85,10 @@ class Watch:
     async def _pause(self, longest_s: float) -> None:
         """Wait; a request that begins or ends cuts it short, so that a screen need not guess for a second."""
         self._stirred.clear()
-        await asyncio.sleep(LEAST_PUBLISH_S)
+        loop = asyncio.get_running_loop()
+        earliest_s = loop.time() + LEAST_PUBLISH_S
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(longest_s - LEAST_PUBLISH_S):
+            async with asyncio.timeout(longest_s):
                 await self._stirred.wait()
+        if (left_s := earliest_s - loop.time()) > 0:
+            await asyncio.sleep(left_s)

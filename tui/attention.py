@@ -77,11 +77,13 @@ class Attention:
     def sequences(self, now: Snapshot, *, is_looked_at: bool) -> str:
         """What to write now that this snapshot is the newest."""
         before, self._before = self._before, now
+        if now is before:
+            return ""
         written = ""
         if (text := title(now)) != self._title:
             written = ("" if self._title else _KEEP_TITLE) + title_sequence(text)
             self._title = text
-        if before is not None and before is not now and not is_looked_at:
+        if before is not None and not is_looked_at:
             done = ended(before, now)
             more = f" and {len(done) - 1} more" if len(done) > 1 else ""
             written += signal_sequence(f"{done[0]}{more}", self._environ) if done else ""

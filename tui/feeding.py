@@ -17,7 +17,12 @@ _LOOK_S = 0.25
 """How often to look for what began or ended while something runs."""
 _FIGURES_S = 0.5
 """How often figures that only grow are drawn meanwhile."""
-_IDLE_S = 1.0
+_SAME_S = 1.0
+"""How often a snapshot is handed on that was before: screens tell of more than what stands in it."""
+_IDLE_S, _FAR_IDLE_S = 0.4, 1.0
+"""How often to look while nothing runs: what begins then is to be seen within half a second. A server elsewhere is
+asked at every look, which costs both sides more.
+"""
 _BLURRED_S = 5.0
 _SLACK_S = 0.05
 """How much early a look may come and still count as one whole interval later."""
@@ -48,15 +53,20 @@ class Feeding:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._fed: Snapshot | None = None
         self._shape: _Shape | None = None
         self._fed_s = float("-inf")
 
     def is_due(self, snapshot: Snapshot) -> bool:
         """Whether to hand it on now; taken for done where it is."""
-        shape, now_s = _shape(snapshot), self._clock()
-        if shape == self._shape and now_s - self._fed_s < _FIGURES_S - _SLACK_S:
+        now_s = self._clock()
+        rests_s = now_s - self._fed_s + _SLACK_S
+        if snapshot is self._fed and self._shape is not None and rests_s < _SAME_S:
             return False
-        self._shape, self._fed_s = shape, now_s
+        shape = _shape(snapshot)
+        if shape == self._shape and rests_s < _FIGURES_S:
+            return False
+        self._fed, self._shape, self._fed_s = snapshot, shape, now_s
         return True
 
     def forget(self) -> None:
@@ -64,8 +74,10 @@ class Feeding:
         self._shape = None
 
     @staticmethod
-    def delay_s(snapshot: Snapshot, *, has_focus: bool) -> float:
+    def delay_s(snapshot: Snapshot, *, has_focus: bool, is_elsewhere: bool = False) -> float:
         """Seconds until the next look; a terminal that nobody looks at is served less often."""
         if not has_focus:
             return _BLURRED_S
-        return _LOOK_S if _is_busy(snapshot) else _IDLE_S
+        if _is_busy(snapshot):
+            return _LOOK_S
+        return _FAR_IDLE_S if is_elsewhere else _IDLE_S

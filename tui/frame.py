@@ -172,6 +172,9 @@ def _scrolled(shown: Frame, wanted: Frame) -> tuple[int, int, int] | None:
     top, bottom = differing[0], differing[-1]
     height = bottom + 1 - top
     best, matches = 0, 2
+    stood = set(old.values())
+    if sum(new[y] in stood and not new[y].isspace() for y in range(top, bottom + 1)) <= matches:
+        return None
     for rows in range(-height // 2, height // 2 + 1):
         pairs = range(max(top, top - rows), min(bottom, bottom - rows) + 1)
         found = sum(new[y] == old[y + rows] and not new[y].isspace() for y in pairs)

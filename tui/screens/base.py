@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.geometry import Size
 from textual.screen import Screen
 
 from corral.runtime.snapshot import Snapshot
@@ -48,17 +47,6 @@ class WorkbenchScreen(Screen[None]):
             cls.BINDINGS = bindings_for(cls.WHERE)  # type: ignore[assignment]
         super().__init_subclass__(*args, **kwargs)  # type: ignore[arg-type]
 
-    def suit(self, size: Size) -> None:
-        """Take the classes of a size before there are widgets, whose styles the first resize would have found again."""
-        wide, high = self.workbench.HORIZONTAL_BREAKPOINTS or [], self.workbench.VERTICAL_BREAKPOINTS or []
-        of_size = self._get_breakpoint_classes(size.width, wide) | self._get_breakpoint_classes(size.height, high)
-        self.add_class(*of_size, update=False)
-
-    def _compositor_refresh(self) -> None:
-        """Draw nothing that would be thrown away, as Textual does while updates are held back; it stays to be drawn."""
-        if not self.app._batch_count:
-            super()._compositor_refresh()
-
     def compose(self) -> ComposeResult:
         """Put the body between header and footer."""
         yield Header(self.WHERE)
@@ -83,6 +71,11 @@ class WorkbenchScreen(Screen[None]):
 
     was_seen: bool = False
     """Whether it has been the visible one, as one that was composed ahead has not."""
+
+    @property
+    def is_in_view(self) -> bool:
+        """Whether it is the one that is seen, if only behind a dialog."""
+        return self.app.screen_stack[:1] == [self]
 
     @on(events.ScreenResume)
     def _resumed(self, event: events.ScreenResume) -> None:
@@ -115,6 +108,18 @@ class WorkbenchScreen(Screen[None]):
         """Show in the footer which keys come to nothing, if that has changed."""
         if self.is_mounted:
             self.query_one(KeyLine).look_again()
+
+    def _compositor_refresh(self) -> None:
+        """Draw what has changed; all of it later while screens change, when Textual draws it and throws it away."""
+        if self.app._batch_count:
+            self._repaint_required = True
+        else:
+            super()._compositor_refresh()
+
+    def draw_unseen(self) -> None:
+        """Work out rows that nobody sees yet: they stay known until they change."""
+        if not self.is_current:
+            self._compositor.render_strips()
 
     def take_snapshot(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to the header and to `show_snapshot`."""

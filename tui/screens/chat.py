@@ -87,7 +87,7 @@ class ChatScreen(AskingKeys):
         self.transcript.rows_step = _ROWS_STEP
         self._use_images()
         self.watch(self.workbench, "images", self._show_images, init=False)
-        self.prompt.cursor_blink = not is_remote
+        self._blink()
         self.prompt.completer = Completer(self.folder, self.known_files, lambda: [one.name for one in self.models])
         self.watch(self.transcript, "scroll_y", self._note_end, init=False)
         if self.workbench.start_model:
@@ -105,8 +105,18 @@ class ChatScreen(AskingKeys):
 
     def on_screen_resume(self) -> None:
         """Look for models again: others may have fetched or removed some."""
+        self._blink()
+        if self._is_behind:
+            self._draw_growth()
         self.forget_files()
         self.start(self._find_models, "models")
+
+    def on_screen_suspend(self) -> None:
+        """Let no cursor blink where nobody sees it: twice a second that wakes the process up."""
+        self._blink()
+
+    def _blink(self) -> None:
+        self.prompt.cursor_blink = self.is_current and not self.workbench.is_remote
 
     def on_resize(self, event: events.Resize) -> None:
         """The meter stands at the right edge."""
@@ -160,7 +170,8 @@ class ChatScreen(AskingKeys):
         if any(chat in changed for chat in shown):
             self._is_behind = True
         is_over = any(chat in changed and not chat.is_live for chat in shown if chat is not None)
-        if self._is_behind and (time.monotonic() >= self._next_draw_s or is_over):
+        is_time = self.is_in_view and time.monotonic() >= self._next_draw_s
+        if self._is_behind and (is_time or is_over):
             self._draw_growth()
         if any(not chat.is_live for chat in changed):
             self._show_state()

@@ -91,6 +91,7 @@ class ModelfileScreen(FileVerbs):
 
     def compose_body(self) -> ComposeResult:
         """Editor with a line about what the cursor is on, the pane beside it, problems."""
+        self._place_preview()
         with Horizontal(id="file-top"):
             with Panel("Modelfile", widget_id="editor-panel"):
                 yield ModelfileEditor()
@@ -135,6 +136,9 @@ class ModelfileScreen(FileVerbs):
 
     def on_resize(self) -> None:
         """Show the pane where there is room for it, unless somebody said otherwise."""
+        self._place_preview()
+
+    def _place_preview(self) -> None:
         if self._preview_wanted is None:
             self.set_class(self.app.size.width >= 120, "-preview")
 

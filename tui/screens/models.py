@@ -84,6 +84,7 @@ class ModelsScreen(ModelVerbs):
 
     def compose_body(self) -> ComposeResult:
         """List and details side by side, transfers below."""
+        self._place_info()
         with Horizontal(id="models-top"):
             with Panel("Models", widget_id="models-panel"):
                 yield FilterBar(widget_id="models-filter")
@@ -144,7 +145,6 @@ class ModelsScreen(ModelVerbs):
     def on_mount(self) -> None:
         """Read the store."""
         self.table.focus()
-        self._place_info()
         self._read()
 
     def on_screen_resume(self) -> None:

@@ -100,6 +100,8 @@ class RunningScreen(MemoryKeys):
     def compose_body(self) -> ComposeResult:
         """Bands, one below the other."""
         self._glyphs = self.workbench.glyphs
+        self._make_room(self.app.size.height)
+        self._show_gpus(self.link.latest())
         with Horizontal(id="gpu-gauges", classes="gauges"):
             yield GpuPanel(self._glyphs)
             yield VramPanel(self._glyphs)
@@ -164,7 +166,7 @@ class RunningScreen(MemoryKeys):
 
     def on_resize(self) -> None:
         """Choose the columns anew, and whether there is room for the processor beside GPUs."""
-        self.set_class(self.size.height >= _ROOMY, "-roomy")
+        self._make_room(self.size.height)
         self.call_after_refresh(self._draw_tables)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
@@ -177,11 +179,16 @@ class RunningScreen(MemoryKeys):
             self._draw_gauges()
         self._draw_tables()
 
-    def _draw_gauges(self) -> None:
-        host = self._snapshot.host
-        has_gpu = host is not None and bool(host.gpus)
+    def _make_room(self, height: int) -> None:
+        self.set_class(height >= _ROOMY, "-roomy")
+
+    def _show_gpus(self, snapshot: Snapshot) -> bool:
+        has_gpu = snapshot.host is not None and bool(snapshot.host.gpus)
         self.set_class(has_gpu, "-gpu")
-        if has_gpu:
+        return has_gpu
+
+    def _draw_gauges(self) -> None:
+        if self._show_gpus(self._snapshot):
             self.query_one(GpuPanel).show(self._snapshot)
             self.query_one(VramPanel).show(self._snapshot)
         self.query_one(CpuPanel).show(self._snapshot)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from socket import gethostname
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.cells import cell_len
 from textual import events
 from textual.content import Content
-from textual.widget import Widget
 from textual.widgets import Static
 from textual.worker import Worker
 
@@ -18,6 +17,7 @@ from corral.runtime.snapshot import HostSample, Snapshot
 from corral.tui import figures
 from corral.tui.actions import Where
 from corral.tui.text import fit
+from corral.tui.widgets.drawn_rows import DrawnRow, DrawnRows
 
 if TYPE_CHECKING:
     from corral.tui.app import WorkbenchApp
@@ -60,11 +60,21 @@ def _machine(host: HostSample | None, is_long: bool) -> str:
     return f"CPU {host.cpu_percent:.0f}% RAM {memory}" if is_long else f"C{host.cpu_percent:.0f}% R{memory}"
 
 
-class Header(Widget):
+class Header(DrawnRows):
     """One line, redrawn only when what it says has changed."""
 
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "header--serving",
+        "header--silent",
+        "header--here",
+        "header--machine",
+    }
     DEFAULT_CSS = """
     Header { dock: top; height: 1; background: $footer-background; color: $foreground; }
+    Header .header--serving { color: $success; }
+    Header .header--silent { color: $warning; }
+    Header .header--here { text-style: bold reverse; }
+    Header .header--machine { color: $accent; }
     """
     ALLOW_SELECT = False
 
@@ -73,34 +83,31 @@ class Header(Widget):
         self._where = where
         self._host = gethostname().split(".")[0]
         self._snapshot: Snapshot | None = None
-        self._shown = ("", self._tabs(False), "")
         self._spots: tuple[tuple[int, int, Where], ...] = ()
 
     def show(self, snapshot: Snapshot) -> None:
         """Take the newest figures."""
         self._snapshot = snapshot
-        parts = self._parts()
-        if parts != self._shown:
-            self._shown = parts
-            self.refresh()
+        self.draw_rows()
 
-    def render(self) -> Content:
-        """Draw the longest version that fits."""
-        left, tabs, right = self._shown
+    def rows_for(self, width: int, height: int) -> Sequence[DrawnRow]:
+        """The longest version that fits."""
+        left, tabs, right = self._parts(width)
         start = cell_len(left)
         self._spots = tuple(self._find_spots(tabs, start))
-        gap = max(self.size.width - start - cell_len(tabs) - cell_len(right), 0)
+        gap = max(width - start - cell_len(tabs) - cell_len(right), 0)
         snapshot = self._snapshot
         is_serving = snapshot is not None and bool(snapshot.serving) and not snapshot.trouble
-        here = tabs.index("["), tabs.index("]") + 1
-        return Content.assemble(
-            (left, "$success" if is_serving else "$warning"),
-            tabs[: here[0]],
-            (tabs[here[0] : here[1]], "bold reverse"),
-            tabs[here[1] :],
-            " " * gap,
-            (right, "$accent"),
-        )
+        first, last = tabs.index("["), tabs.index("]") + 1
+        return [
+            (
+                (left, "header--serving" if is_serving else "header--silent"),
+                (tabs[:first], ""),
+                (tabs[first:last], "header--here"),
+                (tabs[last:] + " " * gap, ""),
+                (right, "header--machine"),
+            )
+        ]
 
     def on_click(self, event: events.Click) -> None:
         """Go where the tab says."""
@@ -109,13 +116,7 @@ class Header(Widget):
                 work: Callable[[], Coroutine[None, None, object]] = partial(self.app.run_action, f"app.go('{where}')")
                 _: Worker[object] = self.app.run_worker(work, exit_on_error=False)
 
-    def on_resize(self) -> None:
-        """Choose the version anew."""
-        self._shown = self._parts()
-        self.refresh()
-
-    def _parts(self) -> tuple[str, str, str]:
-        width = self.size.width
+    def _parts(self, width: int) -> tuple[str, str, str]:
         for left, tabs, right in self._versions():
             if cell_len(left) + cell_len(tabs) + cell_len(right) <= width:
                 return left, tabs, right
@@ -132,12 +133,13 @@ class Header(Widget):
             sign = f"[RO] {sign}"
         named = self._named()
         host = named if self._app.link.place else f"{fit(self._host, 16)} "
-        long, short = self._figures(True), self._figures(False)
+        long = self._figures(True)
         yield f"corral {host}{sign} {address}  ", self._tabs(True), f" {long}"
         if named and not (snapshot is not None and snapshot.trouble):
             address = ""
         where = f"{named}{sign} {address}".rstrip()
         yield f"{where}  ", self._tabs(True), f" {long}"
+        short = self._figures(False)
         yield f"{where}  ", self._tabs(True), f" {short}"
         yield f"{where} ", self._tabs(False), f" {short}"
         yield f"{named}{sign} ", self._tabs(False), f" {short}"

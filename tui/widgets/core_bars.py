@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.segment import Segment
-from textual.strip import Strip
-from textual.widget import Widget
-
+from corral.tui.widgets.drawn_rows import DrawnRow, DrawnRows
 from corral.tui.widgets.glyphs import Glyphs, bar
-from corral.tui.widgets.repaint import StyledOnce
 
 _BAR = 4
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -34,7 +30,7 @@ def core_lines(percents: Sequence[float], width: int, height: int, glyphs: Glyph
     return [marks[start : start + width] for start in range(0, len(marks), width)]
 
 
-class CoreBars(StyledOnce, Widget):
+class CoreBars(DrawnRows):
     """A small bar for every core."""
 
     DEFAULT_CSS = "CoreBars { height: 1; color: $accent; }"
@@ -46,18 +42,14 @@ class CoreBars(StyledOnce, Widget):
 
     def show(self, percents: Sequence[float]) -> None:
         """Draw these loads, 0..100 each."""
-        if tuple(percents) != self._percents:
-            self._percents = tuple(percents)
-            self.refresh()
+        self._percents = tuple(percents)
+        self.draw_rows()
 
     def use(self, glyphs: Glyphs) -> None:
         """Draw with another set of characters."""
         self._glyphs = glyphs
-        self.refresh()
+        self.draw_rows()
 
-    def render_line(self, y: int) -> Strip:
-        """Draw one row."""
-        width, height = self.content_size
-        lines = core_lines(self._percents, width, height, self._glyphs)
-        text = lines[y] if y < len(lines) else ""
-        return Strip([Segment(text, self.rich_style)]).adjust_cell_length(width, self.rich_style)
+    def rows_for(self, width: int, height: int) -> Sequence[DrawnRow]:
+        """The bars, as many to a row as fit."""
+        return [((line, ""),) for line in core_lines(self._percents, width, height, self._glyphs)]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
-from rich.segment import Segment
-from textual.strip import Strip
-from textual.widget import Widget
 
+from corral.tui.widgets.drawn_rows import DrawnRow, DrawnRows
 from corral.tui.widgets.glyphs import Glyphs, bar
-from corral.tui.widgets.repaint import StyledOnce
 
 _LEAST_BAR = 4
 
 
-class Gauge(StyledOnce, Widget):
+class Gauge(DrawnRows):
     """One line: label, bar, figures. `None` draws the bar empty and says `n/a`."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"gauge--label", "gauge--bar", "gauge--full", "gauge--none"}
@@ -37,32 +35,26 @@ class Gauge(StyledOnce, Widget):
 
     def show(self, fraction: float | None, figures: str = "", *, label: str | None = None) -> None:
         """Draw `fraction` (0..1) with the text beside it."""
-        state = (fraction, figures, self._label if label is None else label)
-        if state != (self._fraction, self._figures, self._label):
-            self._fraction, self._figures, self._label = state
-            self.refresh()
+        self._fraction, self._figures = fraction, figures
+        self._label = self._label if label is None else label
+        self.draw_rows()
 
     def use(self, glyphs: Glyphs) -> None:
         """Draw with another set of characters."""
         self._glyphs = glyphs
-        self.refresh()
+        self.draw_rows()
 
-    def render_line(self, y: int) -> Strip:
-        """Draw the line."""
-        width = self.content_size.width
-        if y > 0 or width <= 0:
-            return Strip.blank(width, self.rich_style)
+    def rows_for(self, width: int, height: int) -> Sequence[DrawnRow]:
+        """The one line."""
+        if width <= 0:
+            return ()
         figures = self._figures
         if self._fraction is None:
             figures = f"n/a {figures}".rstrip()
         label = f"{self._label} "
         room = width - cell_len(label) - cell_len(figures) - 1
-        segments = [Segment(label, self.get_component_rich_style("gauge--label"))]
-        if room >= _LEAST_BAR:
-            kind = "none" if self._fraction is None else "full" if self._fraction >= self.HIGH else "bar"
-            drawn = bar(self._fraction or 0.0, room, self._glyphs)
-            segments.append(Segment(f"{drawn} ", self.get_component_rich_style(f"gauge--{kind}")))
-        else:
-            figures = set_cell_size(figures, max(width - cell_len(label), 0))
-        segments.append(Segment(figures, self.rich_style))
-        return Strip(segments).adjust_cell_length(width, self.rich_style)
+        if room < _LEAST_BAR:
+            return [((label, "gauge--label"), (set_cell_size(figures, max(width - cell_len(label), 0)), ""))]
+        kind = "none" if self._fraction is None else "full" if self._fraction >= self.HIGH else "bar"
+        drawn = bar(self._fraction or 0.0, room, self._glyphs)
+        return [((label, "gauge--label"), (f"{drawn} ", f"gauge--{kind}"), (figures, ""))]

@@ -20,14 +20,15 @@ class GpuPanel(Panel):
 
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__("GPU", widget_id="gpu-panel")
-        self._glyphs = glyphs
+        self._load = HistoryGraph(unit="%", glyphs=glyphs, name="load")
+        self._memory = HistoryGraph(unit="%", glyphs=glyphs, name="VRAM", classes="second")
         self.number = 0
 
     def compose(self) -> ComposeResult:
         """The graphs."""
         with Horizontal(classes="graphs"):
-            yield HistoryGraph(unit="%", glyphs=self._glyphs, name="load")
-            yield HistoryGraph(unit="%", glyphs=self._glyphs, name="VRAM", classes="second")
+            yield self._load
+            yield self._memory
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw a snapshot."""
@@ -36,16 +37,21 @@ class GpuPanel(Panel):
         gpus = snapshot.host.gpus
         self.number %= len(gpus)
         gpu = gpus[self.number]
-        history = [_gpu_at(sample, self.number) for sample in snapshot.history]
-        load_graph, memory_graph = self.query(HistoryGraph)
-        load_graph.show([None if one is None else one.load_percent for one in history])
-        memory_graph.show([None if one is None else percent_of(one.memory_used, one.memory_total) for one in history])
+        number, history = self.number, snapshot.history
+        self._load.show_newest(lambda most: [_load_of(one, number) for one in history[-most:]])
+        self._memory.show_newest(lambda most: [_memory_of(one, number) for one in history[-most:]])
         more = f" of {len(gpus)} []" if len(gpus) > 1 else ""
         self.entitle(f"GPU {gpu.index}{more} · {gpu.name} · {percent(gpu.load_percent)}", f"{heat(gpu)}{pace(gpu)}")
 
 
-def _gpu_at(sample: HostSample, number: int) -> GpuSample | None:
-    return sample.gpus[number] if number < len(sample.gpus) else None
+def _load_of(sample: HostSample, number: int) -> float | None:
+    return sample.gpus[number].load_percent if number < len(sample.gpus) else None
+
+
+def _memory_of(sample: HostSample, number: int) -> float | None:
+    if number >= len(sample.gpus):
+        return None
+    return percent_of(sample.gpus[number].memory_used, sample.gpus[number].memory_total)
 
 
 def pace(gpu: GpuSample) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Static
 
 from corral.runtime.snapshot import HostSample, ModelView, Snapshot
 from corral.tui.figures import percent, rate, size
 from corral.tui.widgets.core_bars import CoreBars
+from corral.tui.widgets.drawn_rows import Lines
 from corral.tui.widgets.gauge import Gauge
 from corral.tui.widgets.glyphs import Glyphs
 from corral.tui.widgets.graph import HistoryGraph
@@ -35,22 +35,26 @@ class CpuPanel(Panel):
 
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__("CPU", widget_id="cpu-panel")
-        self._glyphs = glyphs
+        self._load = HistoryGraph(unit="%", glyphs=glyphs, name="CPU")
+        self._memory = HistoryGraph(unit="%", glyphs=glyphs, name="RAM", classes="second")
+        self._cores = CoreBars(glyphs=glyphs)
 
     def compose(self) -> ComposeResult:
         """Graphs of load and memory above, cores below."""
         with Horizontal(classes="graphs"):
-            yield HistoryGraph(unit="%", glyphs=self._glyphs, name="CPU")
-            yield HistoryGraph(unit="%", glyphs=self._glyphs, name="RAM", classes="second")
-        yield CoreBars(glyphs=self._glyphs)
+            yield self._load
+            yield self._memory
+        yield self._cores
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw a snapshot."""
         host = snapshot.host
-        load_graph, memory_graph = self.query(HistoryGraph)
-        load_graph.show([sample.cpu_percent for sample in snapshot.history])
-        memory_graph.show([percent_of(sample.memory_used, sample.memory_total) for sample in snapshot.history])
-        self.query_one(CoreBars).show(host.cpu_per_core if host is not None else ())
+        history = snapshot.history
+        self._load.show_newest(lambda most: [one.cpu_percent for one in history[-most:]])
+        self._memory.show_newest(
+            lambda most: [percent_of(one.memory_used, one.memory_total) for one in history[-most:]]
+        )
+        self._cores.show(host.cpu_per_core if host is not None else ())
         if host is None:
             self.entitle("CPU · n/a")
             return
@@ -96,7 +100,7 @@ class MemoryPanel(Panel):
         """A bar for all of it, the parts, and our own share."""
         yield Gauge("RAM", glyphs=self._glyphs)
         yield StackedBar(glyphs=self._glyphs)
-        yield Static("", classes="panel-note", markup=False)
+        yield Lines(classes="panel-note")
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw a snapshot."""
@@ -111,14 +115,13 @@ class MemoryPanel(Panel):
         self.query_one(StackedBar).show(memory_parts(host, snapshot.models))
         rss = sum(model.rss_bytes for model in snapshot.models)
         cpu = sum(model.cpu_percent for model in snapshot.models)
-        static = self.query_one(".panel-note", Static)
+        line = self.query_one(Lines)
         note = f"workbench {size(host.process_rss)} {percent(host.process_cpu_percent)}"
         if snapshot.models:
             note += f" · runners {size(rss)} {percent(cpu)}"
-            if cell_len(note) > static.size.width:
+            if cell_len(note) > line.size.width:
                 note = f"workbench {size(host.process_rss)} · runners {size(rss)}"
-        if static.content != note:
-            static.update(note, layout=False)
+        line.show(note)
 
 
 class ThroughputPanel(Panel):

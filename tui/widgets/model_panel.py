@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
-from textual.content import Content
-from textual.widgets import Static
 
 from corral.runtime.snapshot import ModelState, ModelView
 from corral.tui.figures import NONE, UNTOLD, count, percent, rate, size
-from corral.tui.text import clean_line, fit
+from corral.tui.text import clean_line
+from corral.tui.widgets.drawn_rows import Lines
 from corral.tui.widgets.glyphs import Glyphs, bar
 from corral.tui.widgets.graph import spark
 from corral.tui.widgets.loaded_table import is_told_in_full, load_words, memory_bytes
@@ -145,18 +144,17 @@ class ModelPanel(Panel):
     """The model under the cursor."""
 
     DEFAULT_CSS = """
-    ModelPanel Static { height: 1fr; text-wrap: nowrap; }
+    ModelPanel Lines { height: 1fr; }
     """
 
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__("Model", widget_id="model-panel")
         self._glyphs = glyphs
         self._model: ModelView | None = None
-        self._shown = ""
 
     def compose(self) -> ComposeResult:
         """The lines."""
-        yield Static(Content(""), id="model-lines")
+        yield Lines()
 
     def show_model(self, model: ModelView | None) -> None:
         """Draw a model, or say that there is none."""
@@ -173,14 +171,10 @@ class ModelPanel(Panel):
         self._draw()
 
     def _draw(self) -> None:
-        static = self.query_one("#model-lines", Static)
-        width = static.size.width
-        model = self._model
-        self.entitle(
-            *(f"Model · {model.name}", speed_words(model, self._glyphs)) if model is not None else ("Model", "")
-        )
-        lines = model_lines(model, width, self._glyphs) if model is not None else ["nothing is in memory"]
-        text = "\n".join(fit(line, width) for line in lines)
-        if text != self._shown:
-            self._shown = text
-            static.update(Content(text), layout=False)
+        lines, model = self.query_one(Lines), self._model
+        if model is None:
+            self.entitle("Model")
+            lines.show("nothing is in memory")
+            return
+        self.entitle(f"Model · {model.name}", speed_words(model, self._glyphs))
+        lines.show(*model_lines(model, lines.size.width, self._glyphs))

@@ -26,11 +26,15 @@ class Panel(PartialRepaint, Vertical):
 
     def __init__(self, title: str, *, widget_id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=widget_id, classes=classes)
+        self._said: tuple[str, str] | None = None
         self._texts = ("", "")
         self.entitle(title)
 
     def entitle(self, title: str, subtitle: str = "") -> None:
         """Say what the panel shows; costs nothing where it says so already."""
+        if (title, subtitle) == self._said:
+            return
+        self._said = (title, subtitle)
         texts = (clean_line(title), clean_line(subtitle))
         before, self._texts = self._texts, texts
         if texts[0] != before[0]:

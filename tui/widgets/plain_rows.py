@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 
@@ -24,11 +25,21 @@ __all__ = ["PlainRows"]
 _HEADER = -1
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A row as it was drawn: under what circumstances, from which cells, each cell's segments, all of it."""
+
+    key: tuple[object, ...]
+    cells: list[Text]
+    parts: list[list[Segment]]
+    strip: Strip
+
+
 class PlainRows(StyledOnce, DataTable[Text], inherit_bindings=False):
     """A table whose cells are texts that know how they are cut and to which side they stand."""
 
     def __init__(self, *, widget_id: str | None = None) -> None:
-        self._strips: dict[int, tuple[tuple[object, ...], list[Text], Strip]] = {}
+        self._strips: dict[int, _Drawn] = {}
         super().__init__(id=widget_id, cursor_type="row", zebra_stripes=False, cell_padding=0)
 
     def put_cell(self, row: str, column: str, cell: Text) -> None:
@@ -55,9 +66,12 @@ class PlainRows(StyledOnce, DataTable[Text], inherit_bindings=False):
         pointing = (is_cursor, is_hover, self.show_cursor, self._show_hover_cursor, self._pseudo_class_state)
         key = (width, self.scroll_offset.x, self.rich_style, *pointing)
         known = self._strips.get(row)
-        if known is None or known[0] != key or not _are_same(known[1], cells):
-            known = self._strips[row] = (key, cells, self._draw_row(row, cells, is_cursor=is_cursor, is_hover=is_hover))
-        return known[2]
+        if known is not None and (known.key != key or len(known.cells) != len(cells)):
+            known = None
+        if known is None or not _are_same(known.cells, cells):
+            parts = self._draw_row(row, cells, known, is_cursor=is_cursor, is_hover=is_hover)
+            known = self._strips[row] = _Drawn(key, cells, parts, self._put_together(parts))
+        return known.strip
 
     def _cells_of(self, row: int) -> list[Text]:
         if row == _HEADER:
@@ -66,7 +80,10 @@ class PlainRows(StyledOnce, DataTable[Text], inherit_bindings=False):
         assert key is not None, "what is drawn is there"
         return list(self._data[key].values())
 
-    def _draw_row(self, row: int, cells: list[Text], *, is_cursor: bool, is_hover: bool) -> Strip:
+    def _draw_row(
+        self, row: int, cells: list[Text], before: _Drawn | None, *, is_cursor: bool, is_hover: bool
+    ) -> list[list[Segment]]:
+        """The segments of each cell and of what is left of the row; those of `before` where the cell is the same."""
         pointed, after = self._get_styles_to_render_cell(
             row == _HEADER,
             False,
@@ -84,12 +101,18 @@ class PlainRows(StyledOnce, DataTable[Text], inherit_bindings=False):
         for number, (column, cell) in enumerate(zip(self.ordered_columns, cells, strict=True)):
             width = column.get_render_width(self)
             room -= width
-            drawn.append(self._draw_cell(cell, width, base + _meta(row, number) + pointed, after))
+            if before is not None and before.cells[number] is cell:
+                drawn.append(before.parts[number])
+            else:
+                drawn.append(self._draw_cell(cell, width, base + _meta(row, number) + pointed, after))
         if room > 0:
             drawn.append([Segment(" " * room, base + pointed + _meta(row, 0, out_of_bounds=True))])
-        strip = Strip(chain.from_iterable(drawn))
-        start = self.scroll_offset.x
-        return strip.crop(start, start + self.size.width) if start or room < 0 else strip
+        return drawn
+
+    def _put_together(self, parts: list[list[Segment]]) -> Strip:
+        strip = Strip(chain.from_iterable(parts))
+        start, width = self.scroll_offset.x, self.size.width
+        return strip.crop(start, start + width) if start or strip.cell_length > width else strip
 
     def _draw_cell(self, cell: Text, width: int, style: Style, after: Style) -> list[Segment]:
         line = cell.copy()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from rich.style import Style
+from textual.color import Color
 from textual.geometry import Region
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class PartialRepaint(Widget):
 
 
 class StyledOnce(Widget):
-    """Goes before the class of a widget that draws its rows itself: its style is worked out once for all of them."""
+    """Goes before the class of a widget that draws its rows itself: its styles are worked out once for all of them."""
 
     @property
     def rich_style(self) -> Style:
@@ -66,3 +67,26 @@ class StyledOnce(Widget):
             style = super().rich_style
             self._rich_style_cache[()] = (style, style)
         return self._rich_style_cache[()][0]
+
+    _backgrounds: tuple[Color, Color] | None = None
+
+    @property
+    def background_colors(self) -> tuple[Color, Color]:
+        """What lies beneath it and its own, mixed from those of all that it lies in."""
+        if self._backgrounds is None:
+            self._backgrounds = super().background_colors
+        return self._backgrounds
+
+    def notify_style_update(self) -> None:
+        """Work the styles out anew."""
+        self._backgrounds = None
+        super().notify_style_update()
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Paint again; where only a part is, its content has changed and no style, so those are kept."""
+        if not regions:
+            self._backgrounds = None
+        kept = dict(self._rich_style_cache) if regions else {}
+        super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+        self._rich_style_cache.update(kept)
+        return self

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
-from rich.segment import Segment
-from textual.strip import Strip
-from textual.widget import Widget
 
 from corral.tui.figures import size
+from corral.tui.widgets.drawn_rows import DrawnRow, DrawnRows
 from corral.tui.widgets.glyphs import Glyphs
-from corral.tui.widgets.repaint import StyledOnce
 
 _FILLS = ("█", "▓", "▒", "▚", "░")
 _ASCII_FILLS = ("#", "=", "+", "o", ".")
@@ -46,7 +43,7 @@ def shares(amounts: Sequence[int], cells: int) -> list[int]:
     return whole
 
 
-class StackedBar(StyledOnce, Widget):
+class StackedBar(DrawnRows):
     """The bar in the first line, below it the legend: a line a part, or several in a line where it is short of them."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -74,14 +71,13 @@ class StackedBar(StyledOnce, Widget):
 
     def show(self, parts: Sequence[Part]) -> None:
         """Draw these parts, five at most; none at all says `n/a`."""
-        if tuple(parts) != self._parts:
-            self._parts = tuple(parts)
-            self.refresh()
+        self._parts = tuple(parts)
+        self.draw_rows()
 
     def use(self, glyphs: Glyphs) -> None:
         """Draw with another set of characters."""
         self._glyphs = glyphs
-        self.refresh()
+        self.draw_rows()
 
     def _legend(self, width: int, rows: int) -> list[list[int]]:
         """Which parts stand in which row."""
@@ -102,39 +98,23 @@ class StackedBar(StyledOnce, Widget):
     def _entry(self, n: int) -> str:
         return f"{fills(self._glyphs)[n]} {self._parts[n].label} {size(self._parts[n].amount)}"
 
-    def _bar(self, width: int) -> Strip:
+    def _bar(self, width: int) -> DrawnRow:
         characters = fills(self._glyphs)
         cells = shares([part.amount for part in self._parts], width)
-        return Strip(
-            [
-                Segment(characters[n] * cells[n], self.get_component_rich_style(f"stacked--{n}"))
-                for n in range(len(self._parts))
-                if cells[n]
-            ]
-        )
+        return tuple((characters[n] * cells[n], f"stacked--{n}") for n in range(len(self._parts)) if cells[n])
 
-    def render_line(self, y: int) -> Strip:
-        """Draw the bar or a line of the legend."""
-        width, height = self.content_size
-        base = self.rich_style
-        if width <= 0 or y >= height:
-            return Strip.blank(max(width, 0), base)
+    def _line(self, numbers: Sequence[int]) -> DrawnRow:
+        """A line of the legend; a part that has one for itself says more."""
+        if len(numbers) > 1:
+            return tuple((f"{self._entry(n)}  ", f"stacked--{n}") for n in numbers)
+        (n,) = numbers
+        part, fill = self._parts[n], fills(self._glyphs)[n]
+        return ((f"{fill} {set_cell_size(part.label, 8)} {size(part.amount):>6}  {part.note}", f"stacked--{n}"),)
+
+    def rows_for(self, width: int, height: int) -> Sequence[DrawnRow]:
+        """The bar and the lines of the legend."""
+        if width <= 0 or height <= 0:
+            return ()
         if not self._parts:
-            text = "n/a" if y == 0 else ""
-            return Strip([Segment(text, self.get_component_rich_style("stacked--none"))]).adjust_cell_length(
-                width, base
-            )
-        if y == 0:
-            return self._bar(width).adjust_cell_length(width, base)
-        rows = self._legend(width, height - 1)
-        segments: list[Segment] = []
-        for n in rows[y - 1] if y <= len(rows) else []:
-            style = self.get_component_rich_style(f"stacked--{n}")
-            alone = len(rows[y - 1]) == 1
-            if alone:
-                part, fill = self._parts[n], self._entry(n)[:1]
-                text = f"{fill} {set_cell_size(part.label, 8)} {size(part.amount):>6}  {part.note}"
-            else:
-                text = self._entry(n) + "  "
-            segments.append(Segment(text, style))
-        return Strip(segments).adjust_cell_length(width, base)
+            return [(("n/a", "stacked--none"),)]
+        return [self._bar(width), *(self._line(numbers) for numbers in self._legend(width, height - 1))]

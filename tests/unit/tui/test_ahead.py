@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.screens.calling import CallingScreen
 from corral.tui.screens.server import ServerScreen
 from corral.tui.widgets.key_line import KeyLine
+from corral.tui.widgets.panel import Panel
 from corral.tui.widgets.plain_rows import PlainRows
 from tests.fakes.scenes import SCENES
 from tests.fakes.screen import picture, until, workbench
@@ -191,3 +194,44 @@ async def test_a_change_of_screens_that_fails_leaves_the_next_one_free(monkeypat
         assert not app._is_going
         await app.action_go(Where.CHAT)
         await until(pilot, lambda: "[1 Chat]" in picture(app))
+
+
+@pytest.mark.parametrize("where", LATER)
+async def test_a_first_visit_shows_all_at_once_and_styles_it_once(
+    where: Where, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened()
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: app.screen.is_mounted)
+        styled: Counter[Any] = Counter()
+        apply, display = app.stylesheet.apply, app._display
+        frames: list[str] = []
+
+        def noted(node: Any, **how: Any) -> None:
+            styled[node] += 1
+            apply(node, **how)
+
+        def seen(screen: Any, update: Any) -> None:
+            display(screen, update)
+            if update is not None and screen is app.screen and app.current_mode == where and not app._batch_count:
+                frames.append(picture(app))
+
+        monkeypatch.setattr(app.stylesheet, "apply", noted)
+        monkeypatch.setattr(app, "_display", seen)
+        await app.action_go(where)
+        await until(pilot, lambda: bool(frames))
+        assert frames[0].split("\n")[-1].strip()
+        assert f"[{[*app.MODES].index(where) + 1} " in frames[0].split("\n")[0]
+        assert app.focused is not None
+        (focused,) = (one for one in app.focused.ancestors if isinstance(one, Panel))  # its frame is another for that
+        others = [one for one in app.screen.walk_children() if focused not in one.ancestors_with_self]
+        assert sum(styled[one] > 1 for one in others) < 4  # a text that is typed in, a panel that has nothing
+
+
+def test_what_lasts_is_made_without_collecting_and_walked_no_more() -> None:
+    frozen = gc.get_freeze_count()
+    with ahead.lasting():
+        assert not gc.isenabled()
+        kept = [[number] for number in range(1000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= frozen + len(kept)

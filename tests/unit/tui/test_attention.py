@@ -60,7 +60,7 @@ async def test_the_terminal_is_written_to_and_gets_its_title_back(monkeypatch: p
         client.snapshot = replace(client.snapshot, requests=())
         app.refresh_now()
         await until(pilot, lambda: "\x1b]2;corral\x07" in "".join(written))
-        app._due_s = time.monotonic() - 7
+        app._looking.due_s = time.monotonic() - 7
         app.refresh_now()
         await until(pilot, lambda: "took nothing for 7 s" in picture(app))
     assert written[-1] == TITLE_BACK

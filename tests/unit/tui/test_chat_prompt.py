@@ -354,3 +354,21 @@ async def test_what_is_typed_before_the_prompt_was_taken_is_kept() -> None:
         await until(pilot, lambda: bool(requests(client)))
         assert requests(client)[0].messages[-1].content == "go on"
         assert prompt.text == "x"
+
+
+async def test_the_cursor_blinks_where_somebody_types_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = workbench(FakeClient.with_models("a:1"), Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        prompt = chat_screen(app).prompt
+        await until(pilot, lambda: prompt.has_focus and prompt.cursor_blink)
+        await app.action_go(Where.MODELS)
+        await until(pilot, lambda: not prompt.cursor_blink)
+        await app.action_go(Where.CHAT)
+        await until(pilot, lambda: prompt.cursor_blink and prompt.blink_timer._active.is_set())
+        monkeypatch.setattr("corral.tui.widgets.writing_area._BLINKS_S", 0.0)
+        await pilot.press("a")
+        await until(pilot, lambda: not prompt.blink_timer._active.is_set())
+        assert prompt._cursor_visible
+        monkeypatch.undo()
+        await pilot.press("b")
+        await until(pilot, lambda: prompt.blink_timer._active.is_set())

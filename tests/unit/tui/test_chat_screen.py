@@ -289,3 +289,38 @@ async def test_another_screen_opens_a_chat() -> None:
         await until(pilot, lambda: "[2 Models]" in picture(app))
         await app.open_chat("qwen3:8b")
         await until(pilot, lambda: "Prompt to qwen3:8b" in picture(app))
+
+
+async def test_an_answer_nobody_sees_is_not_drawn_until_somebody_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = FakeClient.with_models("a:1")
+    client.words = tuple(f"t{n} " for n in range(9))
+    client.gate = asyncio.Semaphore(0)
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = chat_screen(app)
+        await until(pilot, lambda: bool(screen.chats.current.model))
+        await pilot.press("x", "enter")
+        client.release(2)
+        await until(pilot, lambda: "t0 t1" in picture(app))
+        await app.action_go(Where.MODELS)
+        await until(pilot, lambda: "[2" in picture(app).split("\n")[0])
+        grown: list[Transcript] = []
+        grow = Transcript.grow
+
+        def noted(pane: Transcript) -> None:
+            grown.append(pane)
+            grow(pane)
+
+        monkeypatch.setattr(Transcript, "grow", noted)
+        client.release(2)
+        answer = screen.chats.current.last_answer
+        await until(pilot, lambda: answer is not None and "t3" in answer.text)
+        await pilot.pause(0.2)
+        assert grown == []
+        await app.action_go(Where.CHAT)
+        await until(pilot, lambda: "t0 t1 t2 t3" in picture(app))
+        await app.action_go(Where.MODELS)
+        client.release(9)
+        await until(pilot, lambda: not screen.chats.current.is_live)
+        await app.action_go(Where.CHAT)
+        await until(pilot, lambda: "t7 t8" in picture(app) and "Esc stop" not in picture(app))
