@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rich.color import ColorSystem
 from textual._compositor import CompositorUpdate
 from textual.geometry import Offset

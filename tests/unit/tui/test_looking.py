@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from corral.runtime.snapshot import Snapshot
 from corral.tui.actions import Where

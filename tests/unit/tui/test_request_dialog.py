@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from corral.runtime.recordings import Recorded
 from corral.runtime.snapshot import RequestState
