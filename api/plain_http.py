@@ -132,7 +132,6 @@ class _Reply:
     def __init__(self, status: int, headers: Mapping[str, str], body: AsyncIterator[bytes]) -> None:
         self.status_code = status
         self.headers = headers
-        self.is_success = 200 <= status < 300
         self._body = body
 
     def aiter_bytes(self) -> AsyncIterator[bytes]:

@@ -38,11 +38,6 @@ class Reply(Protocol):
         ...
 
     @property
-    def is_success(self) -> bool:
-        """Whether that is one of success."""
-        ...
-
-    @property
     def headers(self) -> Mapping[str, str]:
         """What was said of it; names match in any case."""
         ...
@@ -244,7 +239,7 @@ def _decode_line(line: bytes, reply: type[T], model: str) -> T:
 
 
 async def _raise_for_status(response: Reply, model: str) -> None:
-    if response.is_success:
+    if 200 <= response.status_code < 300:
         return
     data = bytearray()
     async for piece in response.aiter_bytes():

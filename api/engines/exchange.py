@@ -84,7 +84,6 @@ class Received:
 
     def __init__(self, status_code: int, headers: CIMultiDictProxy[str], body: aiohttp.StreamReader) -> None:
         self.status_code = status_code
-        self.is_success = 200 <= status_code < 300
         self.headers = headers
         self.aiter_bytes = body.iter_any
 

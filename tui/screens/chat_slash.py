@@ -278,9 +278,7 @@ class SlashCommands(TurnKeys, SessionKeys):
         self.start(self._open_options, "options")
 
     async def _open_options(self) -> None:
-        from corral.tui.dialogs.options import (
-            OptionsDialog,  # read in ahead of the first time, but not of the first frame
-        )
+        from corral.tui.dialogs.options import OptionsDialog  # read in ahead, but not of the first frame
 
         chat = self.chat
         details = await self.try_verb(lambda client: client.show(chat.model)) if chat.model else None

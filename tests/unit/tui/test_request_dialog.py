@@ -20,6 +20,15 @@ from tests.fakes.screen import picture, until, workbench
 from tests.unit.tui.test_server_screen import client_at, screen_of
 
 
+def client_with_prompt(rendered: str) -> FakeClient:
+    """A request `r2` was asked of a model that is here, whose prompt reads like that."""
+    client = client_at(requests=(request(2),))
+    client.models = FakeClient.with_models("smollm2:135m").models
+    client.kept["r2"] = Recorded(asked=ChatRequest("smollm2:135m", (Message("user", "hi"),)))
+    client.rendered = rendered
+    return client
+
+
 async def test_a_body_that_was_kept_is_shown_and_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     copied: list[str] = []
     monkeypatch.setattr(WorkbenchApp, "copy_to_clipboard", lambda app, text: copied.append(text))
@@ -60,10 +69,7 @@ async def test_a_body_that_was_kept_is_shown_and_copied(monkeypatch: pytest.Monk
 async def test_a_long_prompt_is_gone_through_with_the_keys_of_other_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     copied: list[str] = []
     monkeypatch.setattr(WorkbenchApp, "copy_to_clipboard", lambda app, text: copied.append(text))
-    client = client_at(requests=(request(2),))
-    client.models = FakeClient.with_models("smollm2:135m").models
-    client.kept["r2"] = Recorded(asked=ChatRequest("smollm2:135m", (Message("user", "hi"),)))
-    client.rendered = "\n".join(f"line {number} of it" for number in range(3000))
+    client = client_with_prompt("\n".join(f"line {number} of it" for number in range(3000)))
     app = workbench(client, Where.SERVER)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: screen_of(app).table.highlighted_key == "r2")
@@ -81,11 +87,7 @@ async def test_a_long_prompt_is_gone_through_with_the_keys_of_other_texts(monkey
 
 
 async def test_the_prompt_as_the_model_was_sent_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = client_at(requests=(request(2),))
-    client.models = FakeClient.with_models("smollm2:135m").models
-    asked = ChatRequest("smollm2:135m", (Message("user", "hi"),))
-    client.kept["r2"] = Recorded(asked=asked)
-    client.rendered = "<|im_start|>user\nhi[/]\x1b<|im_end|>"
+    client = client_with_prompt("<|im_start|>user\nhi[/]\x1b<|im_end|>")
     app = workbench(client, Where.SERVER)
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: screen_of(app).table.highlighted_key == "r2")
