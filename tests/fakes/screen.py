@@ -22,6 +22,7 @@ from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.link import ServiceLink
 from tests.fakes.client import FakeClient
+from tests.waiting import PATIENCE_S
 
 ENVIRON = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 STYLES = str(Path(app_module.__file__).parent / "styles" / "app.tcss")
@@ -41,7 +42,7 @@ def workbench(client: FakeClient, mode: Where, **more: str) -> WorkbenchApp:
     return StartedThere(ServiceLink(client, asyncio.get_running_loop()), environ=ENVIRON | more)
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+async def until(pilot: Pilot[Any], condition: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
     """Let the app run until `condition` holds; fails after `within_s`."""
     deadline = time.monotonic() + within_s
     while not condition():

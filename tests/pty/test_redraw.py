@@ -39,11 +39,11 @@ class Hesitant(Terminal):
     def _send(self) -> None:
         while True:
             text = self._line.get()
-            if text.endswith("R"):
-                os.write(self._master, text[: self._cut].encode())
-                time.sleep(self._pause_s)
-                text = text[self._cut :]
             try:
+                if text.endswith("R"):
+                    os.write(self._master, text[: self._cut].encode())
+                    time.sleep(self._pause_s)
+                    text = text[self._cut :]
                 os.write(self._master, text.encode())
             except OSError:
                 return

@@ -27,7 +27,7 @@ async def test_what_begins_after_a_rest_is_shown_without_a_key() -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: "0 in flight" in picture(app))
         client.snapshot = replace(client.snapshot, requests=(request(1),))
-        await until(pilot, lambda: "1 in flight" in picture(app), within_s=5)
+        await until(pilot, lambda: "1 in flight" in picture(app))
 
 
 async def test_a_screen_that_is_being_taken_away_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
