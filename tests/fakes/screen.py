@@ -16,6 +16,7 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.strip import Strip
+from textual.widgets import Input
 
 from corral.tui import app as app_module
 from corral.tui.actions import Where
@@ -49,6 +50,14 @@ async def until(pilot: Pilot[Any], condition: Callable[[], bool], *, within_s: f
         if time.monotonic() > deadline:
             raise AssertionError(f"did not happen within {within_s} s:\n{picture(pilot.app)}")
         await pilot.pause(0.01)
+
+
+async def asked(pilot: Pilot[Any]) -> Input:
+    """Wait for a dialog that asks for a line, and for the line to take keys; returns the line."""
+    app = pilot.app
+    await until(pilot, lambda: app.screen.is_modal and isinstance(app.focused, Input))
+    assert isinstance(app.focused, Input)
+    return app.focused
 
 
 def picture(app: App[Any]) -> str:
