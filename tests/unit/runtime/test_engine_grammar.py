@@ -41,6 +41,7 @@ def reason(answer: Answer) -> str:
     return answer.finished.reason
 
 
+@pytest.mark.timeout(600)  # as many tokens as all other tests of this file
 def test_fifty_schemas_side_by_side_give_what_they_say(runner: RunnerProcess) -> None:
     answers = [
         (
