@@ -183,8 +183,9 @@ def test_headless_until_a_signal(number: signal.Signals, monkeypatch: pytest.Mon
         def flush(self) -> None:
             signal.raise_signal(number)
 
-    service, told = service_on(0), Heard()
-    monkeypatch.setattr(sys, "stderr", told)
+    service = service_on(0)
+    heard = Heard()
+    monkeypatch.setattr(sys, "stderr", heard)
     gc.unfreeze()
     with contextlib.ExitStack() as before:
         # A worker of these tests must not be what is ended where nobody hears it.
@@ -192,7 +193,7 @@ def test_headless_until_a_signal(number: signal.Signals, monkeypatch: pytest.Mon
         assert headless(service) == 0
     assert gc.get_freeze_count() > 10_000  # which no collection walks again
     gc.unfreeze()
-    assert told.getvalue().startswith(f"Listening on {service.address} (version ")
+    assert heard.getvalue().startswith(f"Listening on {service.address} (version ")
 
 
 def test_headless_says_why_it_cannot(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
