@@ -69,7 +69,7 @@ WAYS: list[dict[str, Any]] = [
 
 def drawn_by_a_new_runner(path: Path) -> list[str]:
     with RunnerProcess() as child:
-        assert isinstance(child.load(path, num_ctx=1024, num_cells=4096, num_threads=0), Loaded)
+        assert isinstance(child.load(path, num_ctx=1024, num_cells=4096), Loaded)
         return [ask(child, seed=seed, **HOT, **way).text for way in WAYS for seed in (1, 2)]
 
 

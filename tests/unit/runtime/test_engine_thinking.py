@@ -142,7 +142,7 @@ A:{{ if false }}{{ range .Messages }}<think>{{ .Thinking }}</think>{{ end }}{{ e
 @pytest.mark.model
 def test_tags_of_several_tokens_on_a_real_model(starter_gguf: Path) -> None:
     with RunnerProcess() as child:
-        assert isinstance(child.load(starter_gguf, num_threads=0), Loaded)
+        assert isinstance(child.load(starter_gguf), Loaded)
         how: dict[str, object] = {"go_template": SHOTS, "stop": ["\n"], "num_predict": 60}
         free = child.ask(1, HI, think=True, **how)
         assert free.thinking.startswith("I add")
