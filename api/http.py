@@ -133,3 +133,4 @@ class HttpServer:
             self._server.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._outgoing.abort()

@@ -7,6 +7,7 @@ And an answer's head goes with its first piece, its last piece with its end.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -20,6 +21,17 @@ class Outgoing:
 
     def __init__(self) -> None:
         self._waiting: list[GatheringTransport] = []
+        self._open: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+
+    def opened(self, transport: asyncio.Transport) -> None:
+        """Note a connection, to be ended with all others."""
+        self._open.add(transport)
+
+    async def abort(self) -> None:
+        """End all connections now, also those that were closed and wait for a reader who does not come."""
+        for transport in tuple(self._open):
+            transport.abort()
+        await asyncio.sleep(0)  # in which they are told
 
     def add(self, transport: GatheringTransport) -> None:
         """Send what a connection has at the end of this turn."""
@@ -49,6 +61,7 @@ class GatheredConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hand the connection on."""
         assert isinstance(transport, asyncio.Transport)
+        self._outgoing.opened(transport)
         transport.set_protocol(self._protocol)
         self._protocol.connection_made(GatheringTransport(transport, self._outgoing))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
+import sys
 import threading
 from collections.abc import AsyncGenerator
 
@@ -182,6 +184,27 @@ def test_a_reader_that_reads_nothing_is_cut(serve: Serve, until: Until, monkeypa
         until(lambda: served.fake.requests.in_flight == 0)
     (row,) = flood.requests.rows()
     assert (row.status, "read nothing" in row.note) == (499, True)
+
+
+def test_stop_leaves_no_connection_to_a_reader_that_reads_nothing(serve: Serve, until: Until) -> None:
+    flood = Flood()
+    served = serve(flood)
+    with served.connect() as connection:
+        connection.sendall(request_for("/api/chat"))
+        made = -1
+
+        def stands_still() -> bool:
+            nonlocal made
+            before, made = made, flood.made
+            return before == made > 0
+
+        until(stands_still)
+        with pytest.MonkeyPatch.context() as patched:
+            left: list[object] = []
+            patched.setattr(sys, "unraisablehook", left.append)
+            served.service.stop(drain_s=0)
+            gc.collect()
+        assert left == []
 
 
 def test_stop_waits_for_answers(gated: Served) -> None:
