@@ -52,7 +52,7 @@ class WorkbenchScreen(Screen[None]):
         yield Header(self.WHERE)
         with Container(id="body"):
             yield from self.compose_body()
-        yield KeyLine(self.refused)
+        yield KeyLine(self.refused, self.word_of)
         yield TooSmall()
 
     def compose_body(self) -> ComposeResult:
@@ -103,6 +103,10 @@ class WorkbenchScreen(Screen[None]):
         if not self.is_mounted:
             return frozenset()
         return frozenset(name for name in _names(self.WHERE) if self.refusal(name))
+
+    def word_of(self, action: str, word: str) -> str:
+        """What the footer says that an action does now, which is `word` unless a screen knows better."""
+        return word
 
     def draw_keys(self) -> None:
         """Show in the footer which keys come to nothing, if that has changed."""
