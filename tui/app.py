@@ -418,6 +418,13 @@ class WorkbenchApp(Notices, KeyOrder, inherit_bindings=False):
             if chosen is not None:
                 chosen.focus()
 
+    def action_zoom(self) -> None:
+        """Give the pane with the focus the room of all others, or give that back."""
+        from corral.tui.zoom import is_zoomed, zoom
+
+        if not self.screen.is_modal and zoom(self.screen) and is_zoomed(self.screen):
+            self.notify("z gives the other panes their room back", markup=False, timeout=3)
+
     def use_mouse(self, is_ours: bool) -> None:
         """Take the mouse, or leave it to the terminal, which then selects text by itself."""
         self.has_mouse = is_ours

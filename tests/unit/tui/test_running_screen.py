@@ -268,6 +268,9 @@ def test_layers_on_the_gpu_and_who_goes_next_stand_in_the_table() -> None:
     view = replace(FULL, gpu_layers=24, num_layers=33, state=ModelState.IDLE, leaves=1)
     cells = loaded_row(view, is_wide=True, glyphs=Glyphs.BRAILLE)
     assert (cells["where"].plain, cells["state"].plain) == ("GPU 24/33", "○ idle goes next")
+    narrow = [replace(view, state=state) for state in (ModelState.IDLE, ModelState.BUSY)]
+    told = [loaded_row(one, is_wide=False, glyphs=Glyphs.BRAILLE)["state"].plain for one in narrow]
+    assert told == ["○ goes next", "● busy"]
     pinned = loaded_row(replace(view, pinned=True, leaves=0), is_wide=False, glyphs=Glyphs.BRAILLE)
     assert pinned["state"].plain == "○ idle pin"
 
