@@ -193,7 +193,10 @@ def test_reasons(state: RequestState, reason: str) -> None:
 
 
 def test_a_request_that_was_stopped_is_no_error() -> None:
-    stopped, failed = request(1, state=RequestState.CANCELED, status=499), request(2, state=RequestState.FAILED, status=404)
+    stopped, failed = (
+        request(1, state=RequestState.CANCELED, status=499),
+        request(2, state=RequestState.FAILED, status=404),
+    )
     assert [is_error(one) for one in (stopped, failed)] == [False, True]
     assert [str(request_status(one).style) for one in (stopped, failed)] == ["warning", "error"]
 
