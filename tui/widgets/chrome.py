@@ -36,7 +36,7 @@ TABS: tuple[tuple[Where, str, str], ...] = (
 
 
 class _Room(Enum):
-    """How much of the figures there is room for: the host's name goes before none of them."""
+    """How much of the figures there is room for."""
 
     LONG = auto()
     SHORT = auto()
@@ -157,7 +157,8 @@ class Header(DrawnRows):
         yield f"{where}  ", self._tabs(True), f" {short}"
         yield f"{where} ", self._tabs(False), f" {short}"
         yield f"{where} ", self._tabs(False), f" {least}"
-        yield f"{where} ", self._tabs(False), f" {none}"
+        if self._app.link.place:  # which server it is matters more than how it is
+            yield f"{where} ", self._tabs(False), f" {none}"
         yield f"{named}{sign} ", self._tabs(False), f" {short}"
         yield f"{named}{sign} ", self._tabs(False), ""
         yield f"{sign} ", self._tabs(False), ""

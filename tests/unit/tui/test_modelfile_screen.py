@@ -10,8 +10,8 @@ from corral.store.lint import Severity
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.dialogs.confirm import ConfirmDialog
-from corral.tui.modelfile_check import base_of, check, parameter_line, skeleton
 from corral.tui.draft import draft_path, keep_draft
+from corral.tui.modelfile_check import base_of, check, parameter_line, skeleton
 from corral.tui.screens.modelfile import ModelfileScreen
 from corral.tui.screens.models import ModelsScreen
 from corral.tui.widgets.modelfile_syntax import Kind, stretches
