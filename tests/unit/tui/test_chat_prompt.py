@@ -238,7 +238,7 @@ async def test_slash_commands(size: tuple[int, int]) -> None:
         ("/set quiet", "Set 'quiet' mode."),
         ("/set nohistory", "Prompts are not remembered now."),
         ("/set foo", "Unknown command '/set foo'."),
-        ("/set temperature 0", "Did you mean '/set parameter temperature 0'?"),
+        ("/set temperature 0", "Did you mean"),
         ("/show foo", "Unknown command '/show foo'."),
         ("/show", "/show modelfile"),
         ("/show info", "embedding length"),
