@@ -58,7 +58,7 @@ class Looking:
     def _look(self) -> None:
         """Feed the visible screen where that is due, then wait as long as what runs allows."""
         app = self._app
-        if not app.screen_stack or app._exit:
+        if not (app.screen_stack and app.is_running) or app._exit:
             return  # the app is closing
         snapshot = app.link.latest()
         screen = app.screen_stack[0]
