@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import os
 import signal
 import socket
@@ -166,6 +167,27 @@ def test_headless_until_a_signal(number: signal.Signals, capsys: pytest.CaptureF
     assert gc.get_freeze_count() > 10_000  # which no collection walks again
     gc.unfreeze()
     assert capsys.readouterr().err.startswith(f"Listening on {service.address} (version ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_headless_is_ended_by_whoever_has_just_read_that_it_listens(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reader(io.StringIO):
+        def write(self, text: str) -> int:
+            if "Listening on" in text:
+                signal.raise_signal(number)
+            return super().write(text)
+
+    service = service_on(0)
+    monkeypatch.setattr(sys, "stderr", Reader())
+    assert headless(service) == 0
+    with (
+        pytest.raises(OSError, match="refused"),
+        socket.create_connection(("127.0.0.1", int(service.address.rpartition(":")[2])), 5),
+    ):
+        pass
+    gc.unfreeze()
 
 
 def test_headless_says_why_it_cannot(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
