@@ -70,5 +70,8 @@ async def compose_ahead(app: WorkbenchApp) -> None:
 
 async def _nobody_types(app: WorkbenchApp) -> None:
     """Wait until no key was pressed for a while."""
-    while (left_s := app.touched_s + _REST_S - time.monotonic()) > 0:
+    while True:
+        left_s = app.touched_s + _REST_S - time.monotonic()
+        if left_s <= 0:
+            return
         await asyncio.sleep(left_s)
