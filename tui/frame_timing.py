@@ -7,15 +7,10 @@ Textual asks a timer of 60 beats a second. A frame that misses its beat by a lit
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from textual.screen import Screen
 from textual.timer import Timer
-
-if TYPE_CHECKING:
-    _AnyScreen = Screen[Any]
-else:
-    _AnyScreen = object  # a screen takes its style rules from its first base that is one, which this must not be
 
 __all__ = ["FrameTimer", "SoonDrawn"]
 
@@ -55,13 +50,16 @@ class FrameTimer:
         self._drawn_s = asyncio.get_running_loop().time()
 
 
-class SoonDrawn(_AnyScreen):
-    """Goes before a screen's class, which is then drawn so. Textual has no public place for that."""
+class SoonDrawn:
+    """Goes before a screen's class, which is then drawn so. Textual has no public place for that.
+
+    No screen itself: a screen takes its style rules from its first base that is one.
+    """
 
     _frames: FrameTimer | None = None
 
     @property
     def _update_timer(self) -> Timer:
         if self._frames is None:
-            self._frames = FrameTimer(self)
+            self._frames = FrameTimer(cast("Screen[Any]", self))
         return cast("Timer", self._frames)

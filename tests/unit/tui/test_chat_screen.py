@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -328,6 +329,10 @@ async def test_an_answer_nobody_sees_is_not_drawn_until_somebody_does(monkeypatc
         await until(pilot, lambda: "t7 t8" in picture(app) and "Esc stop" not in picture(app))
 
 
+def _is_said(app: WorkbenchApp, words: str) -> bool:
+    return words in picture(app)
+
+
 async def test_an_answer_that_becomes_longer_is_laid_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     client = FakeClient.with_models("a:1")
     client.words = tuple("".join(f"said {n}.{line}\n\n" for line in range(5)) for n in range(12))
@@ -348,9 +353,10 @@ async def test_an_answer_that_becomes_longer_is_laid_out_once(monkeypatch: pytes
 
         monkeypatch.setattr(ChangedRows, "reflow", noted)
         for number in range(4, 8):
+            last = f"said {number}.4"
             laid.clear()
             client.release(1)
-            await until(pilot, lambda last=f"said {number}.4": last in picture(app))
+            await until(pilot, partial(_is_said, app, last))
             await pilot.pause(0.2)
             assert len(laid) == 1
         assert "said 7.4" in picture(app)

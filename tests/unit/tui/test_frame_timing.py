@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 from textual.screen import Screen
-from textual.timer import Timer
 
 from corral.tui import frame_timing
 from corral.tui.actions import Where
@@ -123,7 +122,7 @@ def test_a_frame_that_fails_is_told_and_others_follow() -> None:
 async def test_screens_and_dialogs_are_drawn_so() -> None:
     app = workbench(FakeClient.with_models("smollm2:135m"), Where.MODELS)
     async with app.run_test(size=(80, 24)) as pilot:
-        timers: list[Timer] = [app.screen._update_timer]
+        timers: list[object] = [app.screen._update_timer]
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, HelpDialog))
         timers.append(app.screen._update_timer)
