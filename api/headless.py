@@ -35,12 +35,9 @@ def _serve(service: Service) -> int:
         return _fail(error, EXIT_UNAVAILABLE)
     except ApiError as error:
         return _fail(error, EXIT_CONFIG)
-    # Before anybody is told that it listens, and so may end it.
-    with _signals() as signals:
-        # What a start makes stays: walking these 100,000 objects again would hold all answers up for 50 ms and more.
-        gc.freeze()
-        print(f"Listening on {service.address} (version {PRODUCT})", file=sys.stderr, flush=True)
-        asyncio.run(_until_signalled(service, signals))
+    # What a start makes stays: walking these 100,000 objects again would hold all answers up for 50 ms and more.
+    gc.freeze()
+    asyncio.run(_until_signalled(service))
     return 0
 
 
@@ -51,30 +48,7 @@ def _fail(error: ApiError, code: int) -> int:
     return code
 
 
-class _Signals:
-    """Signals that came, for a loop that may not run yet; used by the main thread alone."""
-
-    def __init__(self) -> None:
-        self._early = 0
-        self._tell: Callable[[], object] | None = None
-
-    def note(self, *_: object) -> None:
-        """One has come."""
-        if self._tell is None:
-            self._early += 1
-        else:
-            self._tell()
-
-    def tell(self, whom: Callable[[], object]) -> None:
-        """Call `whom` for each from now on, and for those that came before."""
-        self._tell = whom
-        for _ in range(self._early):
-            whom()
-        self._early = 0
-
-
-async def _until_signalled(service: Service, signals: _Signals) -> None:
-    loop = asyncio.get_running_loop()
+async def _until_signalled(service: Service) -> None:
     first = asyncio.Event()
 
     def on_signal() -> None:
@@ -82,24 +56,25 @@ async def _until_signalled(service: Service, signals: _Signals) -> None:
             service.stop_now()
         first.set()
 
-    signals.tell(lambda: loop.call_soon_threadsafe(on_signal))
-    try:
+    with _signals(on_signal):
+        # Not before signals are heard: who waits for this line may send one at once.
+        print(f"Listening on {service.address} (version {PRODUCT})", file=sys.stderr, flush=True)
         await first.wait()
         await asyncio.to_thread(service.stop)
-    finally:
-        signals.tell(lambda: None)  # the loop is closed next
 
 
 @contextlib.contextmanager
-def _signals() -> Generator[_Signals, None, None]:
-    """Note every SIGINT, SIGTERM, and hang-up that nohup has not turned off."""
-    signals = _Signals()
+def _signals(handle: Callable[[], None]) -> Generator[None, None, None]:
+    """Call `handle` on the running loop for every SIGINT, SIGTERM, and hang-up that nohup has not turned off."""
+    loop = asyncio.get_running_loop()
     numbers = [signal.SIGINT, signal.SIGTERM]
     if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
-    previous = {number: signal.signal(number, signals.note) for number in numbers}
+    previous = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(handle))
     try:
-        yield signals
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
