@@ -6,6 +6,7 @@ import argparse
 import gc
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from corral.api.server import Service
     from corral.tui.app import WorkbenchApp
     from corral.tui.link import LateLink
+
+_TURN_S = 0.001
+"""For how long the screen keeps the interpreter where the service asks for it (Python's own: 5 ms).
+
+A token on its way through the service asks up to three times, once behind each call of the system.
+"""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +54,7 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     if isinstance(foreground, int):
         return foreground
     keep_log_quiet()
+    sys.setswitchinterval(_TURN_S)
     launch = Launch(cli.settings)
     try:
         service = launch.listen()

@@ -13,6 +13,7 @@ from textual.screen import Screen
 from corral.runtime.snapshot import Snapshot
 from corral.tui.actions import Where, actions_for, bindings_for
 from corral.tui.compositing import ChangedRows
+from corral.tui.frame_timing import SoonDrawn
 from corral.tui.link import ServiceLink
 from corral.tui.widgets.chrome import Header, TooSmall
 from corral.tui.widgets.key_line import KeyLine
@@ -30,7 +31,7 @@ def _names(where: Where) -> frozenset[str]:
     return frozenset(action.removeprefix("screen.").partition("(")[0] for action in actions)
 
 
-class WorkbenchScreen(Screen[None]):
+class WorkbenchScreen(SoonDrawn, Screen[None]):
     """A screen of the workbench. Subclasses set `WHERE`, compose their body and take snapshots."""
 
     WHERE: ClassVar[Where]
