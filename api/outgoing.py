@@ -22,13 +22,17 @@ class Outgoing:
     def __init__(self) -> None:
         self._waiting: list[GatheringTransport] = []
         self._open: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+        self._is_over = False
 
     def opened(self, transport: asyncio.Transport) -> None:
-        """Note a connection, to be ended with all others."""
+        """Note a connection, to be ended with all others; at once where they have been."""
         self._open.add(transport)
+        if self._is_over:
+            transport.abort()
 
     async def abort(self) -> None:
         """End all connections now, also those that were closed and wait for a reader who does not come."""
+        self._is_over = True
         for transport in tuple(self._open):
             transport.abort()
         await asyncio.sleep(0)  # in which they are told
