@@ -8,8 +8,9 @@ import os
 import signal
 import threading
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from corral.runtime.server_address import parse_host
 from corral.runtime.settings import Settings
