@@ -25,7 +25,7 @@ _REST_S = 0.4
 
 _MODULES = (
     *(f"corral.tui.screens.{name}" for name in ("models", "running", "modelfile", "server")),
-    *(f"corral.tui.dialogs.{name}" for name in ("options", "sessions")),
+    *(f"corral.tui.dialogs.{name}" for name in ("help", "options", "quit", "sessions")),
 )
 
 
