@@ -37,7 +37,6 @@ def _serve(service: Service) -> int:
         return _fail(error, EXIT_CONFIG)
     # What a start makes stays: walking these 100,000 objects again would hold all answers up for 50 ms and more.
     gc.freeze()
-    print(f"Listening on {service.address} (version {PRODUCT})", file=sys.stderr, flush=True)
     asyncio.run(_until_signalled(service))
     return 0
 
@@ -58,6 +57,8 @@ async def _until_signalled(service: Service) -> None:
         first.set()
 
     with _signals(on_signal):
+        # Not before signals are heard: who waits for this line may send one at once.
+        print(f"Listening on {service.address} (version {PRODUCT})", file=sys.stderr, flush=True)
         await first.wait()
         await asyncio.to_thread(service.stop)
 

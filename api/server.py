@@ -6,6 +6,7 @@ Nothing of the HTTP server is imported until it serves, so that a command that n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -178,8 +179,9 @@ class Service:
         self._signal(self._stop)
 
     def _signal(self, event: asyncio.Event | None) -> None:
-        if self._loop is not None and event is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(event.set)
+        if self._loop is not None and event is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, perhaps this moment
+                self._loop.call_soon_threadsafe(event.set)
 
 
 def _ways(keys: Sequence[tuple[str, str]]) -> Callable[[str], Connection]:

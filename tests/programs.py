@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -21,12 +22,24 @@ _USERS = ("CORRAL_", "OLLAMA_", "SSH_", "TMUX", "PYTHONDONTWRITEBYTECODE")
 """Variables of whoever runs the tests that would change what is tested, or how fast it starts."""
 
 
+_PORTS_EACH = 1000
+_FIRST_PORT = 20_000 + _PORTS_EACH * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_ports = itertools.cycle(range(_FIRST_PORT, _FIRST_PORT + _PORTS_EACH))
+for _ in range(os.getpid() % _PORTS_EACH):
+    next(_ports)
+
+
 def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port nobody listens on, nor will before the program that is told of it.
+
+    The system gives others to connections and to who asks for any, and one below those it might give to somebody else
+    meanwhile; each worker of these tests has some of its own.
+    """
+    while True:
+        port = next(_ports)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def environment(store: Path, port: int, home: Path) -> dict[str, str]:
@@ -47,7 +60,7 @@ def environment(store: Path, port: int, home: Path) -> dict[str, str]:
 def answers(port: int) -> bool:
     """Whether a server answers there."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as reply:
             return bool(reply.read() == b"Ollama is running")
     except (urllib.error.URLError, OSError):
         return False

@@ -193,8 +193,16 @@ class Terminal:
             os.close(master)
 
     def wait_exit(self, patience_s: float = PATIENCE_S) -> int:
-        """Wait for the program's end; returns its exit status."""
-        return self.process.wait(patience_s)
+        """Wait for the program's end and for all that it wrote; returns its exit status."""
+        status = self.process.wait(patience_s)
+        block_until(self._has_read_all, patience_s)
+        return status
+
+    def _has_read_all(self) -> bool:
+        if not self._reading.is_set() or not self._thread.is_alive():
+            return True
+        with self._lock:
+            return not select.select([self._master], [], [], 0)[0]
 
     def end(self) -> None:
         """End the program, by force if it must be, and close the terminal."""
@@ -211,17 +219,20 @@ class Terminal:
     def _read(self) -> None:
         while not self._over.is_set():
             self._reading.wait()
-            ready, _, _ = select.select([self._master], [], [], 0.1)
+            try:
+                ready, _, _ = select.select([self._master], [], [], 0.1)
+            except (OSError, ValueError):  # we hung up
+                return
             if not ready or not self._reading.is_set():
                 continue
-            try:
-                data = os.read(self._master, 65536)
-            except OSError:
-                return
-            if not data:
-                return
             read_s = time.monotonic()
             with self._lock:
+                try:
+                    data = os.read(self._master, 65536)
+                except OSError:  # the program has ended
+                    return
+                if not data:
+                    return
                 self.read_s = read_s
                 self.raw += data
                 self._stream.feed(_UNKNOWN.sub(b"", data))

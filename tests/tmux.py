@@ -10,9 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from tests.waiting import block_until
 
 _BLINK_BYTES = 150
+_RESTING = 0.1
+"""The part of a processor that a program takes at most while it only waits."""
 
 
 class Tmux:
@@ -32,6 +36,7 @@ class Tmux:
         self._tmux("-f", os.devnull, "new-session", "-d", "-x", str(columns), "-y", str(lines), *waits)
         self._tmux("set", "-g", "status", "off")
         self._tmux("pipe-pane", f"cat >> {self.raw}")
+        self._program = psutil.Process(int(self._tmux("display-message", "-p", "#{pane_pid}")))
         gate.write_text("")
 
     def __enter__(self) -> Self:
@@ -58,16 +63,25 @@ class Tmux:
             raise AssertionError(f"{texts} not in the pane:\n{self.text()}") from None
 
     def settle(self, still_s: float) -> None:
-        """Wait until nothing but a cursor's blinking has come for a while."""
-        seen, since_s = 0, time.monotonic()
+        """Wait until nothing but a cursor's blinking has come for a while in which the program had nothing to do.
+
+        One that computes may have more to say, however long it takes where others have the processors.
+        """
+        seen, worked_s, since_s = 0, 0.0, time.monotonic()
 
         def is_still() -> bool:
-            nonlocal seen, since_s
-            if (size := self.raw.stat().st_size) > seen + _BLINK_BYTES:
-                seen, since_s = size, time.monotonic()
+            nonlocal seen, worked_s, since_s
+            size, now_worked_s = self.raw.stat().st_size, self._worked_s()
+            if size > seen + _BLINK_BYTES or now_worked_s > worked_s + _RESTING * still_s:
+                seen, worked_s, since_s = size, now_worked_s, time.monotonic()
             return time.monotonic() - since_s > still_s
 
         block_until(is_still)
+
+    def _worked_s(self) -> float:
+        """Seconds the program has had of processors."""
+        times = self._program.cpu_times()
+        return times.user + times.system
 
     def press(self, keys: str) -> None:
         """Send bytes as keys of the keyboard do."""

@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
+"""Nothing is claimed by it: where others have the processors a program may take half a minute to start."""
 
 
 async def until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:

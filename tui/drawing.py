@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -90,8 +91,9 @@ class Drawing:
     def answered(self) -> None:
         """The terminal has answered. Called by the thread that reads it."""
         self.pace.answered()
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._learn_and_send)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, perhaps this moment
+                self._loop.call_soon_threadsafe(self._learn_and_send)
 
     def _learn_and_send(self) -> None:
         if not self._can_erase:

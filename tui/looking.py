@@ -58,8 +58,8 @@ class Looking:
     def _look(self) -> None:
         """Feed the visible screen where that is due, then wait as long as what runs allows."""
         app = self._app
-        if not app.screen_stack or app._exit:
-            return  # the app is closing
+        if not app.screen_stack or app._exit or not app.is_running:
+            return  # the app is closing: its screens may have lost their widgets already
         snapshot = app.link.latest()
         screen = app.screen_stack[0]
         if isinstance(screen, WorkbenchScreen) and screen.is_mounted and self._feeding.is_due(snapshot):

@@ -119,8 +119,9 @@ class SessionKeeper:
 
         def look(done: Future[None]) -> None:
             error = done.exception()
-            if isinstance(error, SessionsError) and not loop.is_closed():
-                loop.call_soon_threadsafe(self._failed, error, chats)
+            if isinstance(error, SessionsError):
+                with contextlib.suppress(RuntimeError):  # the loop has ended, perhaps this moment
+                    loop.call_soon_threadsafe(self._failed, error, chats)
 
         future.add_done_callback(look)
         return future

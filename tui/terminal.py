@@ -87,33 +87,44 @@ def run_on_terminal(app: App[R], *, mouse: bool = True) -> R | ExitReason | None
     """Run an app and return its result, or `HANGUP` where its terminal went away, `QUIT` for SIGTERM."""
 
     is_gone = False
+    loop: asyncio.AbstractEventLoop | None = None
+    early: list[ExitReason] = []
+
+    def leave(reason: ExitReason) -> None:
+        nonlocal is_gone
+        is_gone = is_gone or reason is ExitReason.HANGUP
+        if loop is None:
+            early.append(reason)
+        else:
+            loop.call_soon_threadsafe(exit_once_drawn, loop, reason)
+
+    def exit_once_drawn(loop: asyncio.AbstractEventLoop, reason: ExitReason) -> None:
+        # An app that is told to leave while it composes its first screen fails over the missing parts. Textual has
+        # no public word for being past that: `is_running` is true before.
+        if app._is_mounted and app.screen_stack and app.screen.is_mounted:
+            app.exit(reason)  # type: ignore[arg-type]
+        else:
+            loop.call_later(_NOT_DRAWN_S, exit_once_drawn, loop, reason)
 
     async def main() -> R | ExitReason | None:
+        nonlocal loop
         loop = asyncio.get_running_loop()
-
-        def leave(reason: ExitReason) -> None:
-            nonlocal is_gone
-            is_gone = is_gone or reason is ExitReason.HANGUP
-            loop.call_soon_threadsafe(exit_once_drawn, reason)
-
-        def exit_once_drawn(reason: ExitReason) -> None:
-            # An app that is told to leave while it composes its first screen fails over the missing parts. Textual has
-            # no public word for being past that: `is_running` is true before.
-            if app._is_mounted and app.screen_stack and app.screen.is_mounted:
-                app.exit(reason)  # type: ignore[arg-type]
-            else:
-                loop.call_later(_NOT_DRAWN_S, exit_once_drawn, reason)
-
-        # First of all: asyncio's own answer to an interrupt would cancel an app that has composed half of its screen.
-        with _signals(leave):
+        for reason in early:
+            leave(reason)
+        try:
             if os.name == "posix" and not drawn_elsewhere(os.environ):
                 app.driver_class = _driver_class(partial(leave, ExitReason.HANGUP))
             return await app.run_async(mouse=mouse)
+        finally:
+            loop = None  # it is closed next: who is asked to leave from here on is leaving
 
     result: R | ExitReason | None = None
     failure: BaseException | None = None
     try:
-        result = asyncio.run(main())
+        # Before there is a loop: an interrupt while it is made would leave `main` unawaited, and asyncio's own answer
+        # to one would cancel an app that has composed half of its screen.
+        with _signals(leave):
+            result = asyncio.run(main())
     except Exception as error:
         if not is_gone:
             raise

@@ -7,9 +7,12 @@ its own may open the line to a screen.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 import ipaddress
 import shlex
+import signal
 import sys
 from urllib.parse import urlsplit
 
@@ -49,12 +52,24 @@ class WebServer(Server):
         self._tokens = tokens
         self._screens = 0
 
-    def initialize_logging(self) -> None:
-        """Leave logging as it is."""
+    def serve(self, debug: bool = False) -> None:
+        """Serve until a signal; says where the page is once it can be opened, which the library's own did before.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        loop = asyncio.new_event_loop()
+        with contextlib.suppress(NotImplementedError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self.request_exit)
+        app = self._make_app()
+        web.run_app(app, host=self.host, port=self.port, handle_signals=False, loop=loop, print=self._tell)
+
+    def _tell(self, _: str) -> None:
+        print(f"The workbench is at {page_url(self.host, self.port, self._tokens[0])}", flush=True)
 
     async def on_startup(self, app: web.Application) -> None:
-        """Say where the page is."""
-        print(f"The workbench is at {page_url(self.host, self.port, self._tokens[0])}", flush=True)
+        """Say nothing yet: nobody listens before this has returned."""
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()

@@ -193,13 +193,12 @@ class Slots:
         False where there is none. It stays where it is: to forget it then takes no time.
         """
         most = self._context.most_kept
-        beyond = self.tree.cells - most if most is not None else 0
-        for slot in self._kept:
-            if beyond <= 0:
-                break
+        staying = list(self._kept)
+        # What several hold goes only with the last of them.
+        while most is not None and staying and self.tree.cells_of(staying) > most:
+            slot = staying.pop(0)
             tokens = self.tree.tokens(slot)
-            beyond -= len(tokens)
-            if len(tokens) < _WORTH_KEEPING or self._parked.holds(tokens):
+            if not self._is_worth_parking(tokens):
                 continue
             size = self._context.state_bytes(slot)
             if size <= _COPIED_AHEAD_BYTES and self._parked.has_room(size):
@@ -250,8 +249,11 @@ class Slots:
 
     def _park(self, slot: int) -> None:
         """Put a kept sequence that is to go into main memory, if it is worth it."""
-        if not self._parked.holds(self.tree.tokens(slot)) and (computed := self._computed(slot)):
+        if self._is_worth_parking(self.tree.tokens(slot)) and (computed := self._computed(slot)):
             self._parked.put(computed)
+
+    def _is_worth_parking(self, tokens: list[int]) -> bool:
+        return len(tokens) >= _WORTH_KEEPING and self._parked.wants(tokens, _WORTH_KEEPING)
 
     def _computed(self, slot: int) -> Computed | None:
         """Return a kept sequence with its state; None where it is too short to be worth it."""

@@ -31,7 +31,7 @@ from corral.runtime.engine.protocol import (
     Started,
     Step,
 )
-from corral.runtime.engine.schedule import YOUNG_NS, PromptBudget, plan
+from corral.runtime.engine.schedule import YOUNG_NS, PromptBudget, plan, resting_place
 from corral.runtime.engine.sequence import Request, Sequence
 from corral.runtime.engine.shelf import Shelf
 from corral.runtime.engine.shift import shift, tokens_to_drop
@@ -180,7 +180,7 @@ class Loop:
         young_ns = time.monotonic_ns() - YOUNG_NS
         young = all(s.first_ns > young_ns for s, want in zip(self._running, wanted, strict=True) if want == 1)
         budget = self._budget.tokens(generating, young=young)
-        counts = plan(wanted, self._context.num_batch, budget)
+        counts = plan(self._rested(wanted, budget), self._context.num_batch, budget)
         prompt_tokens = sum(count for count, want in zip(counts, wanted, strict=True) if want > 1)
         self._speculation.guess(self._running, 0 if prompt_tokens else self._context.num_batch - sum(counts))
         outputs = self._fill(counts)
@@ -203,6 +203,16 @@ class Loop:
                 threads.observe(generating, now - began, time.process_time_ns() - processor_ns, now)
         self._advance(counts, outputs, now)
         self._speculation.observe(self._batch.size, prompt_tokens, time.monotonic_ns() - began)
+
+    def _rested(self, wanted: list[int], budget: int) -> list[int]:
+        """Return what is wanted, with prompts resting where others go on from them."""
+        counts = list(wanted)
+        for index, leader in enumerate(self._running):
+            if wanted[index] > 1:
+                waiting = [(s.shared, len(s.tokens)) for s in self._running if s.leader is leader and not s.paused]
+                place = resting_place(leader.computed, len(leader.tokens), waiting, budget)
+                counts[index] = min(wanted[index], place - leader.computed) if place else wanted[index]
+        return counts
 
     def _must_repeat(self, wanted: list[int]) -> bool:
         """Say whether one stream alone generates, and its answer is to be the same each time.

@@ -32,6 +32,7 @@ class Parked:
 
     def __init__(self, most_bytes: int, shelf: Shelf | None, *, whole: bool) -> None:
         self._most_bytes = most_bytes
+        self._whole = whole
         self._shelf = shelf
         self._index: SequenceIndex[Computed] = SequenceIndex(whole=whole)
         self._bytes = 0
@@ -73,6 +74,17 @@ class Parked:
     def holds(self, tokens: list[int]) -> bool:
         """Say whether all of a sequence is in main memory."""
         return self._index.match(tokens)[0] == len(tokens)
+
+    def wants(self, tokens: list[int], least: int) -> bool:
+        """Say whether a sequence is worth its room here.
+
+        Of several with one beginning only the first is, unless another would save at least `least` tokens more or takes
+        the place of its own beginning.
+        """
+        length = self._index.match(tokens)[0]
+        if length == len(tokens):
+            return False
+        return self._whole or len(tokens) - length >= least or bool(self._index.superseded(tokens))
 
     def has_room(self, size: int) -> bool:
         """Say whether so many bytes can be put here without anything having to go."""

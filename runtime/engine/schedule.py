@@ -80,6 +80,18 @@ def _follow(known: float, sample: float) -> float:
     return _KEPT * known + (1 - _KEPT) * sample if known else sample
 
 
+def resting_place(computed: int, length: int, followers: Sequence[tuple[int, int]], budget: int) -> int:
+    """Say where a prompt of `length` tokens rests for those that wait for its beginning, or 0 where it does not.
+
+    `followers` are (shared tokens, length) of theirs. Where all that is left then fits one step, they begin to generate
+    together and share their steps from the first on; else the first to generate would have the others come in by a few
+    tokens a step.
+    """
+    place = max((shared for shared, _ in followers), default=0)
+    left = length - place + sum(theirs - shared for shared, theirs in followers)
+    return place if computed + 1 < place < length - 1 and left <= budget else 0
+
+
 def plan(wanted: Sequence[int], capacity: int, budget: int) -> list[int]:
     """Say how many of its wanted tokens each sequence gets, at most `capacity` in all.
 

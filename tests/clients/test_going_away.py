@@ -7,7 +7,7 @@ import pytest
 
 from corral.runtime.snapshot import RequestState
 from tests.conftest import LiveServer
-from tests.fakes.served import wait_until
+from tests.waiting import block_until
 
 pytestmark = pytest.mark.model
 
@@ -28,7 +28,7 @@ def test_disconnect_stops_the_work(live_server: LiveServer, path: str) -> None:
     ):
         assert response.status_code == 200
         next(response.iter_lines())
-    wait_until(lambda: requests.in_flight == 0, 5)
+    block_until(lambda: requests.in_flight == 0)
     row = requests.rows()[0]
     assert (row.path, row.state, row.status) == (path, RequestState.CANCELED, 499)
-    wait_until(lambda: all(model.slots_used == 0 for model in live_server.service.client.latest().models), 5)
+    block_until(lambda: all(model.slots_used == 0 for model in live_server.service.client.latest().models))

@@ -15,8 +15,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from tests.conftest import LiveServer
-from tests.fakes.served import wait_until
 from tests.unit.runtime.tiny_bert import write_bert
+from tests.waiting import block_until
 
 pytestmark = pytest.mark.model
 GREEDY = {"temperature": 0, "num_predict": 8}
@@ -79,7 +79,7 @@ def test_load_and_unload(client: ollama.Client, live_server: LiveServer) -> None
     assert client.generate(live_server.model).done_reason == "load"
     assert len(client.ps().models) == 1
     assert client.generate(live_server.model, keep_alive=0).done_reason == "unload"
-    wait_until(lambda: not client.ps().models, 30)
+    block_until(lambda: not client.ps().models)
 
 
 def test_create_copy_and_delete(client: ollama.Client, live_server: LiveServer, starter_gguf: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList
+from textual.widgets import OptionList
 
 from corral.runtime.snapshot import EMPTY, ModelState
 from corral.runtime.upkeep import PullPlan
@@ -19,7 +19,7 @@ from corral.tui.screens.modelfile import ModelfileScreen
 from corral.tui.terminal import ExitReason
 from tests.fakes.client import FakeClient, summary
 from tests.fakes.moment import BARE_GPU, GPU, HOST, WALL_S, model, moment
-from tests.fakes.screen import picture, until
+from tests.fakes.screen import asked, picture, until
 
 NAMES = ("smollm2:135m", "qwen3:8b", "llama3.2:3b")
 ANSWER = """# Sums
@@ -174,7 +174,7 @@ async def pull(pilot: Pilot[ExitReason], app: WorkbenchApp, client: FakeClient) 
     plan = PullPlan("qwen3:70b", "", 42_500_000_000, 41_200_000_000, 12, 1, 42_400_000_000, 41_000_000_000)
     client.plans["qwen3:70b"] = plan
     await pilot.press("p")
-    await until(pilot, lambda: bool(app.screen.query(Input)))
+    await asked(pilot)
     await pilot.press(*"qwen3:70b")
     await until(pilot, lambda: "free" in picture(app) and "weights" in picture(app))
 

@@ -16,12 +16,14 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.strip import Strip
+from textual.widgets import Input
 
 from corral.tui import app as app_module
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.link import ServiceLink
 from tests.fakes.client import FakeClient
+from tests.waiting import PATIENCE_S
 
 ENVIRON = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 STYLES = str(Path(app_module.__file__).parent / "styles" / "app.tcss")
@@ -41,13 +43,21 @@ def workbench(client: FakeClient, mode: Where, **more: str) -> WorkbenchApp:
     return StartedThere(ServiceLink(client, asyncio.get_running_loop()), environ=ENVIRON | more)
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+async def until(pilot: Pilot[Any], condition: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
     """Let the app run until `condition` holds; fails after `within_s`."""
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"did not happen within {within_s} s:\n{picture(pilot.app)}")
         await pilot.pause(0.01)
+
+
+async def asked(pilot: Pilot[Any]) -> Input:
+    """Wait for a dialog that asks for a line, and for the line to take keys; returns the line."""
+    app = pilot.app
+    await until(pilot, lambda: app.screen.is_modal and isinstance(app.focused, Input))
+    assert isinstance(app.focused, Input)
+    return app.focused
 
 
 def picture(app: App[Any]) -> str:

@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Event
 from typing import Any
 
 import httpx
@@ -111,13 +110,3 @@ def _whole(answer: bytes) -> bool:
 
 Serve = Callable[..., Served]
 Until = Callable[[Callable[[], bool]], None]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for a condition that another thread or process makes true."""
-    pause = Event()
-    for _ in range(int(seconds / 0.005)):
-        if condition():
-            return
-        pause.wait(0.005)
-    raise AssertionError("the condition never came true")

@@ -241,8 +241,8 @@ async def _serve(port: int, pause_s: float) -> None:
 
 @asynccontextmanager
 async def upstreams(count: int, **settings: Any) -> AsyncIterator[list[Upstream]]:
-    """Run some, all alike."""
-    running = [Upstream(**settings) for _ in range(count)]
+    """Run some, all alike but for when they fail: where all did at once a request would find none."""
+    running = [Upstream(**settings, chance=random.Random(number)) for number in range(count)]
     try:
         for one in running:
             await one.start()

@@ -44,7 +44,7 @@ def test_a_service_outlives_its_screen_and_is_attached_to_again(own_store: Path,
         terminal.wait_for("q quit")
         terminal.press("D")
         assert terminal.wait_exit() == 0
-        block_until(lambda: b"corral attach" in terminal.raw, 5)
+        block_until(lambda: b"corral attach" in terminal.raw)
         pid = int(re.findall(rb"process (\d+)", terminal.raw)[-1])
     before = stream.count
     block_until(lambda: stream.count > before + 50 or bool(stream.error), 60)
@@ -85,7 +85,7 @@ def test_a_server_that_is_not_there_is_told_before_a_screen_opens(home: Path) ->
     port = free_port()
     with Terminal([CORRAL, "attach", f"127.0.0.1:{port}"], environment(home, port, home)) as terminal:
         assert terminal.wait_exit() == 1
-        block_until(lambda: b"could not connect" in terminal.raw, 5)
+        block_until(lambda: b"could not connect" in terminal.raw)
         assert b"\x1b[?1049h" not in terminal.raw
 
 
@@ -94,7 +94,7 @@ def test_a_key_that_is_missing_is_told(own_store: Path, home: Path) -> None:
         environ = environment(home, port, home)
         with Terminal([CORRAL, "attach"], environ) as terminal:
             assert terminal.wait_exit() == 1
-            block_until(lambda: b"CORRAL_API_KEY" in terminal.raw, 5)
+            block_until(lambda: b"CORRAL_API_KEY" in terminal.raw)
         with Terminal([CORRAL, "attach"], environ | {"CORRAL_API_KEY": "secret"}) as terminal:
             terminal.wait_for(READY)
 
@@ -103,7 +103,7 @@ def test_a_key_that_is_missing_is_told(own_store: Path, home: Path) -> None:
 def test_the_exit_code_is_the_one_of_the_workbench(own_store: Path, home: Path) -> None:
     with Terminal([CORRAL], environment(own_store, free_port(), home) | {"CORRAL_HOST": "10.255.255.1:1"}) as terminal:
         assert terminal.wait_exit() == 1
-        block_until(lambda: b"Error" in terminal.raw, 5)
+        block_until(lambda: b"Error" in terminal.raw)
 
 
 @pytest.mark.timeout(300)
@@ -111,5 +111,5 @@ def test_what_keeps_the_service_from_starting_is_told_when_the_screen_has_gone(o
     environ = environment(own_store, free_port(), home) | {"CORRAL_ORIGINS": "nonsense"}
     with Terminal([CORRAL], environ) as terminal:
         assert terminal.wait_exit() == 1
-        block_until(lambda: b"Error: " in terminal.raw and b"nonsense" in terminal.raw, 5)
+        block_until(lambda: b"Error: " in terminal.raw and b"nonsense" in terminal.raw)
         assert terminal.raw.index(b"Error: ") > terminal.raw.index(b"\x1b[?1049l")

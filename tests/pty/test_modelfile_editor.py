@@ -44,14 +44,14 @@ def test_the_api_answers_while_the_editor_has_the_terminal(own_store: Path, tmp_
         terminal.wait_for("Modelfile", f"FROM {STARTER_MODEL}")
         stream = ApiStream(port)
         terminal.press(F7)
-        block_until((tmp_path / "began").exists, 30)
+        block_until((tmp_path / "began").exists)
         before = stream.count
         block_until(lambda: stream.count > before + 50 or bool(stream.error), 60)
         stream.stop()
         assert not stream.error
         (tmp_path / "may end").touch()
         terminal.wait_for("PARAMETER seed 4711", "modified")
-        block_until(lambda: "seed 4711" in _draft(home), 30)
+        block_until(lambda: "seed 4711" in _draft(home))
 
 
 def _draft(home: Path) -> str:

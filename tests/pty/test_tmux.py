@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 F2, F3, F4, F5, F6 = "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~"
 ESCAPE, ENTER, REDRAW = "\x1b", "\r", "\x0c"
 CLEARED = b"\x1b[2J"
-TOLD_WHEN_LATE = "took nothing"
+OF_A_TOAST = "▌"
+"""What goes by itself, after some seconds, would be missing from one of two looks."""
 STILL_S, FIRST_S, REDRAWN_S = 0.4, 2.3, 0.2
 """How long nothing may come: after a key, where a screen is new and fed a second time, after drawing anew."""
 NEW = ("the first frame", "Models", "Running", "in full", "Modelfile", "Server")
@@ -65,7 +66,9 @@ WRITTEN = (
 def looked_at(terminal: Tmux, step: str, still_s: float) -> list[set[str]]:
     """Every row once the screen stays as it is; where a cursor blinks, with it and without."""
     terminal.settle(still_s)
-    block_until(lambda: TOLD_WHEN_LATE not in terminal.text())
+    while OF_A_TOAST in terminal.text():
+        block_until(lambda: OF_A_TOAST not in terminal.text())
+        terminal.settle(REDRAWN_S)
     seen, until_s = [terminal.cells()], time.monotonic() + A_BLINK_S
     while step in BLINKING and seen[-1] == seen[0] and time.monotonic() < until_s:
         seen.append(terminal.cells())

@@ -37,7 +37,7 @@ def page(store: Path, home: Path) -> Iterator[tuple[str, str]]:
     reader = threading.Thread(target=lambda out: told.extend(out), args=(process.stdout,), daemon=True)
     reader.start()
     try:
-        block_until(lambda: any("token=" in line for line in told) or process.poll() is not None, 30)
+        block_until(lambda: any("token=" in line for line in told) or process.poll() is not None)
         found = re.search(r"(http://\S+)/\?token=(\S+)", "".join(told))
         assert found is not None, told
         yield found[1], found[2]

@@ -97,6 +97,7 @@ class RemoteSession:
     def __init__(self, client: HttpClient) -> None:
         self._client = client
         self._runner = asyncio.Runner()
+        self._runner.get_loop()  # now: an interrupt while it is made for a verb would leave that verb unawaited
 
     @property
     def client(self) -> Client:

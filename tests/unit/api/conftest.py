@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from corral.api.server import Service
 from corral.runtime.settings import Settings
-from tests.fakes.served import MODEL, Serve, Served, ServedFake, Until, wait_until
+from tests.fakes.served import MODEL, Serve, Served, ServedFake, Until
+from tests.waiting import block_until
 
 
 @pytest.fixture
@@ -39,4 +40,4 @@ def served(serve: Serve) -> Served:
 @pytest.fixture
 def until() -> Until:
     """Wait for a condition that another thread makes true."""
-    return wait_until
+    return block_until

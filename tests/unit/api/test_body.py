@@ -56,10 +56,10 @@ def test_null_is_as_good_as_absent(served: Served) -> None:
 
 @pytest.mark.parametrize("sign", [b"[", b'{"a":'])
 def test_deep_nesting_is_refused_at_once(served: Served, sign: bytes) -> None:
-    started = time.perf_counter()
+    started_s = time.process_time()
     response = served.post(GENERATE, sign * 100_000)
     assert (response.status_code, response.json()["error"]) == (400, "exceeded max depth")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started_s < 2
 
 
 def test_a_large_body_is_refused_before_it_is_read(served: Served) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import io
 import os
 import signal
 import socket
@@ -129,6 +131,28 @@ def test_a_workbench_that_does_not_start(tmp_path: Path) -> None:
         service.start()
 
 
+def test_a_start_that_fails_says_why_though_its_loop_ends_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(ServedFake):
+        async def start(self, serving: str = "") -> None:
+            raise OSError("no disk")
+
+    service = Service(Settings(models=tmp_path, listen_port=0), workbench=lambda _: Broken())
+    result = Future.result
+
+    def late(self: Future[None], timeout: float | None = None) -> None:
+        assert service._thread is not None
+        service._thread.join()
+        monkeypatch.setattr(service.loop, "is_closed", lambda: False)  # as it was a moment before
+        result(self, timeout)
+
+    monkeypatch.setattr(Future, "result", late)
+    with pytest.raises(OSError, match="no disk"):
+        service.start()
+    service.stop_now()
+
+
 def test_neither_client_nor_socketless_service_loads_the_http_server() -> None:
     code = (
         "import sys; import corral.api.client, corral.api.server, corral.api.headless; "
@@ -152,20 +176,24 @@ def headless(service: Service) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_headless_until_a_signal(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+def test_headless_until_a_signal(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes as soon as the address is told."""
+
+    class Heard(io.StringIO):
+        def flush(self) -> None:
+            signal.raise_signal(number)
+
     service = service_on(0)
-    start = service.start
-
-    def start_then_signal() -> None:
-        start()
-        threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
-
-    service.start = start_then_signal  # type: ignore[method-assign]
+    heard = Heard()
+    monkeypatch.setattr(sys, "stderr", heard)
     gc.unfreeze()
-    assert headless(service) == 0
+    with contextlib.ExitStack() as before:
+        # A worker of these tests must not be what is ended where nobody hears it.
+        before.callback(signal.signal, number, signal.signal(number, lambda *_: pytest.fail("nobody heard it")))
+        assert headless(service) == 0
     assert gc.get_freeze_count() > 10_000  # which no collection walks again
     gc.unfreeze()
-    assert capsys.readouterr().err.startswith(f"Listening on {service.address} (version ")
+    assert heard.getvalue().startswith(f"Listening on {service.address} (version ")
 
 
 def test_headless_says_why_it_cannot(served: Served, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
+
 from corral.runtime.engine.framing import LENGTH, frame, from_runner
 from corral.runtime.engine.protocol import (
     Cancel,
@@ -90,6 +92,11 @@ class RunnerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def computed_s(self) -> float:
+        """Seconds its threads have had of processors."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
 
     def load(self, path: Path, **changes: object) -> Loaded | LoadRefused:
         """Load a model and return what the runner says of it.

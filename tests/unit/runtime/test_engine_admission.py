@@ -26,9 +26,9 @@ class NoSampler(Sampler):
 class Desk:
     """Slots of a memory that can be told to run requests to their end."""
 
-    def __init__(self, kind: str) -> None:
-        self.memory = FakeMemory(kind, 512, 2, 2, Random(0), forgets=0)
-        self.slots = Slots(cast(Context, self.memory), 2)
+    def __init__(self, kind: str, slots: int = 2) -> None:
+        self.memory = FakeMemory(kind, 512, slots, slots, Random(0), forgets=0)
+        self.slots = Slots(cast(Context, self.memory), slots)
 
     def admit(self, tokens: list[int]) -> Sequence:
         """Start a request."""
@@ -92,6 +92,22 @@ def test_what_was_copied_ahead_leaves_the_cache_at_once_and_comes_back(
         patch.setattr(desk.memory, "state", None)  # to copy it now fails
         desk.serve(list(range(300, 380)))
     assert desk.admit([*CHAT, 1, 2, 3]).cached == len(CHAT)
+
+
+def test_all_that_the_next_one_moves_is_copied_ahead_but_a_shared_beginning_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk("full", slots=4)
+    desk.memory.most_kept = 16
+    desk.serve([*CHAT, 1])
+    desk.serve([*CHAT, 2])
+    desk.serve([*CHAT, *range(64)])
+    copied = 0
+    while desk.slots.copy_ahead():
+        copied += 1
+    assert copied == 2
+    monkeypatch.setattr(desk.memory, "state", None)  # to copy one now fails
+    desk.serve(list(range(300, 380)))
 
 
 def test_what_was_copied_ahead_is_gone_on_with_where_it_is() -> None:

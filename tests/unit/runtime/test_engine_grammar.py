@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,9 +165,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_cannot_be_compiled_is_refused_in_one_line(runner: RunnerProcess, what: str) -> None:
-    began = time.monotonic()
+    before_s = runner.computed_s()
     answer = runner.ask(50, ASK, grammar=BROKEN[what])
-    took = time.monotonic() - began
+    took_s = runner.computed_s() - before_s
     assert answer.refused is not None, answer
     assert answer.refused.kind == "bad_request"
     assert re.match(
@@ -177,7 +176,7 @@ def test_what_cannot_be_compiled_is_refused_in_one_line(runner: RunnerProcess, w
     assert "\n" not in answer.refused.message
     assert len(answer.refused.message) < 400
     assert not answer.text
-    assert took < 3
+    assert took_s < 3
 
 
 LONG = {

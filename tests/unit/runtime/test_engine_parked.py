@@ -30,6 +30,20 @@ def test_a_longer_one_takes_the_place_of_its_beginning() -> None:
     assert [one.tokens for one in memory.newest_first()] == [[1, 2, 3]]
 
 
+def test_of_sequences_with_one_beginning_those_that_add_little_are_not_wanted() -> None:
+    memory = parked()
+    shared = list(range(100))
+    assert memory.wants([*shared, 1], 8)
+    memory.put(Computed([*shared, 1], STATE))
+    assert not memory.wants([*shared, 1], 8)
+    assert not memory.wants([*shared, *range(200, 207)], 8)
+    assert memory.wants([*shared, *range(200, 208)], 8)
+    assert memory.wants([*shared, 1, 2], 8), "it takes the other's place"
+    whole = parked(whole=True)
+    whole.put(Computed([*shared, 1], STATE))
+    assert whole.wants([*shared, 1, 2], 8)
+
+
 def test_memory_that_cannot_be_cut_takes_only_whole_ones() -> None:
     memory = parked(whole=True)
     memory.put(Computed([1, 2], STATE))

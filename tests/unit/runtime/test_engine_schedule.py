@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.runtime.engine.schedule import JOIN_NS, STRETCH, TILE, YOUNG_STEP_NS, PromptBudget, plan
+from corral.runtime.engine.schedule import JOIN_NS, STRETCH, TILE, YOUNG_STEP_NS, PromptBudget, plan, resting_place
 
 WANTED = st.lists(st.integers(0, 2000), max_size=40)
 
@@ -54,6 +54,15 @@ def test_one_prompt_after_the_other_begins_to_generate() -> None:
     assert plan([100, 100], 512, 120) == [100, 20]
     assert plan([100, 90, 100], 512, 100) == [25, 75, 0]
     assert plan([2, 1], 512, 1) == [2, 1]
+
+
+def test_a_prompt_rests_where_others_go_on_from_it_if_all_then_fit_a_step() -> None:
+    assert resting_place(900, 1024, [(1000, 1024), (990, 1010)], 68) == 1000
+    assert resting_place(900, 1024, [(1000, 1024), (990, 1010)], 67) == 0
+    assert resting_place(0, 1024, [], 500) == 0
+    assert resting_place(999, 1024, [(1000, 1024)], 500) == 0, "one token alone is computed by other kernels"
+    assert resting_place(900, 1001, [(1000, 1024)], 500) == 0, "one token would be left alone"
+    assert resting_place(1010, 1024, [(1000, 1024)], 500) == 0, "it is past that"
 
 
 MS = 1_000_000

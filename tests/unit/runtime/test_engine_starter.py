@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,16 +70,15 @@ def test_a_cancelled_prompt_stops_at_once(starter_runner: RunnerProcess) -> None
     starter_runner.read_until(lambda: len(doomed.prompt_done) >= 2)
     assert doomed.started is not None
     starter_runner.cancel(60)
-    began = time.monotonic()
+    told = len(doomed.prompt_done)
     starter_runner.send(Ping(60))
     starter_runner.read_until(lambda: any(isinstance(one, Pong) and one.nonce == 60 for one in starter_runner.others))
-    waited = time.monotonic() - began
+    assert len(doomed.prompt_done) - told <= 2  # what was under way then
     done = doomed.prompt_done[-1]
     assert done < doomed.started.prompt_tokens
     assert starter_runner.ask(61, chat("Hi"), num_ctx=4096).finished
     assert doomed.prompt_done[-1] == done
     assert not doomed.is_over
-    assert waited < 2
 
 
 def test_a_long_prompt_lets_the_others_speak(starter_runner: RunnerProcess) -> None:

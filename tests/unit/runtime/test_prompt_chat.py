@@ -159,10 +159,10 @@ def test_templates_that_run_through_tools_without_asking_have_none() -> None:
 
 def test_a_template_that_takes_too_long_is_tried_once() -> None:
     loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    began = time.monotonic()
+    began_s = time.thread_time()
     with pytest.raises(TemplateFailed, match="longer than"):
         render(loops, Turn("system", "be kind"), *CALLED)
-    assert time.monotonic() - began < 2 * RENDER_SECONDS
+    assert time.thread_time() - began_s < 2 * RENDER_SECONDS
 
 
 def test_what_training_marks_is_passed_through() -> None:

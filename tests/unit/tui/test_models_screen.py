@@ -20,7 +20,7 @@ from corral.tui.widgets.model_table import Listing, Sight, SortBy, arranged, cap
 from corral.tui.widgets.transfers import part_row, transfer_row
 from tests.fakes.client import FakeClient, summary
 from tests.fakes.moment import model, moment
-from tests.fakes.screen import SIZES, overflows, picture, until, workbench
+from tests.fakes.screen import SIZES, asked, overflows, picture, until, workbench
 
 NAMES = ("smollm2:135m", "qwen3:8b", "llama3.2:3b")
 HOSTILE = "[/x]\x1b]52;c;aGk=\x07漢字"
@@ -132,7 +132,7 @@ async def test_pull_asks_for_a_name_and_refuses_what_is_none() -> None:
         screen = screen_of(app)
         await until(pilot, lambda: len(screen.table.keys_shown) == 1)
         await pilot.press("p")
-        await until(pilot, lambda: bool(app.screen.query(Input)))
+        await asked(pilot)
         await pilot.press(*"a b", "enter")
         await until(pilot, lambda: "✗ a name is" in picture(app))
         app.screen.query_one("#pull-what", Input).value = "llama3.2:1b"
@@ -157,7 +157,7 @@ async def test_load_unload_and_copy() -> None:
         await pilot.press("u")
         await until(pilot, lambda: not client.memory)
         await pilot.press("c")
-        await until(pilot, lambda: bool(app.screen.query(Input)))
+        await asked(pilot)
         await pilot.press(*"mine", "enter")
         await until(pilot, lambda: "mine:latest" in screen.table.keys_shown)
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are Unix's")
 PROGRAM = """
 import asyncio, sys, threading
@@ -62,7 +64,7 @@ class Terminal:
         )
         os.close(inner)
 
-    def read_until(self, wanted: bytes, within_s: float = 30) -> None:
+    def read_until(self, wanted: bytes, within_s: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + within_s
         while wanted not in self.seen:
             assert time.monotonic() < deadline, re.sub(rb"\x1b\[[0-9;]*[mH]", b"", self.seen)[-3000:]
@@ -72,7 +74,7 @@ class Terminal:
     def write(self, keys: bytes) -> None:
         os.write(self.descriptor, keys)
 
-    def reason(self, within_s: float = 10) -> str:
+    def reason(self, within_s: float = PATIENCE_S) -> str:
         deadline = time.monotonic() + within_s
         while self.child.poll() is None:
             assert time.monotonic() < deadline
@@ -116,8 +118,7 @@ def test_quitting_restores_the_terminal(terminal: Terminal) -> None:
     terminal.read_until(READY)
     terminal.write(b"\x11")
     assert terminal.reason() == "quit"
-    terminal.drain()
-    assert b"\x1b[?1049l" in terminal.seen
+    terminal.read_until(b"\x1b[?1049l")
 
 
 def test_sigterm_restores_the_terminal_and_sigtstp_does_nothing(terminal: Terminal) -> None:
@@ -127,8 +128,7 @@ def test_sigterm_restores_the_terminal_and_sigtstp_does_nothing(terminal: Termin
     terminal.read_until(b"hello")
     terminal.child.send_signal(signal.SIGTERM)
     assert terminal.reason() == "quit"
-    terminal.drain()
-    assert b"\x1b[?1049l" in terminal.seen
+    terminal.read_until(b"\x1b[?1049l")
 
 
 def test_no_escape_of_a_model_reaches_the_terminal(terminal: Terminal) -> None:

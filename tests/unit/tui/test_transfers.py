@@ -12,15 +12,14 @@ from corral.runtime.upkeep import PullPlan, UnfinishedPull
 from corral.runtime.verbs import CreateRequest
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
-from corral.tui.dialogs.ask import AskDialog
 from corral.tui.dialogs.confirm import ConfirmDialog
-from corral.tui.dialogs.pull import PullDialog, check_source, plan_lines
+from corral.tui.dialogs.pull import check_source, plan_lines
 from corral.tui.paths import complete
 from corral.tui.screens.models import ModelsScreen
 from corral.tui.transfer_rate import parse_rate
 from tests.fakes.client import FakeClient
 from tests.fakes.moment import GPU, HOST
-from tests.fakes.screen import SIZES, overflows, picture, until, workbench
+from tests.fakes.screen import SIZES, asked, overflows, picture, until, workbench
 
 LEFT = UnfinishedPull("phi4:14b", 6_100_000_000, 9_100_000_000, 1_780_000_000.0, 5_000_000)
 UNDER_WAY = TransferView("t7", "gemma3:27b", "pulling abc", 7_100_000_000, 17_200_000_000, 48_200_000.0)
@@ -136,7 +135,7 @@ async def test_pull_dialog_says_what_a_pull_takes_before_it_starts() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(screen_of(app).table.keys_shown) == 1)
         await pilot.press("p")
-        await until(pilot, lambda: isinstance(app.screen, PullDialog))
+        await asked(pilot)
         await pilot.press(*"qwen3:32b")
         await until(pilot, lambda: "20.2G in 5 parts · 3 already here · 20.0G to fetch" in picture(app))
         assert "✓ 412G free, 392G after" in picture(app)
@@ -155,7 +154,7 @@ async def test_pull_dialog_refuses_what_has_no_room_and_says_what_is_not_known()
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(screen_of(app).table.keys_shown) == 1)
         await pilot.press("p")
-        await until(pilot, lambda: isinstance(app.screen, PullDialog))
+        await asked(pilot)
         await pilot.press(*"nope:1")
         await until(pilot, lambda: "not known: file does not exist" in picture(app))
         app.screen.query_one("#pull-what", Input).value = "big:1"
@@ -173,14 +172,13 @@ async def test_the_path_of_a_file_is_imported_under_a_name(tmp_path: Path) -> No
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await until(pilot, lambda: len(screen_of(app).table.keys_shown) == 1)
         await screen_of(app).run_action("import_file")
-        await until(pilot, lambda: isinstance(app.screen, AskDialog))
-        line = app.screen.query_one(Input)
+        line = await asked(pilot)
         line.value = f"{tmp_path}/T"
         await pilot.press("end", "i")
         await until(pilot, lambda: line._suggestion.endswith("Tiny.gguf"))
         await pilot.press("right", "enter")
         await until(pilot, lambda: "What shall it be called?" in picture(app))
-        assert app.screen.query_one(Input).value == "tiny"
+        assert (await asked(pilot)).value == "tiny"
         await pilot.press("enter")
         await until(pilot, lambda: any(isinstance(one, CreateRequest) for one in client.asked) or "✗" in picture(app))
 

@@ -13,6 +13,7 @@ import pytest
 from corral.runtime.variables import VARIABLES
 from corral.tui.cli import main
 from corral.tui.cli.registry import COMMANDS, load
+from tests.programs import free_port
 from tests.unit.tui.cli.driving import Driver
 
 
@@ -105,12 +106,6 @@ def test_ctrl_c_says_nothing(
     monkeypatch.setattr(corral.fake, "list_models", interrupted)
     assert corral("list") == 130
     assert capsys.readouterr() == ("", "")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_version_without_a_server(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

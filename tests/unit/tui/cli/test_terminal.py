@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -18,6 +19,8 @@ from pathlib import Path
 import pyte
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 _PROGRAM = """
 import asyncio, fcntl, sys, termios
 from pathlib import Path
@@ -30,7 +33,6 @@ if sys.argv[1] == "gated":
     fake.gate = asyncio.Semaphore(1)
 sys.exit(Driver(Path(sys.argv[3]), fake)(*sys.argv[4:]))
 """
-_PATIENCE_S = 20.0
 
 
 class Terminal:
@@ -59,16 +61,20 @@ class Terminal:
         return [line.rstrip() for line in self.screen.display if line.strip()]
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        deadline_s = time.monotonic() + _PATIENCE_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < deadline_s, "\n".join(self.lines)
-            if select.select([self._master], [], [], 0.1)[0]:
-                try:
-                    data = os.read(self._master, 65536)
-                except OSError:  # the other end is closed
-                    data = b""
-                self.seen += data
-                self._stream.feed(data)
+            self._read(0.1)
+
+    def _read(self, within_s: float) -> bool:
+        """Take what has come; whether there was any."""
+        data = b""
+        if select.select([self._master], [], [], within_s)[0]:
+            with contextlib.suppress(OSError):  # the other end is closed
+                data = os.read(self._master, 65536)
+        self.seen += data
+        self._stream.feed(data)
+        return bool(data)
 
     def wait_for(self, text: str) -> None:
         self.wait(lambda: any(text in line for line in self.lines))
@@ -78,6 +84,8 @@ class Terminal:
 
     def end(self) -> int:
         self.wait(lambda: self.process.poll() is not None)
+        while self._read(0):  # its last words
+            pass
         return int(self.process.returncode)
 
     def close(self) -> None:

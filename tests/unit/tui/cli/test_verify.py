@@ -18,6 +18,7 @@ from corral.tui.cli.local_job import run_job
 from tests.unit.store.handmade import Gguf
 from tests.unit.store.stocked import Stocked
 from tests.unit.tui.cli.driving import Driver
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -100,10 +101,18 @@ def test_a_repair_pulls_what_is_damaged(
 
 
 def test_a_job_that_is_stopped_ends_and_cleans_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
+
+    async def stop_at_once(steps: AsyncGenerator[Progress, None], _: TextIO) -> None:
+        async with aclosing(steps):
+            await anext(steps)
+            await until(begun.is_set)
+            raise KeyboardInterrupt
+
     monkeypatch.setattr("corral.tui.cli.local_job.follow", stop_at_once)
 
     def work(tell: Callable[[int], None]) -> None:
+        begun.set()
         try:
             while True:
                 tell(1)
@@ -113,12 +122,6 @@ def test_a_job_that_is_stopped_ends_and_cleans_up(tmp_path: Path, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         run_job("working", 2, work)
     assert ended.is_set()
-
-
-async def stop_at_once(steps: AsyncGenerator[Progress, None], _: TextIO) -> None:
-    async with aclosing(steps):
-        await anext(steps)
-        raise KeyboardInterrupt
 
 
 def test_export_and_import(corral: Driver, store: Stocked, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
