@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from corral.runtime.requests import RequestLog
 from corral.runtime.residents import Resident
 from corral.runtime.scheduler import Scheduler
-from corral.runtime.snapshot import QueueView, RequestState
+from corral.runtime.snapshot import QueueView, RequestState, RequestView
 from corral.runtime.waiting_line import Ticket
 
 
@@ -36,18 +36,29 @@ def _for_slots(scheduler: Scheduler, requests: RequestLog, counted: set[str]) ->
     if not waiting:
         return
     residents = {name: one for one in scheduler.residents for name in one.names}
+    of_model: dict[str, list[RequestView]] = {}
     for row in waiting:
-        resident = residents.get(row.model)
-        if resident is not None and (reason := _busy(resident)):
-            yield QueueView(row.id, row.client, row.model, row.started_s, reason)
+        if (resident := residents.get(row.model)) is not None:
+            of_model.setdefault(resident.wanted.digest, []).append(row)
+    held_up = {}
+    for rows in of_model.values():
+        resident = residents[rows[0].model]
+        count, reason = _held_up(resident)
+        held_up.update(dict.fromkeys((row.id for row in rows[max(0, len(rows) - count) :]), reason))
+    for row in waiting:
+        if row.id in held_up:
+            yield QueueView(row.id, row.client, row.model, row.started_s, held_up[row.id])
 
 
-def _busy(resident: Resident) -> str:
-    """Say what keeps a loaded model from beginning another request; "" where nothing does."""
+def _held_up(resident: Resident) -> tuple[int, str]:
+    """How many of a loaded model's requests wait for others to end, the newest of them, and what for.
+
+    A runner tells who waits in it with its next step only, which a long prompt puts off for seconds.
+    """
     runner = resident.runner
-    if runner is None or not runner.streams_waiting:
-        return ""
+    if runner is None:
+        return 0, ""
     running = runner.running - runner.streams_waiting
-    if running >= resident.slots:
-        return f"all {resident.slots} slots are busy"
-    return "the cache has no room for its prompt and answer beside the others"
+    if resident.waiting or running >= resident.slots:
+        return max(resident.waiting, runner.streams_waiting), f"all {resident.slots} slots are busy"
+    return runner.streams_waiting, "the cache has no room for its prompt and answer beside the others"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from corral.store.errors import ModelfileError
-from corral.store.modelfile import Command, Modelfile, decode, parse
+from corral.store.modelfile import COMMANDS, INVALID_COMMAND, INVALID_ROLE, Command, Modelfile, decode, parse
 
 
 class Severity(StrEnum):
@@ -40,6 +40,8 @@ class ParameterRules:
     deprecated: Collection[str] = ()
 
 
+_MOST_BROKEN = 50
+"""Lines that are passed over before the rest is left unread."""
 _LAST_WINS = ("template", "system", "adapter", "renderer", "parser", "requires")
 
 
@@ -49,11 +51,11 @@ def lint(text: str, rules: ParameterRules) -> tuple[Finding, ...]:
     Returns:
         What was found, by line; empty for a file from which a model can be made without surprises.
     """
-    try:
-        modelfile = parse(text, require_from=False)
-    except ModelfileError as error:
-        return (Finding(Severity.ERROR, max(error.line, 1), 1, error.message),)
+    modelfile, broken = readable(text)
+    if modelfile is None:
+        return broken
     findings = [
+        *broken,
         *_from(modelfile, decode(text)),
         *_parameters(modelfile, rules),
         *_overridden(modelfile),
@@ -61,6 +63,40 @@ def lint(text: str, rules: ParameterRules) -> tuple[Finding, ...]:
         *_comments(modelfile),
     ]
     return tuple(sorted(findings, key=lambda finding: (finding.line, finding.column, finding.message)))
+
+
+def readable(text: str) -> tuple[Modelfile | None, tuple[Finding, ...]]:
+    """Read a Modelfile without the lines that are none, which are told as findings; None where that is not enough."""
+    lines = decode(text).split("\n")
+    findings: list[Finding] = []
+    while len(findings) < _MOST_BROKEN:
+        try:
+            return parse("\n".join(lines), require_from=False), tuple(findings)
+        except ModelfileError as error:
+            place = error.line - 1
+            is_one_line = error.message in (INVALID_COMMAND, INVALID_ROLE) and 0 <= place < len(lines)
+            message = _unknown(lines[place]) if is_one_line and error.message == INVALID_COMMAND else ""
+            findings.append(Finding(Severity.ERROR, max(error.line, 1), 1, message or error.message))
+            if not is_one_line:
+                break
+            _pass_over(lines, place)
+    return None, tuple(findings)
+
+
+def _unknown(line: str) -> str:
+    """What to say of a word that is no command but looks like one; "" where it does not."""
+    word = (line.split() or [""])[0]
+    near = difflib.get_close_matches(word.lower(), COMMANDS, n=1)
+    return f"unknown command '{word}'; did you mean {near[0].upper()}?" if near else ""
+
+
+def _pass_over(lines: list[str], place: int) -> None:
+    """Empty a line, with the string over several lines that begins there."""
+    is_open = lines[place].count('"""') % 2 == 1
+    lines[place] = ""
+    while is_open and (place := place + 1) < len(lines):
+        is_open = '"""' not in lines[place]
+        lines[place] = ""
 
 
 def _from(modelfile: Modelfile, text: str) -> Iterator[Finding]:

@@ -30,11 +30,11 @@ COMMANDS = (
 )
 ROLES = ("system", "user", "assistant")
 
-_INVALID_COMMAND = (
+INVALID_COMMAND = (
     'command must be one of "from", "license", "template", "system", "adapter", "draft", "renderer", "parser", '
     '"parameter", "message", or "requires"'
 )
-_INVALID_ROLE = 'message role must be one of "system", "user", or "assistant"'
+INVALID_ROLE = 'message role must be one of "system", "user", or "assistant"'
 _UNEXPECTED_END = "unexpected EOF"
 _NO_FROM = "no FROM line"
 _BLANKS = " \t"
@@ -251,7 +251,7 @@ class _Parser:
             return
         self._name = "".join(self._buffer).lower()
         if character not in _BLANKS or self._name not in COMMANDS:
-            raise ModelfileError(_INVALID_COMMAND, self._start[0])
+            raise ModelfileError(INVALID_COMMAND, self._start[0])
         self._state = _State.KEY if self._name in ("parameter", "message") else _State.VALUE
         self._buffer = []
 
@@ -261,7 +261,7 @@ class _Parser:
             if not word:
                 return
             if self._name == "message" and word not in ROLES:
-                raise ModelfileError(_INVALID_ROLE, self._start[0])
+                raise ModelfileError(INVALID_ROLE, self._start[0])
             self._key = word
             self._state = _State.VALUE
             self._buffer = []

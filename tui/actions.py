@@ -119,6 +119,7 @@ _APP = (
     Action("help", "question_mark", "help", "Show the keys that work here", Where.APP, "help"),
     Action("help.always", "f1", "", "Show the keys, while typing too", Where.APP, "help", True),
     Action("jump", "semicolon", "", "Put letters on the panes, to jump to one", Where.APP, "jump"),
+    Action("zoom", "z", "", "Give this pane all the room, or the others theirs back", Where.APP, "zoom"),
     Action("mouse", "M,shift+m", "", "Leave the mouse to the terminal, or take it back", Where.APP, "mouse"),
     Action("redraw", "ctrl+l", "", "Clear the screen and draw all of it again", Where.APP, "redraw", True),
     Action("hosts", "H,shift+h", "", "Choose the server that is shown", Where.APP, "hosts"),

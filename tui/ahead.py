@@ -62,13 +62,19 @@ async def compose_ahead(app: WorkbenchApp) -> None:
     with lasting():
         await asyncio.to_thread(_import_all)
     for mode in app.MODES:
-        while True:
-            left_s = app.touched_s + _REST_S - time.monotonic()
-            if left_s <= 0:
-                break
-            await asyncio.sleep(left_s)
+        await _nobody_types(app)
         screen = await app.compose_mode(mode)
         if screen is not app.screen_stack[0]:
             screen.take_snapshot(app.link.latest())
         await asyncio.sleep(_REST_S)
+        await _nobody_types(app)
         screen.draw_unseen()
+
+
+async def _nobody_types(app: WorkbenchApp) -> None:
+    """Wait until no key was pressed for a while."""
+    while True:
+        left_s = app.touched_s + _REST_S - time.monotonic()
+        if left_s <= 0:
+            return
+        await asyncio.sleep(left_s)

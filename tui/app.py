@@ -35,6 +35,7 @@ from corral.tui.key_order import KeyOrder
 from corral.tui.keymap import read_keymap
 from corral.tui.link import ServiceLink
 from corral.tui.looking import Looking
+from corral.tui.notices import Notices
 from corral.tui.preferences import Preferences, load_preferences
 from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.terminal import ExitReason, is_remote
@@ -91,7 +92,7 @@ def _commands() -> type[Provider]:
     return WorkbenchCommands
 
 
-class WorkbenchApp(KeyOrder, inherit_bindings=False):
+class WorkbenchApp(Notices, KeyOrder, inherit_bindings=False):
     """The workbench. `start_model` opens the first chat with that model."""
 
     TITLE = "corral"
@@ -164,8 +165,7 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
         self.animation_level = "basic" if self._wants_motion() else "none"
         self.composes_ahead: bool = False
         """Whether screens are composed before they are asked for, which takes a second of a core."""
-        self.touched_s: float = time.monotonic()
-        """When a key was last pressed or the mouse moved."""
+        self.touched_s = time.monotonic()
         self._is_going = False
         self._looking = Looking(self)
 
@@ -419,6 +419,13 @@ class WorkbenchApp(KeyOrder, inherit_bindings=False):
             chosen = await self.push_screen_wait(JumpLabels(targets(self.screen.focus_chain)))
             if chosen is not None:
                 chosen.focus()
+
+    def action_zoom(self) -> None:
+        """Give the pane with the focus the room of all others, or give that back."""
+        from corral.tui.zoom import is_zoomed, zoom
+
+        if not self.screen.is_modal and zoom(self.screen) and is_zoomed(self.screen):
+            self.notify("z gives the other panes their room back", markup=False, timeout=3)
 
     def use_mouse(self, is_ours: bool) -> None:
         """Take the mouse, or leave it to the terminal, which then selects text by itself."""

@@ -60,10 +60,13 @@ def prepare(text: str, environ: Mapping[str, str]) -> Copied:
     data = text.translate(_CONTROLS).encode("utf-8", "replace")
     if len(data) > LONGEST_BYTES:
         return Copied("", f"Not copied: {len(data):,} bytes are more than terminals take", _file(environ))
-    sequence = through_multiplexer(f"\x1b]52;c;{base64.b64encode(data).decode('ascii')}\x07", environ)
+    plain = f"\x1b]52;c;{base64.b64encode(data).decode('ascii')}\x07"
+    sequence = through_multiplexer(plain, environ)
     where = "the terminal"
     if environ.get("TMUX"):
-        where = "the terminal through tmux (needs allow-passthrough)"
-    elif environ.get("TERM", "").startswith("screen"):
+        # tmux itself takes the plain one with set-clipboard, and hands the wrapped one on with allow-passthrough
+        told = f"Sent {len(data):,} bytes through tmux: it needs set-clipboard or allow-passthrough on"
+        return Copied(plain + sequence, told)
+    if environ.get("TERM", "").startswith("screen"):
         where = "the terminal through screen"
     return Copied(sequence, f"Sent {len(data):,} bytes to {where}, which does not say if it took them")

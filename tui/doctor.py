@@ -84,7 +84,7 @@ def terminal(seen: Terminal) -> Iterator[str]:
     inside = next((name for name in ("TMUX", "STY", "ZELLIJ") if environ.get(name)), "")
     mouse = "" if seen.has_mouse is None else f", mouse {_on(seen.has_mouse)}"
     yield _line("✓", "way", f"{way}{f', inside {inside.lower()}' if inside else ''}{mouse}")
-    passes = "; tmux needs: set -g allow-passthrough on" if environ.get("TMUX") else ""
+    passes = "; tmux needs: set -g set-clipboard on (or allow-passthrough)" if environ.get("TMUX") else ""
     yield _line("!" if passes else "✓", "clipboard", f"OSC 52, which the terminal may refuse{passes}")
 
 

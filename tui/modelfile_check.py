@@ -10,7 +10,7 @@ from corral.runtime.errors import BadRequest, InvalidParameter
 from corral.runtime.options import DEPRECATED, OPTIONS, Kind, advice, parse_parameter
 from corral.runtime.remote.address import from_urls
 from corral.store.errors import InvalidName, ModelfileError
-from corral.store.lint import Finding, ParameterRules, Severity, lint
+from corral.store.lint import Finding, ParameterRules, Severity, lint, readable
 from corral.store.modelfile import Modelfile, parse
 from corral.store.names import ModelName
 
@@ -29,12 +29,10 @@ _RULES = ParameterRules(known=tuple(OPTIONS), check=_wrong, deprecated=DEPRECATE
 def check(text: str, *, local: Collection[str] | None, folder: Path) -> tuple[Finding, ...]:
     """Everything found, by line. `local` names the models on disk (None: unknown), `folder` is where paths begin."""
     findings = list(lint(text, _RULES))
-    try:
-        modelfile = parse(text, require_from=False)
-    except ModelfileError:
-        return tuple(findings)
-    findings += _remarks(modelfile)
-    findings += _missing_base(modelfile, local, folder)
+    modelfile, _ = readable(text)
+    if modelfile is not None:
+        findings += _remarks(modelfile)
+        findings += _missing_base(modelfile, local, folder)
     return tuple(sorted(findings, key=lambda one: (one.line, one.column, one.message)))
 
 

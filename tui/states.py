@@ -53,9 +53,9 @@ def request_status(request: RequestView) -> Text:
     sign, _, style = _REQUEST[request.state]
     if request.state in IN_FLIGHT or not request.status:
         return Text(sign, style=style)
-    return Text(str(request.status), style="error" if is_error(request) else "")
+    return Text(str(request.status), style=style)
 
 
 def is_error(request: RequestView) -> bool:
-    """Whether a request ended badly."""
-    return request.state is RequestState.FAILED or request.status >= 400
+    """Whether a request ended badly; one that somebody stopped did not."""
+    return request.state is RequestState.FAILED

@@ -70,8 +70,8 @@ def walk(terminal: Terminal) -> None:
     look(F5, "[4", "Modelfile")
     look('\x1b[200~FROM nothing at all\nPARAMETER top_k many\nSYSTEM """x\x1b[201~', "✗ ")
     look(F6, "[5", "Requests")
-    look(ENTER, "t prompt · C curl")
-    close("t prompt · C curl")
+    look(ENTER, "C curl · y copy")
+    close("C curl · y copy")
     look(QUIT, "Stop serving?")
     terminal.press("y")
     assert terminal.wait_exit() == 0

@@ -287,12 +287,20 @@ def test_an_interrupt_while_it_starts_ends_it_quietly(own_store: Path, home: Pat
 
 
 @pytest.mark.timeout(300)
-def test_a_taken_port_is_said_by_whom_and_another_offered(own_store: Path, home: Path) -> None:
-    with serving(own_store, home) as port, Terminal([CORRAL], environment(own_store, port, home)) as terminal:
-        terminal.wait_for(str(port), "corral", str(port + 1))
-        terminal.press(ENTER)
-        terminal.wait_for(f"127.0.0.1:{port + 1}")
-        block_until(lambda: answers(port + 1))
+def test_a_taken_port_is_said_by_whom_and_its_screens_or_another_offered(own_store: Path, home: Path) -> None:
+    with serving(own_store, home) as port:
+        with Terminal([CORRAL], environment(own_store, port, home)) as terminal:
+            terminal.wait_for(str(port), "corral", "Show that server here")
+            terminal.press(ENTER)
+            terminal.wait_for(f"● 127.0.0.1:{port}", "Prompt to")
+            assert not answers(port + 1)
+        assert answers(port)
+        with Terminal([CORRAL], environment(own_store, port, home)) as terminal:
+            terminal.wait_for(str(port + 1))
+            terminal.press("\x1b[B")
+            terminal.press(ENTER)
+            terminal.wait_for(f"127.0.0.1:{port + 1}")
+            block_until(lambda: answers(port + 1))
 
 
 @pytest.mark.timeout(300)

@@ -88,7 +88,7 @@ class Dialogue:
         return True
 
     def _do(self, words: list[str]) -> None:
-        name, *rest = words
+        name, *rest = words[0].removeprefix("/"), *words[1:]  # as in Ollama's dialogue
         if self.is_read_only and name in _CHANGING:
             raise CommandError("this dialogue is read-only: it was opened with --read-only")
         match name:

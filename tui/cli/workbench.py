@@ -6,6 +6,7 @@ import argparse
 import gc
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from corral.tui.app import WorkbenchApp
     from corral.tui.link import LateLink
 
+_TURN_S = 0.001
+"""For how long the screen keeps the interpreter where the service asks for it (Python's own: 5 ms).
+
+A token on its way through the service asks up to three times, once behind each call of the system.
+"""
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """How the terminal is used, and whose models are shown."""
@@ -43,9 +50,7 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
 
         return converse(cli, flags.host, is_read_only=flags.read_only)
     if flags.host:
-        from corral.tui.cli.attach import run as attach
-
-        return attach(cli, [flags.host], flags)
+        return _show_server(cli, [flags.host], flags)
     demand_terminal()
     # Nothing of what a start makes is ever thrown away, and walking it again and again takes a seventh of the start.
     gc.disable()
@@ -53,9 +58,13 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     if isinstance(foreground, int):
         return foreground
     keep_log_quiet()
+    sys.setswitchinterval(_TURN_S)
     launch = Launch(cli.settings)
     try:
         service = launch.listen()
+        if service is None and launch.attaches:
+            gc.enable()
+            return _show_server(cli, [], flags)
         if service is None:
             return 0
         with held_back():
@@ -89,6 +98,13 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     return 0
 
 
+def _show_server(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
+    """Do as `corral attach` does."""
+    from corral.tui.cli.attach import run as attach
+
+    return attach(cli, arguments, flags)
+
+
 def _farewell(service: Service) -> str:
     return (
         f"Corral goes on at {service.base_url} (process {os.getpid()}).\n"
@@ -108,6 +124,8 @@ class Launch:
         self._serving = True
         self._service: Service | None = None
         self._started: Future[None] | None = None
+        self.attaches = False
+        """Whether the user wants to see the server that holds the address."""
 
     def listen(self) -> Service | None:
         """Take the address; where it is taken, do as the user wants instead. None: leave.
@@ -165,11 +183,12 @@ class Launch:
 
         host, port = self._settings.listen_host, self._settings.listen_port
         other = free_port(host, port)
-        answer = ask_about_port(PortProblem(host, port, problem.by, other))
+        answer = ask_about_port(PortProblem(host, port, problem.by, other, answers=problem.answers))
+        self.attaches = answer is PortAnswer.ATTACH
         if answer is PortAnswer.OTHER_PORT:
             self._settings = on_port(self._settings, other)
         self._serving = answer is PortAnswer.OTHER_PORT
-        return answer is not PortAnswer.QUIT
+        return answer not in (PortAnswer.QUIT, PortAnswer.ATTACH)
 
     def stop(self) -> None:
         """Stop the service, once it has started, and leave no child behind."""

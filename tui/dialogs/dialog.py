@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen
 
+from corral.tui.frame_timing import SoonDrawn
+
 __all__ = ["BOX", "Dialog"]
 
 Result = TypeVar("Result")
@@ -36,7 +38,7 @@ BOX = """
 """The frame of a dialog and what stands in it, for who is no `Dialog` too."""
 
 
-class Dialog(ModalScreen[Result], Generic[Result]):
+class Dialog(SoonDrawn, ModalScreen[Result], Generic[Result]):
     """A screen that can be dismissed as often as keys and clicks ask for it: the first answer holds."""
 
     # Here and not in the app's own file, which would win over what a dialog says of itself.

@@ -97,7 +97,8 @@ class OptionsDialog(SearchedList[None]):
         yield _Row("format", own.form_text or "free", own.form is not None, "json, schema", "the form of the answer")
         names = [str(one["function"].get("name", "?")) for one in own.tools if isinstance(one["function"], dict)]
         yield _Row("tools", ", ".join(names) or "none", bool(names), "JSON", "functions that the model may call")
-        for name, option in OPTIONS.items():
+        # what a chat is about comes first, then what loads the model anew
+        for name, option in sorted(OPTIONS.items(), key=lambda one: one[1].loads and one[0] != "num_ctx"):
             default = self._defaults.get(name, value_text(option.default))
             value = value_text(own.options[name]) if name in own.options else default or "none"
             loads = " (loads the model anew)" if option.loads else ""

@@ -28,17 +28,22 @@ __all__ = ["PortAnswer", "PortApp", "PortProblem", "ask_about_port"]
 
 @dataclass(frozen=True, slots=True)
 class PortProblem:
-    """Who holds the port ("" where the system does not say) and which one is free."""
+    """Who holds the port ("" where the system does not say) and which one is free.
+
+    `answers` says that a server of Ollama's API is there, whose screens can be opened.
+    """
 
     host: str
     port: int
     holder: str
     free_port: int
+    answers: bool = False
 
 
 class PortAnswer(StrEnum):
     """What the user wants instead."""
 
+    ATTACH = "attach"
     OTHER_PORT = "other port"
     NO_API = "no api"
     QUIT = "quit"
@@ -73,7 +78,9 @@ class PortApp(App[PortAnswer], inherit_bindings=False):
             box.border_title = "Port taken"
             box.border_subtitle = "↑↓ choose · Enter take it · Esc quit"
             yield Static(Content(f"{problem.host}:{problem.port} is taken{by}."), classes="dialog-text")
+            there = [Option(Content("Show that server here"), id=PortAnswer.ATTACH.name)] if problem.answers else []
             yield OptionList(
+                *there,
                 Option(Content(f"Serve on port {problem.free_port} instead"), id=PortAnswer.OTHER_PORT.name),
                 Option(Content("Open the workbench without the API"), id=PortAnswer.NO_API.name),
                 Option(Content("Quit"), id=PortAnswer.QUIT.name),

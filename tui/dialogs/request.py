@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.timer import Timer
 from textual.widgets import Static
 
 from corral.runtime.errors import RunError
@@ -34,6 +35,7 @@ __all__ = ["RequestDialog", "body_text", "cancel_dialog"]
 
 _LONGEST = 20_000
 """Characters of a text that are laid out at once: a megabyte would hold up the screen."""
+_LOOK_S = 1.0
 
 
 def body_text(recorded: Recorded) -> str:
@@ -77,8 +79,6 @@ class RequestDialog(DetailsDialog):
         Binding("x", "cancel", "Cancel", id="request.cancel"),
     ]
 
-    KEYS = "t prompt · C curl · y copy · x cancel · Esc close"
-
     def __init__(self, request: RequestView, link: ServiceLink, serving: str) -> None:
         self._lines = request_table.detail_lines(request)
         super().__init__("Request", self._lines)
@@ -86,17 +86,45 @@ class RequestDialog(DetailsDialog):
         self._link = link
         self._serving = serving
         self._recorded: Recorded | None = None
+        self._below = ""
         self._said = ""
+        self._timer: Timer | None = None
 
     @property
     def copied(self) -> str:
         """The body, or the prompt once that is shown; else what is known of the request."""
-        return self._said or self._text
+        return self._said or "\n".join(self._lines)
 
     def on_mount(self) -> None:
-        """Ask what was kept."""
+        """Ask what was kept, and follow what the request does."""
         super().on_mount()
+        self._show()
         self._ask()
+        if request_table.is_in_flight(self._request):
+            self._timer = self.set_interval(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """Take the newest figures, as long as there are any to come."""
+        now = next((one for one in self._link.latest().requests if one.id == self._request.id), self._request)
+        if now != self._request:
+            self._request = now
+            self._lines = request_table.detail_lines(now)
+            self._show()
+        if self._timer is not None and not request_table.is_in_flight(now):
+            self._timer.stop()
+
+    def _show(self) -> None:
+        """Write what is known of the request, what it said below, and the keys that do something now."""
+        text = "\n".join([*self._lines, *(("", self._below) if self._below else ())])
+        self.query_one(".dialog-text", Static).update(Content(clean(text)))
+        asked = self._recorded.asked if self._recorded is not None else None
+        keys = {
+            "t prompt": asked is not None,
+            "C curl": True,
+            "y copy": True,
+            "x cancel": request_table.is_in_flight(self._request),
+        }
+        self.text_box.border_subtitle = " · ".join([*(key for key, is_on in keys.items() if is_on), "Esc close"])
 
     @work(exit_on_error=False, exclusive=True)
     async def _ask(self) -> None:
@@ -111,15 +139,16 @@ class RequestDialog(DetailsDialog):
 
     def _say(self, text: str, said: str = "") -> None:
         """Write `text` below what is known of the request; `said` is what was sent, all of it."""
-        self._said = said
-        self.query_one(".dialog-text", Static).update(Content(clean("\n".join([*self._lines, "", text]))))
+        self._said, self._below = said, text
+        self._show()
 
     @work(exit_on_error=False, exclusive=True)
     async def action_raw(self) -> None:
         """Show the prompt as the model was sent it."""
         asked = self._recorded.asked if self._recorded is not None else None
         if asked is None:
-            self.notify("what it asked was not kept", markup=False)
+            where = "the workbench that serves" if self._link.place else "W, which keeps requests to come,"
+            self.notify(f"its prompt was not kept: only {where} has it", markup=False)
             return
         try:
             prompt = await self._link.call(lambda client: _rendered(client, asked))

@@ -83,7 +83,7 @@ class SessionsDialog(SearchedList[SessionChoice]):
         """Draw the box."""
         with Vertical(classes="dialog -large") as box:
             box.border_title = "Chats"
-            box.border_subtitle = "⏎ open · in the list: R name · E export · a A archive · d delete"
+            box.border_subtitle = "⏎ open · list: R name · E export · a archive · A archived · d delete"
             yield Input(self._words, placeholder="search everything that was said", compact=True)
             yield OptionList(markup=False)
 

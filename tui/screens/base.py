@@ -13,6 +13,7 @@ from textual.screen import Screen
 from corral.runtime.snapshot import Snapshot
 from corral.tui.actions import Where, actions_for, bindings_for
 from corral.tui.compositing import ChangedRows
+from corral.tui.frame_timing import SoonDrawn
 from corral.tui.link import ServiceLink
 from corral.tui.widgets.chrome import Header, TooSmall
 from corral.tui.widgets.key_line import KeyLine
@@ -30,7 +31,7 @@ def _names(where: Where) -> frozenset[str]:
     return frozenset(action.removeprefix("screen.").partition("(")[0] for action in actions)
 
 
-class WorkbenchScreen(Screen[None]):
+class WorkbenchScreen(SoonDrawn, Screen[None]):
     """A screen of the workbench. Subclasses set `WHERE`, compose their body and take snapshots."""
 
     WHERE: ClassVar[Where]
@@ -52,7 +53,7 @@ class WorkbenchScreen(Screen[None]):
         yield Header(self.WHERE)
         with Container(id="body"):
             yield from self.compose_body()
-        yield KeyLine(self.refused)
+        yield KeyLine(self.refused, self.word_of)
         yield TooSmall()
 
     def compose_body(self) -> ComposeResult:
@@ -103,6 +104,10 @@ class WorkbenchScreen(Screen[None]):
         if not self.is_mounted:
             return frozenset()
         return frozenset(name for name in _names(self.WHERE) if self.refusal(name))
+
+    def word_of(self, action: str, word: str) -> str:
+        """What the footer says that an action does now, which is `word` unless a screen knows better."""
+        return word
 
     def draw_keys(self) -> None:
         """Show in the footer which keys come to nothing, if that has changed."""

@@ -139,8 +139,8 @@ class ChatScreen(AskingKeys):
         self.models = tuple(model for model in found if model.chats)
         has_none = not self.models
         self.set_class(has_none, "-no-models")
-        if not self.chat.model and self.models:
-            self.chat.model = self.models[0].name
+        if not self.chat.model:
+            self.chat.model = self.usual_model
         if has_none:
             self.query_one(Welcome).focus()
         elif self.focused is None or isinstance(self.focused, Welcome):
@@ -214,8 +214,8 @@ class ChatScreen(AskingKeys):
 
     def show_chats(self) -> None:
         """Draw the current chat and the list."""
-        if not self.chat.model and self.models:
-            self.chat.model = self.models[0].name
+        if not self.chat.model:
+            self.chat.model = self.usual_model
         if not self.chat.is_there:
             self.fetch(self.chat)
         self.swap_drafts()
@@ -247,7 +247,8 @@ class ChatScreen(AskingKeys):
         """Write title and meter into each frame, the meter at its right end."""
         chat, twin, second = self.chat, self.twin, self.twin_pane
         model = clean_line(chat.model) or "no model"
-        self._entitle(chat, self.transcript, clean_line(chat.title) if twin is None else "", model)
+        title = clean_line(chat.title).removesuffix(f" · {model}")  # a chat that stood beside another is named so
+        self._entitle(chat, self.transcript, title if twin is None else "", model)
         if twin is not None and second is not None:
             self._entitle(twin, second, "", clean_line(twin.model))
         both = f" and {clean_line(self.twin.model)}" if self.twin is not None else ""
@@ -311,7 +312,7 @@ class ChatScreen(AskingKeys):
         chat = self.chat
         match action:
             case "stop":
-                return self.is_answering(chat) or bool(chat.queue) or self.has_marks
+                return self._is_stoppable or self.has_marks
             case "fetch_starter":
                 return not self.models and not self.query_one(Welcome).is_fetching
             case "write" | "new_chat" | "pick_model" | "options" | "split":
@@ -324,6 +325,15 @@ class ChatScreen(AskingKeys):
                 return bool(chat.root.children)
             case _:
                 return True
+
+    @property
+    def _is_stoppable(self) -> bool:
+        """Whether Esc stops something: a selection is left before."""
+        return (self.is_answering(self.chat) or bool(self.chat.queue)) and self.selecting is None
+
+    def word_of(self, action: str, word: str) -> str:
+        """Where nothing can be stopped, Esc leaves marks."""
+        return "back" if action == "stop" and not self._is_stoppable else word
 
     @on(OptionList.OptionSelected, "#rail OptionList")
     def _chosen(self, event: OptionList.OptionSelected) -> None:

@@ -61,8 +61,12 @@ class PairKeys(SlashCommands):
         if twin is not None:
             if not twin.is_empty and twin not in self.chats.all:
                 self.chats.all.append(twin)
-            self.query("#twin").remove()
+            self.start(self._hide_twin, "twin")
             self.show_chats()
+
+    async def _hide_twin(self) -> None:
+        await self.query("#twin").remove()
+        self.call_after_refresh(self.entitle)  # there is room for all of the title again
 
     def ask_twin(self, text: str, attached: tuple[Attached, ...]) -> None:
         """Ask the second model what the first one was asked."""

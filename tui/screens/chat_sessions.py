@@ -38,6 +38,13 @@ class SessionKeys(ChatBase):
             self._keeper = SessionKeeper(sessions_path(self.workbench.environ), self.tell_error)
         return self._keeper
 
+    @property
+    def usual_model(self) -> str:
+        """What a new chat begins with: the model of the last one, if it is still here; "" where there is none."""
+        here = [one.name for one in self.models]
+        last = sorted(self._known.values(), key=lambda one: one.changed_s, reverse=True)
+        return next((one.model for one in last if one.model in here), here[0] if here else "")
+
     def begin_keeping(self) -> None:
         """List the saved chats, remember their prompts, and write what is said from now on."""
         if self.keeper.is_keeping:
@@ -56,8 +63,11 @@ class SessionKeys(ChatBase):
 
     async def _bring(self) -> None:
         saved = await self.keeper.sessions()
+        untouched = self.chat.is_empty and self.chat.model == self.usual_model != self.workbench.start_model
         self._known.update({one.id: one for one in saved})
         self.chats.bring(saved)
+        if untouched:
+            self.chat.model = self.usual_model
         self.prompt.remember(await self.keeper.prompts(HISTORY))
         self.show_chats()
 

@@ -152,6 +152,8 @@ class SlashCommands(TurnKeys, SessionKeys):
                 raise ValueError("Lines are always wrapped here")
             case "":
                 self._help("set")
+            case _ if what in OPTIONS:
+                raise ValueError(f"Unknown command '/set {what}'. Did you mean '/set parameter {rest}'?")
             case _:
                 raise ValueError(f"Unknown command '/set {what}'. Type /? for help")
         self.chat.is_changed = True

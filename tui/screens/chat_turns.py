@@ -211,6 +211,7 @@ class TurnKeys(SelectKeys):
             pane.mark_found("")
             pane.choose(None)
         self.entitle()
+        self.refresh_bindings()
 
     # What was sent
 

@@ -87,6 +87,7 @@ class ModelfileScreen(FileVerbs):
         self._status = ""
         self._preview_wanted: bool | None = None
         self._draft: Path | None = None
+        self._has_draft = False
         self._pending: tuple[str, str, Path | None] | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -126,13 +127,16 @@ class ModelfileScreen(FileVerbs):
         self.put(*(self._pending or ("", skeleton(_STARTER), None)))
         if draft and self._pending is None:
             self.editor.load_text(draft)
-            self.tell("what you typed the last time is back; ^O opens something else")
+            self._has_draft = True
         self.editor.focus()
         self._learn_models()
 
     def on_screen_resume(self) -> None:
-        """Ask again which models there are."""
+        """Ask again which models there are, and say whose text that is."""
         self._learn_models()
+        if self._has_draft and self.is_current:
+            self._has_draft = False
+            self.tell("your draft of the last time is back; ^O opens something else")
 
     def on_resize(self) -> None:
         """Show the pane where there is room for it, unless somebody said otherwise."""

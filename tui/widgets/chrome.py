@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from enum import Enum, auto
 from functools import partial
 from socket import gethostname
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -33,6 +34,16 @@ TABS: tuple[tuple[Where, str, str], ...] = (
 )
 """The screens in the order of their number keys: place, name, short name."""
 
+
+class _Room(Enum):
+    """How much of the figures there is room for."""
+
+    LONG = auto()
+    SHORT = auto()
+    LEAST = auto()
+    NONE = auto()
+
+
 _SPARK = "▁▂▃▄▅▆▇█"
 _SPARK_CELLS = 4
 
@@ -45,18 +56,22 @@ def _spark(values: tuple[float, ...]) -> str:
     return "".join(_SPARK[min(int(value / peak * len(_SPARK)), len(_SPARK) - 1)] for value in recent)
 
 
-def _machine(host: HostSample | None, is_long: bool) -> str:
+def _machine(host: HostSample | None, room: _Room) -> str:
     """GPU load and memory, or CPU and RAM where there is no GPU; what the driver does not say is n/a."""
-    if host is None:
+    if host is None or room is _Room.NONE:
         return ""
+    is_long = room is _Room.LONG
     if host.gpus:
         loads = [gpu.load_percent for gpu in host.gpus if gpu.load_percent is not None]
         load = f"{max(loads):.0f}%" if loads else "n/a"
         used = [gpu.memory_used for gpu in host.gpus if gpu.memory_used is not None]
         total = [gpu.memory_total for gpu in host.gpus if gpu.memory_total is not None]
         memory = f"{figures.size(sum(used))[:-1]}/{figures.size(sum(total))}" if used and total else "n/a"
+        if room is _Room.LEAST and used:
+            memory = figures.size(sum(used))
         return f"GPU {load} VRAM {memory}" if is_long else f"G{load} V{memory}"
-    memory = f"{figures.size(host.memory_used)}/{figures.size(host.memory_total)}"
+    of = f"/{figures.size(host.memory_total)}" if room is not _Room.LEAST else ""
+    memory = f"{figures.size(host.memory_used)}{of}"
     return f"CPU {host.cpu_percent:.0f}% RAM {memory}" if is_long else f"C{host.cpu_percent:.0f}% R{memory}"
 
 
@@ -133,15 +148,17 @@ class Header(DrawnRows):
             sign = f"[RO] {sign}"
         named = self._named()
         host = named if self._app.link.place else f"{fit(self._host, 16)} "
-        long = self._figures(True)
+        long, short, least, none = map(self._figures, _Room)
         yield f"corral {host}{sign} {address}  ", self._tabs(True), f" {long}"
         if named and not (snapshot is not None and snapshot.trouble):
             address = ""
         where = f"{named}{sign} {address}".rstrip()
         yield f"{where}  ", self._tabs(True), f" {long}"
-        short = self._figures(False)
         yield f"{where}  ", self._tabs(True), f" {short}"
         yield f"{where} ", self._tabs(False), f" {short}"
+        yield f"{where} ", self._tabs(False), f" {least}"
+        if self._app.link.place:  # which server it is matters more than how it is
+            yield f"{where} ", self._tabs(False), f" {none}"
         yield f"{named}{sign} ", self._tabs(False), f" {short}"
         yield f"{named}{sign} ", self._tabs(False), ""
         yield f"{sign} ", self._tabs(False), ""
@@ -169,15 +186,16 @@ class Header(DrawnRows):
         for number, (where, _, _) in enumerate(TABS):
             yield start + places[number], start + places[number + 1], where
 
-    def _figures(self, is_long: bool) -> str:
+    def _figures(self, room: _Room) -> str:
         snapshot = self._snapshot
         if snapshot is None:
             return ""
+        is_long = room is _Room.LONG
         rate = figures.rate(snapshot.tokens_per_s) if snapshot.tokens_per_s else "0"
         queue = f"q{snapshot.waiting}" if is_long or snapshot.waiting else ""
         spark = _spark(snapshot.throughput) if is_long else ""
         unit = " tok/s" if is_long else "t/s"
-        pieces = (f"{rate}{unit}", spark, queue, _machine(snapshot.host, is_long))
+        pieces = (f"{rate}{unit}", spark, queue, _machine(snapshot.host, room))
         return " ".join(piece for piece in pieces if piece)
 
 

@@ -41,7 +41,8 @@ class _Key(msgspec.Struct, frozen=True):
 class KeyLine(Widget):
     """One line drawn as a whole: a widget for each key would have to be made anew whenever the focus moves.
 
-    `refused` tells which actions come to nothing now: their keys are faint.
+    `refused` tells which actions come to nothing now: their keys are faint. `word_of` gives an action's word in its
+    place where it means something else now.
     """
 
     ALLOW_SELECT = False
@@ -62,9 +63,10 @@ class KeyLine(Widget):
     """
     _under_mouse: reactive[str] = reactive("")
 
-    def __init__(self, refused: Callable[[], Collection[str]]) -> None:
+    def __init__(self, refused: Callable[[], Collection[str]], word_of: Callable[[str, str], str]) -> None:
         super().__init__()
         self._refused = refused
+        self._word_of = word_of
         self._refused_then: Collection[str] = frozenset()
         self._keys: tuple[_Key, ...] = ()
 
@@ -101,7 +103,8 @@ class KeyLine(Widget):
                 seen.add(binding.action)
                 shown = self.app.get_key_display(binding)
                 is_refused = binding.action.removeprefix("screen.") in refused
-                yield _Key(binding.key, shown, binding.description, binding.action, is_enabled, is_refused, tooltip)
+                word = self._word_of(binding.action, binding.description)
+                yield _Key(binding.key, shown, word, binding.action, is_enabled, is_refused, tooltip)
 
     def _fitting(self, keys: tuple[_Key, ...]) -> Iterator[_Key]:
         """The keys that fit, the last ones of them whatever comes before."""

@@ -16,7 +16,7 @@ from corral.tui import figures
 from corral.tui.text import clean, clean_line
 from corral.tui.turns import Turn
 from corral.tui.widgets.markdown import CODE_EDGE, render, settled_length
-from corral.tui.widgets.repaint import PartialRepaint
+from corral.tui.widgets.repaint import LaidOnce, PartialRepaint
 from corral.tui.widgets.said import heading, warning_line
 from corral.tui.widgets.thoughts import thoughts
 from corral.tui.widgets.tool_calls import tool_call_lines
@@ -64,7 +64,7 @@ def stats_so_far(request: RequestView) -> Stats:
     )
 
 
-class LiveTail(PartialRepaint, Static):
+class LiveTail(LaidOnce, PartialRepaint, Static):
     """The block that still grows. Rows that stay as they are are not painted again."""
 
     def __init__(self, classes: str = "") -> None:
@@ -86,7 +86,11 @@ class LiveTail(PartialRepaint, Static):
         self._rows, self._rows_width = rows, width
 
 
-class LiveAnswer(Vertical):
+class LivePiece(LaidOnce, Static):
+    """What is whole of it."""
+
+
+class LiveAnswer(LaidOnce, Vertical):
     """An answer that is coming in: whole blocks above, the last block below, figures under both.
 
     What is whole is drawn once and lies in pieces of some thousand characters; only the last piece and the block that
@@ -123,7 +127,7 @@ class LiveAnswer(Vertical):
         """Yield the parts."""
         yield Static(heading(self.turn))
         yield LiveTail(classes="live-thoughts")
-        yield Static(Content(""), classes="live-whole")
+        yield LivePiece(Content(""), classes="live-whole")
         yield LiveTail(classes="live-tail")
         yield Static(Content(""), classes="live-calls")
         yield Static(Content(""), classes="live-warnings")
@@ -201,7 +205,7 @@ class LiveAnswer(Vertical):
         if len(self._piece.plain) > _LONGEST_PIECE:
             self._whole_rows += self._piece_rows
             self._piece, self._piece_rows = Content(""), 0
-            following = Static(Content(""), classes="live-whole")
+            following = LivePiece(Content(""), classes="live-whole")
             following.display = False
             self.mount(following, after=piece)
 

@@ -81,7 +81,10 @@ def _state(model: ModelView, bar_cells: int, glyphs: Glyphs) -> Text:
     elif model.pinned:
         text.append(" pin")
     elif model.leaves == 1:
-        text.append(" goes next" if bar_cells else " ↓1")
+        if bar_cells:
+            text.append(" goes next")
+        elif model.state is ModelState.IDLE:
+            text = Text(f"{text.plain[0]} goes next", style=text.style)  # the time until it goes says that it is idle
     return text
 
 

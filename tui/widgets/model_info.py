@@ -120,7 +120,7 @@ def info_lines(
     if details.requires:
         lines.append(_pair("requires", details.requires))
     if fits:
-        lines += [Text(), Text("Memory at a context of, alone in memory", style="bold")]
+        lines += [Text(), Text("Memory by context, alone in memory", style="bold")]
         lines += [
             Text(f"  {context(fit.num_ctx):>5} {fit_sign(fit)} {size(fit.needs):>6}  {_fit_words(fit)[2:]}")
             for fit in fits

@@ -1,4 +1,4 @@
-"""Drawing a part of a widget where Textual draws all of it again.
+"""Drawing a part of a widget where Textual draws all of it again, and laying out once what it lays out twice.
 
 Over a slow line that is the difference between a row and a screenful, several times a second; and what is not drawn
 costs no processor.
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Self
 
 from rich.style import Style
 from textual.color import Color
-from textual.geometry import Region
+from textual.geometry import Region, Size
 
 if TYPE_CHECKING:
     from textual.widget import Widget
 else:
     Widget = object  # a widget takes its style rules from its first base that is a widget, which these must not be
 
-__all__ = ["PartialRepaint", "StyledOnce"]
+__all__ = ["LaidOnce", "PartialRepaint", "StyledOnce"]
 
 
 class PartialRepaint(Widget):
@@ -90,3 +90,14 @@ class StyledOnce(Widget):
         super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
         self._rich_style_cache.update(kept)
         return self
+
+
+class LaidOnce(Widget):
+    """Goes before the class of a widget that is as high as what is in it.
+
+    Whenever a layout has made such a widget higher or lower, Textual asks for another one, in which nothing moves.
+    """
+
+    def _size_updated(self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True) -> bool:
+        is_other = size.width != self.outer_size.width
+        return super()._size_updated(size, virtual_size, container_size, layout=layout and is_other)

@@ -16,6 +16,8 @@ from corral.tui.widgets.keyed_table import Column, Row
 _WIDE = 110
 _NARROW = 70
 _LEFT_OUT = frozenset({"ttft", "out", "rate"})  # where it is narrow: Enter tells them
+_LEAST_S = 0.0005
+"""Less than this is drawn as nothing."""
 
 
 def columns(width: int) -> tuple[Column, ...]:
@@ -139,8 +141,7 @@ def detail_lines(request: RequestView) -> list[str]:
         ("state", f"{request.state.value}{f' ({request.status})' if request.status else ''}"),
         ("started", time_of_day(request.started_wall_s)),
         *_timings(request),
-        ("prompt", f"{request.prompt_done} of {request.prompt_tokens} tokens, {request.cached_tokens} from the cache"),
-        ("output", f"{request.output_tokens} tokens, {rate(request.tokens_per_s)} tok/s"),
+        *_tokens(request),
     ]
     if request.note:
         pairs.append(("why", request.note))
@@ -155,17 +156,25 @@ def _timings(one: RequestView) -> list[tuple[str, str]]:
     known = one.load_s + one.prompt_s
     waited_s = first_s - known if first_s is not None and one.prompt_s else None
     output_s = total_s - first_s if total_s is not None and first_s is not None else None
-    parts = [
-        ("load", span(one.load_s) if one.load_s else NONE),
-        ("slot", span(max(0.0, waited_s)) if waited_s is not None else NONE),
-        ("prompt", span(one.prompt_s) if one.prompt_s else NONE),
-        ("output", span(output_s) if output_s is not None else NONE),
-    ]
-    return [
-        ("first token", span(first_s) if first_s is not None else NONE),
-        ("duration", span(total_s) if total_s is not None else "still running"),
-        ("spent on", " · ".join(f"{name} {text}" for name, text in parts)),
-    ]
+    parts = {"load": one.load_s, "slot": waited_s or 0.0, "prompt": one.prompt_s, "output": output_s or 0.0}
+    spent = " · ".join(f"{name} {span(seconds)}" for name, seconds in parts.items() if seconds >= _LEAST_S)
+    lines = [("duration", span(total_s) if total_s is not None else "still running")]
+    if first_s is not None:
+        lines.insert(0, ("first token", span(first_s)))
+    if spent:
+        lines.append(("spent on", spent))
+    return lines
+
+
+def _tokens(one: RequestView) -> list[tuple[str, str]]:
+    """What it read and wrote, where a model did so."""
+    lines = []
+    if one.prompt_tokens:
+        of = f"{one.prompt_done} of " if one.prompt_done < one.prompt_tokens else ""
+        lines.append(("prompt", f"{of}{one.prompt_tokens} tokens, {one.cached_tokens} from the cache"))
+    if one.output_tokens:
+        lines.append(("output", f"{one.output_tokens} tokens, {rate(one.tokens_per_s)} tok/s"))
+    return lines
 
 
 _SORT_KEYS: dict[str, Callable[[RequestView], float | str]] = {

@@ -19,6 +19,7 @@ from corral.tui.text import clean, clean_line
 from corral.tui.turns import Turn, TurnState
 from corral.tui.widgets.markdown import code_blocks, render
 from corral.tui.widgets.picture import PictureSize, draw_picture
+from corral.tui.widgets.repaint import LaidOnce
 from corral.tui.widgets.thoughts import thoughts
 from corral.tui.widgets.tool_calls import tool_call_lines, tool_result_lines
 
@@ -174,7 +175,7 @@ def _hit_in(text: str, look: Look, start: int) -> tuple[int, int] | None:
     return spans[min(look.hit, len(spans) - 1)] if spans else None
 
 
-class Said(Static):
+class Said(LaidOnce, Static):
     """A finished turn. Its images are drawn once it stands there, and again in another size when it is opened."""
 
     def __init__(self, turn: Turn, look: Look) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
@@ -21,6 +22,7 @@ class Suggestions(OptionList, can_focus=False):
 
     DEFAULT_CSS = """
     Suggestions { height: auto; max-height: 8; border: round $border-blurred; padding: 0 1; display: none; }
+    Suggestions { text-wrap: nowrap; text-overflow: ellipsis; }
     Suggestions.-open { display: block; }
     """
 
@@ -42,10 +44,9 @@ class Suggestions(OptionList, can_focus=False):
         self._shown = suggestions
         self.is_touched = False
         self.set_class(bool(suggestions), "-open")
+        cells = min(max((cell_len(one.text) for one in suggestions), default=0), _TEXT_CELLS)
         self.set_options(
-            Option(
-                Content.assemble(fit(one.text, _TEXT_CELLS, pad=bool(one.about)), ("  " + fit(one.about, 60), "dim"))
-            )
+            Option(Content.assemble(fit(one.text, cells, pad=bool(one.about)), ("  " + fit(one.about, 60), "dim")))
             for one in suggestions
         )
         self.highlighted = 0 if suggestions else None

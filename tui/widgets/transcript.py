@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -16,7 +16,7 @@ from corral.tui.turns import Turn, TurnState
 from corral.tui.widgets.line_selection import LineSelection
 from corral.tui.widgets.live_answer import LiveAnswer
 from corral.tui.widgets.picture import PictureSize
-from corral.tui.widgets.repaint import PartialRepaint
+from corral.tui.widgets.repaint import LaidOnce, PartialRepaint
 from corral.tui.widgets.said import Look, Said
 
 __all__ = ["Transcript"]
@@ -29,6 +29,10 @@ _HINT = """Ask something below.
 ⏎ sends it, ^J starts a new line, Esc stops the answer.
 / lists commands, @ names files.
 Esc again leaves the prompt: m model, a new chat, O options, ? all keys."""
+
+
+class Messages(LaidOnce, Vertical):
+    """What was said, one below the other."""
 
 
 class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
@@ -74,11 +78,16 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
         The messages fill the view at least: Textual hangs an anchored view's content from its lower edge.
         """
         yield Static(Content(_HINT), classes="hint")
-        yield Vertical(classes="messages")
+        yield Messages(classes="messages")
 
     def on_mount(self) -> None:
         """Follow the end."""
         self.anchor()
+
+    def _size_updated(self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True) -> bool:
+        """Ask for another layout where the view is another, and not whenever there is more to see."""
+        is_other = size != self.outer_size
+        return super()._size_updated(size, virtual_size, container_size, layout=layout and is_other)
 
     @property
     def messages(self) -> Vertical:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widgets import TextArea
@@ -18,8 +20,18 @@ _BLINKS_S = 10.0
 class WritingArea(TextArea):
     """Where something is written. `TextArea` asks the style sheet for six colours before each drawing."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+home", "to_edge(False)", "Go to the beginning of the text", show=False),
+        Binding("ctrl+end", "to_edge(True)", "Go to the end of the text", show=False),
+        Binding("ctrl+shift+home", "to_edge(False, True)", "Select to the beginning of the text", show=False),
+        Binding("ctrl+shift+end", "to_edge(True, True)", "Select to the end of the text", show=False),
+    ]
     _is_coloured = False
     _blinks_until_s = 0.0
+
+    def action_to_edge(self, is_end: bool, selects: bool = False) -> None:
+        """Go to an end of the text, which Textual has no keys for; `selects` what lies between."""
+        self.move_cursor(self.document.end if is_end else (0, 0), select=selects)
 
     def _restart_blink(self) -> None:
         self._blinks_until_s = time.monotonic() + _BLINKS_S

@@ -193,6 +193,22 @@ async def test_who_waits_for_a_slot_is_told_so() -> None:
     await stage.scheduler.close()
 
 
+async def test_who_waits_for_a_slot_is_told_so_before_the_runner_has_said_anything() -> None:
+    stage = Stage()
+    async with AsyncExitStack() as stack:
+        for number in range(6):
+            await stack.enter_async_context(stage.scheduler.lease(wanted("a"), 60))
+            stage.requests.begin(Caller(f"r{number}", "curl"), "a")
+            stage.requests.update(f"r{number}", state=RequestState.WAITING)
+        told = stage.publisher.snapshot()
+        assert [(one.request_id, one.reason) for one in told.queue] == [
+            ("r4", "all 4 slots are busy"),
+            ("r5", "all 4 slots are busy"),
+        ]
+        assert (told.waiting, told.models[0].waiting) == (2, 2)
+    await stage.scheduler.close()
+
+
 async def test_memory_is_held_against_the_forecast_and_cache_against_its_use() -> None:
     stage = Stage()
     async with stage.scheduler.lease(wanted("a"), 60):

@@ -40,3 +40,20 @@ def test_findings(text: str, severity: Severity, line: int, column: int, message
     assert isinstance(found, Finding)
     assert (found.severity, found.line, found.column) == (severity, line, column)
     assert message in found.message
+
+
+def test_lines_that_are_none_hide_no_others() -> None:
+    text = 'FROM x\nPARAMTER top_k 1\nSYSTM """a\nROLE b"""\nMESSAGE robot hi\nPARAMETER temperature hot\nXYZ\n'
+    found = lint(text, RULES)
+    assert [(one.line, one.column) for one in found] == [(2, 1), (3, 1), (5, 1), (6, 23), (7, 1)]
+    assert found[0].message == "unknown command 'PARAMTER'; did you mean PARAMETER?"
+    assert found[1].message == "unknown command 'SYSTM'; did you mean SYSTEM?"
+    assert "message role must be one of" in found[2].message
+
+
+def test_a_string_without_an_end_leaves_the_rest_unread() -> None:
+    assert [one.line for one in lint('FROM x\nWHAT\nSYSTEM """a\nPARAMETER temperature hot\n', RULES)] == [2, 3]
+
+
+def test_a_text_that_is_no_modelfile_at_all_is_read_to_an_end() -> None:
+    assert len(lint("nothing here is a command\n" * 5000, RULES)) == 50

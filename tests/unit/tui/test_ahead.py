@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections import Counter
 from typing import Any
 
@@ -60,6 +61,27 @@ async def test_none_is_composed_while_somebody_types(monkeypatch: pytest.MonkeyP
         await pilot.press("x")
         assert app.touched_s > before_s
         assert composed(app) & {*LATER} == set()
+
+
+@pytest.mark.parametrize("types", [False, True])
+async def test_nothing_unseen_is_drawn_while_somebody_types(types: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "_REST_S", 0.01)
+    drawn: list[WorkbenchScreen] = []
+    monkeypatch.setattr(WorkbenchScreen, "draw_unseen", lambda screen: drawn.append(screen))
+    app = opened()
+    app.composes_ahead = True
+    compose = app.compose_mode
+
+    async def composed_while_somebody_types(mode: str) -> WorkbenchScreen:
+        screen = await compose(mode)
+        app.touched_s += 1000.0 if types else 0.0
+        return screen
+
+    monkeypatch.setattr(app, "compose_mode", composed_while_somebody_types)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: app.touched_s > time.monotonic() if types else len(drawn) == len(app.MODES))
+        await pilot.pause(0.1)
+        assert bool(drawn) is not types
 
 
 async def test_a_screen_finds_its_styles_and_draws_itself_once(monkeypatch: pytest.MonkeyPatch) -> None:

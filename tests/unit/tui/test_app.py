@@ -45,6 +45,19 @@ async def test_the_header_says_what_the_machine_does() -> None:
         await until(pilot, lambda: "Gn/a V38.0/79.0G" in header(app) and "[1Chat]" in header(app))
 
 
+async def test_a_busy_narrow_header_still_names_the_server() -> None:
+    client = FakeClient.with_models("smollm2:135m")
+    client.snapshot = replace(SNAPSHOT, waiting=2)
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "● 127.0.0.1:11434 [1Chat]" in header(app))
+        assert header(app).endswith(" 61.0t/s q2 C12% R24.0G")
+        app.link.place = "http://127.0.0.1:11434"
+        await pilot.resize_terminal(66, 24)
+        await until(pilot, lambda: header(app).rstrip().endswith("t/s q2"))
+        assert header(app).startswith("● 127.0.0.1:11434 [1Chat]")
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_every_screen_is_reached_by_key(size: tuple[int, int]) -> None:
     app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT)

@@ -143,10 +143,12 @@ async def test_words_are_found_in_a_chat() -> None:
         await until(pilot, lambda: "2 found in 2 messages" in picture(app))
         await pilot.press("enter")
         await until(pilot, lambda: "2/2 found in 2 messages" in picture(app) and "▶ you" in picture(app))
+        await until(pilot, lambda: "Esc back" in picture(app) and "Esc stop" not in picture(app))
         await pilot.press("n")
         await until(pilot, lambda: "1/2 found in 2 messages" in picture(app))
         await pilot.press("escape")
         await until(pilot, lambda: "found in" not in picture(app) and "▶" not in picture(app))
+        await until(pilot, lambda: "Esc back" not in picture(app))
 
 
 async def test_every_place_in_a_long_message_is_gone_to() -> None:
@@ -209,6 +211,20 @@ async def test_two_models_answer_one_question_side_by_side() -> None:
         await pilot.press("escape", "v")
         await until(pilot, lambda: len(app.screen.query(Transcript)) == 1 and "and qwen3:8b" not in picture(app))
         assert [chat.model for chat in chat_screen(app).chats.all] == ["smollm2:135m", "qwen3:8b"]
+
+
+async def test_a_chat_that_stood_beside_another_is_entitled_as_others_are() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m", "qwen3:8b"), Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        await pilot.press(*"which bird is the largest", "enter")
+        await until(pilot, lambda: not chat_screen(app).chats.live and "tok/s · ttft" in picture(app))
+        chat_screen(app).compare("qwen3:8b")
+        await until(pilot, lambda: "─ qwen3:8b ─" in picture(app))
+        await pilot.press("escape", "v")
+        await until(pilot, lambda: "━ which bird is the largest · smollm2:135m ━" in picture(app))
+        await pilot.press("full_stop")
+        await until(pilot, lambda: "━ which bird is the largest · qwen3:8b ━" in picture(app))
 
 
 async def test_tool_calls_are_folded_lines() -> None:

@@ -19,6 +19,7 @@ from corral.tui.completing import COMMANDS, Completer, split_command
 from corral.tui.external_editor import editor_command
 from corral.tui.screens.chat import ChatScreen
 from corral.tui.widgets.prompt_box import PromptBox
+from corral.tui.widgets.suggestions import Suggestions
 from tests.fakes.client import FakeClient
 from tests.fakes.screen import picture, until, workbench
 
@@ -137,8 +138,11 @@ async def test_a_suggestion_is_taken_with_tab(folder: Path) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: "⊕ file src/main.py" in picture(app) and "tok/s · ttft" in picture(app))
         assert requests(client)[0].messages[0].content == "read @src/main.py\n\nsrc/main.py:\n```\nx = 1\n```"
+        await pilot.resize_terminal(60, 24)
         await pilot.press("slash", *"se")
         await until(pilot, lambda: "/search" in picture(app) and "/set" in picture(app))
+        assert app.screen.query_one(Suggestions).size.height == 2, "a line each, however narrow the terminal"
+        await pilot.resize_terminal(120, 36)
         await pilot.press("down", "enter")
         assert box.text == "/search "
         await pilot.press("backspace", "backspace", "escape")
@@ -234,6 +238,7 @@ async def test_slash_commands(size: tuple[int, int]) -> None:
         ("/set quiet", "Set 'quiet' mode."),
         ("/set nohistory", "Prompts are not remembered now."),
         ("/set foo", "Unknown command '/set foo'."),
+        ("/set temperature 0", "Did you mean"),
         ("/show foo", "Unknown command '/show foo'."),
         ("/show", "/show modelfile"),
         ("/show info", "embedding length"),

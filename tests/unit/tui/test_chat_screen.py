@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -12,6 +14,7 @@ from corral.runtime.verbs import ChatRequest
 from corral.store.errors import SourceError
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
+from corral.tui.compositing import ChangedRows
 from corral.tui.screens.chat import ChatScreen
 from corral.tui.widgets.prompt_box import PromptBox
 from corral.tui.widgets.transcript import Transcript
@@ -324,3 +327,40 @@ async def test_an_answer_nobody_sees_is_not_drawn_until_somebody_does(monkeypatc
         await until(pilot, lambda: not screen.chats.current.is_live)
         await app.action_go(Where.CHAT)
         await until(pilot, lambda: "t7 t8" in picture(app) and "Esc stop" not in picture(app))
+
+
+def _is_said(app: WorkbenchApp, words: str) -> bool:
+    return words in picture(app)
+
+
+async def test_an_answer_that_becomes_longer_is_laid_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = FakeClient.with_models("a:1")
+    client.words = tuple("".join(f"said {n}.{line}\n\n" for line in range(5)) for n in range(12))
+    client.gate = asyncio.Semaphore(0)
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: bool(chat_screen(app).chats.current.model))
+        await pilot.press("x", "enter")
+        client.release(4)
+        await until(pilot, lambda: "said 3.4" in picture(app))
+        await pilot.pause(0.2)
+        laid: list[object] = []
+        reflow = ChangedRows.reflow
+
+        def noted(compositor: ChangedRows, *where: Any) -> Any:
+            laid.append(where)
+            return reflow(compositor, *where)
+
+        monkeypatch.setattr(ChangedRows, "reflow", noted)
+        for number in range(4, 8):
+            last = f"said {number}.4"
+            laid.clear()
+            client.release(1)
+            await until(pilot, partial(_is_said, app, last))
+            await pilot.pause(0.2)
+            assert len(laid) == 1
+        assert "said 7.4" in picture(app)
+        await pilot.press("ctrl+j", "ctrl+j", "ctrl+j")  # a higher prompt leaves the answer's end in view
+        await until(pilot, lambda: chat_screen(app).prompt.outer_size.height > 5)
+        await pilot.pause()
+        assert "said 7.4" in picture(app)

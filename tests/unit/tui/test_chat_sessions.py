@@ -92,6 +92,22 @@ async def test_a_chat_of_yesterday_is_opened_and_goes_on(tmp_path: Path) -> None
     store.close()
 
 
+async def test_a_new_chat_begins_with_the_model_of_the_last_one(tmp_path: Path) -> None:
+    stocked(tmp_path, "the sea")
+    app = workbench(FakeClient.with_models("gemma3:1b", "smollm2:135m"), Where.CHAT, HOME=str(tmp_path))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2:135m" in picture(app))
+        assert chat_screen(app).chat.is_empty
+
+
+async def test_a_model_that_is_gone_is_none_to_begin_with(tmp_path: Path) -> None:
+    stocked(tmp_path, "the sea")
+    app = workbench(FakeClient.with_models("gemma3:1b"), Where.CHAT, HOME=str(tmp_path))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "○ the sea" in picture(app))
+        assert "Prompt to gemma3:1b" in picture(app)
+
+
 async def test_chats_are_found_renamed_deleted_and_brought_back(tmp_path: Path) -> None:
     stocked(tmp_path, "the sea", "the land")
     app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT, HOME=str(tmp_path))

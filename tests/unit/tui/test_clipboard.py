@@ -14,10 +14,10 @@ def test_text_is_sent_without_control_characters() -> None:
     assert copied.message == "Sent 9 bytes to the terminal, which does not say if it took them"
 
 
-def test_tmux_gets_it_wrapped() -> None:
+def test_tmux_gets_it_for_itself_and_wrapped_for_the_terminal() -> None:
     copied = prepare("x", {"TMUX": "/tmp/tmux,1,0"})
-    assert copied.sequence == "\x1bPtmux;\x1b\x1b]52;c;eA==\x07\x1b\\"
-    assert "tmux" in copied.message
+    assert copied.sequence == "\x1b]52;c;eA==\x07\x1bPtmux;\x1b\x1b]52;c;eA==\x07\x1b\\"
+    assert copied.message == "Sent 1 bytes through tmux: it needs set-clipboard or allow-passthrough on"
 
 
 def test_screen_gets_it_wrapped() -> None:

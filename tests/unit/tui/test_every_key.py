@@ -81,7 +81,7 @@ class Watched:
         """Compares equal as long as nothing has come of anything."""
         app = self.app
         selection = getattr(app.focused, "selection", None)
-        toasts = len(app._notifications)
+        toasts = tuple(one.identity for one in app._notifications)  # one may take the place of another that said so
         deeds = (len(self.client.asked), len(self.client.canceled), self.client.snapshot.recording, len(self.copied))
         shown = (picture(app), str(app.current_mode), len(app.screen_stack), app.focused, selection)
         return *shown, toasts, *deeds, app.has_mouse, app.return_value

@@ -52,7 +52,7 @@ def test_keys_are_written_as_people_write_them() -> None:
         ({"help": "foo+x"}, "help: foo+x is no key"),
         ({"help": "ctrl+b"}, "help: ^B is taken by tmux"),
         ({"model.load": "d"}, "d means model.load and delete: model.load wins"),
-        ({"rename": "z", "model.load": "z"}, "z means model.load and rename: model.load wins"),
+        ({"rename": "Z", "model.load": "Z"}, "Z means model.load and rename: model.load wins"),
         ({"model.load": "f5"}, "F5 means go.file.always and model.load: go.file.always wins"),
         ({"model.load": "q"}, "q means model.load and quit: model.load wins"),
     ],

@@ -9,6 +9,7 @@ from corral.store.lint import Severity
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.dialogs.confirm import ConfirmDialog
+from corral.tui.draft import draft_path, keep_draft
 from corral.tui.modelfile_check import base_of, check, parameter_line, skeleton
 from corral.tui.screens.modelfile import ModelfileScreen
 from corral.tui.screens.models import ModelsScreen
@@ -62,9 +63,32 @@ async def test_lints_while_typing() -> None:
         screen = screen_of(app)
         await until(pilot, lambda: screen.editor.has_focus and not screen.findings)
         await pilot.press(*"FRM x", "enter")
-        await until(pilot, lambda: bool(screen.findings))
-        assert screen.findings[0].line == 1
-        assert "command must be one of" in screen.findings[0].message
+        told = (1, "unknown command 'FRM'; did you mean FROM?")
+        await until(pilot, lambda: told in [(one.line, one.message) for one in screen.findings])
+
+
+async def test_the_ends_of_the_text_are_a_key_away() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.FILE)
+    async with app.run_test(size=(80, 24)) as pilot:
+        editor = screen_of(app).editor
+        await until(pilot, lambda: editor.has_focus and bool(editor.text))
+        await pilot.press("ctrl+end")
+        await until(pilot, lambda: editor.cursor_location == editor.document.end != (0, 0))
+        await pilot.press("ctrl+shift+home")
+        await until(pilot, lambda: editor.selected_text == editor.text)
+
+
+async def test_a_draft_that_is_back_is_told_of_where_it_is(tmp_path: Path) -> None:
+    path = draft_path({"HOME": str(tmp_path)})
+    keep_draft(path, "FROM smollm2:135m\nSYSTEM mine\n")
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT, HOME=str(tmp_path))
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        await app.compose_mode(Where.FILE)
+        await pilot.pause()
+        assert "draft" not in picture(app)
+        await pilot.press("f5")
+        await until(pilot, lambda: "your draft of the last time is back" in picture(app))
 
 
 async def test_create_asks_for_a_name_and_makes_the_model() -> None:

@@ -14,8 +14,9 @@ from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.request import RequestDialog, body_text
+from corral.tui.widgets.request_table import detail_lines
 from tests.fakes.client import FakeClient
-from tests.fakes.moment import request
+from tests.fakes.moment import AT_S, request
 from tests.fakes.screen import picture, until, workbench
 from tests.unit.tui.test_server_screen import client_at, screen_of
 
@@ -106,3 +107,33 @@ def test_a_long_body_is_cut_and_one_that_is_no_json_is_shown_as_it_came() -> Non
     assert body_text(Recorded(body="[1, 2", cut=7)).splitlines() == ["[1, 2", "… 7 more"]
     assert body_text(Recorded(body='{"a":1}')) == '{\n  "a": 1\n}'
     assert body_text(Recorded(body="x" * 20_005)).endswith("x\n… 5 more")
+
+
+async def test_keys_are_named_that_do_something_and_figures_go_on() -> None:
+    client = client_with_prompt("hi")
+    app = workbench(client, Where.SERVER)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, lambda: screen_of(app).table.highlighted_key == "r2")
+        await pilot.press("enter")
+        await until(pilot, lambda: " t prompt · C curl · y copy · x cancel · Esc close " in picture(app))
+        assert "still running" in picture(app)
+        done = request(2, state=RequestState.DONE, status=200, ended_s=AT_S, output_tokens=401)
+        client.kept.clear()
+        client.snapshot = replace(client.snapshot, requests=(done,))
+        await until(pilot, lambda: "401 tokens" in picture(app) and "still running" not in picture(app))
+        await until(pilot, lambda: " t prompt · C curl · y copy · Esc close " in picture(app))
+        await pilot.press("escape", "enter")
+        await until(pilot, lambda: "━ C curl · y copy · Esc close " in picture(app))
+        await pilot.press("t")
+        await until(pilot, lambda: "its prompt was not kept" in picture(app))
+
+
+def test_a_request_of_no_model_says_nothing_of_tokens() -> None:
+    one = request(1, path="/api/tags", model="", state=RequestState.DONE, status=200, ended_s=AT_S, first_token_s=None)
+    told = detail_lines(replace(one, prompt_tokens=0, prompt_done=0, cached_tokens=0, output_tokens=0))
+    assert [line.split()[0] for line in told] == ["id", "client", "request", "model", "state", "started", "duration"]
+
+
+def test_time_is_told_of_what_took_some() -> None:
+    told = detail_lines(request(1, load_s=0.0, prompt_s=0.19, state=RequestState.DONE, ended_s=AT_S - 58))
+    assert "spent on     slot 50ms · prompt 0.19s · output 0.76s" in told

@@ -264,14 +264,6 @@ def test_a_bar_of_cells_has_one_length_and_shows_whatever_there_is(used: int) ->
     assert ("." in drawn) == (used < 16384)
 
 
-def test_layers_on_the_gpu_and_who_goes_next_stand_in_the_table() -> None:
-    view = replace(FULL, gpu_layers=24, num_layers=33, state=ModelState.IDLE, leaves=1)
-    cells = loaded_row(view, is_wide=True, glyphs=Glyphs.BRAILLE)
-    assert (cells["where"].plain, cells["state"].plain) == ("GPU 24/33", "○ idle goes next")
-    pinned = loaded_row(replace(view, pinned=True, leaves=0), is_wide=False, glyphs=Glyphs.BRAILLE)
-    assert pinned["state"].plain == "○ idle pin"
-
-
 @pytest.mark.parametrize("size", SIZES)
 async def test_shows_who_waits_and_why(size: tuple[int, int]) -> None:
     app = workbench(client_at(queue=QUEUE), Where.RUNNING)

@@ -14,6 +14,7 @@ from corral.tui.curl import curl_command
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.details import DetailsDialog
 from corral.tui.screens.server import ServerScreen
+from corral.tui.states import is_error, request_status
 from corral.tui.widgets.client_table import usages
 from corral.tui.widgets.listener import listener_lines
 from corral.tui.widgets.log_view import LogView, log_text
@@ -191,6 +192,15 @@ def test_reasons(state: RequestState, reason: str) -> None:
     assert why(request(1, state=state)) == reason
 
 
+def test_a_request_that_was_stopped_is_no_error() -> None:
+    stopped, failed = (
+        request(1, state=RequestState.CANCELED, status=499),
+        request(2, state=RequestState.FAILED, status=404),
+    )
+    assert [is_error(one) for one in (stopped, failed)] == [False, True]
+    assert [str(request_status(one).style) for one in (stopped, failed)] == ["warning", "error"]
+
+
 WARNED = ("the prompt is longer than the context: 9 tokens were cut", HOSTILE)
 
 
@@ -260,7 +270,7 @@ def test_where_the_time_went() -> None:
     assert "first token  2.00s" in lines
     assert "duration     4.00s" in lines
     assert "load 1.50s · slot 0.25s · prompt 0.25s · output 2.00s" in lines
-    assert "load — · slot — · prompt — · output —" in "\n".join(detail_lines(request(1, first_token_s=None)))
+    assert "spent on" not in "\n".join(detail_lines(request(1, first_token_s=None)))
 
 
 async def test_bodies_are_kept_only_when_asked_for() -> None:

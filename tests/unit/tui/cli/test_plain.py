@@ -90,6 +90,7 @@ def test_mistakes_are_told_and_the_dialogue_goes_on(say: Say) -> None:
 
 def test_help_names_what_can_be_said(say: Say) -> None:
     told = say("help")
+    assert told == say("/?") == say("/help")
     assert any(line.startswith("pull MODEL: ") for line in told)
     assert not any(line.startswith(("serve", "attach")) for line in told)
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import gc
+import sys
 from pathlib import Path
 
 import pytest
 
 from corral.runtime.settings import Settings
+from corral.tui.cli import workbench
 from corral.tui.cli.workbench import on_port
 from tests.unit.tui.cli.driving import Driver
 
@@ -27,3 +30,24 @@ def test_another_port_changes_both_addresses(tmp_path: Path) -> None:
         "http://127.0.0.1:11500",
     )
     assert on_port(Settings(tmp_path, "::1"), 11500).base_url == "http://[::1]:11500"
+
+
+def test_the_service_gets_the_interpreter_soon_from_a_screen_that_draws(
+    corral: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workbench, "demand_terminal", lambda: None)
+    monkeypatch.setattr(workbench, "enter", object)
+    monkeypatch.setattr(workbench, "keep_log_quiet", lambda: None)
+    seen: list[float] = []
+
+    def listened(launch: workbench.Launch) -> None:
+        seen.append(sys.getswitchinterval())
+
+    monkeypatch.setattr(workbench.Launch, "listen", listened)
+    before_s = sys.getswitchinterval()
+    try:
+        assert corral() == 0
+    finally:
+        sys.setswitchinterval(before_s)
+        gc.enable()
+    assert seen == [pytest.approx(0.001)]
