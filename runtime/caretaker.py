@@ -50,7 +50,7 @@ class Caretaker:
             return ()
         alone = replace(
             self._dispatch,
-            settings=replace(self._dispatch.settings, num_parallel=1),
+            settings=structs.replace(self._dispatch.settings, num_parallel=1),
             free_memory=self._memory,
             gpus=self._gpus,
         )

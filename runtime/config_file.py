@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from corral.runtime.model_tables import KEYS, ModelTable, read_table
 from corral.runtime.variables import BY_NAME, Kind, Variable
@@ -30,8 +31,7 @@ _LARGEST = 1 << 20
 _SEPARATORS = {Kind.LIST: ",", Kind.FOLDERS: os.pathsep}
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigFile:
+class ConfigFile(msgspec.Struct, frozen=True):
     """What a file says: `values` by the names of variables, as an environment would have them, and `models` by name,
     in lower case as models' names are found in any case.
 
@@ -39,9 +39,9 @@ class ConfigFile:
     """
 
     path: Path | None = None
-    values: Mapping[str, str] = field(default_factory=dict)
-    models: Mapping[str, ModelTable] = field(default_factory=dict)
-    lines: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    values: Mapping[str, str] = msgspec.field(default_factory=dict)
+    models: Mapping[str, ModelTable] = msgspec.field(default_factory=dict)
+    lines: Mapping[tuple[str, ...], int] = msgspec.field(default_factory=dict)
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -105,7 +105,7 @@ class Dispatch:
     def _weighed(self, model: ModelOnDisk, options: Options, explicit: frozenset[str]) -> Wanted:
         settings, header, table = self.settings, model.header, self._table(model)
         if table.num_parallel:
-            settings = replace(settings, num_parallel=table.num_parallel)
+            settings = msgspec.structs.replace(settings, num_parallel=table.num_parallel)
         num_ctx = options.num_ctx or settings.context_length or self._default_context()
         if "vision" in model.capabilities:
             num_ctx = max(num_ctx, SMALLEST_CONTEXT_WITH_IMAGES)

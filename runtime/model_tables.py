@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from corral.runtime.durations import FOREVER, parse_setting
 from corral.runtime.errors import BadRequest, InvalidOption
@@ -13,8 +14,7 @@ MOST_PARALLEL = 256
 """As many sequences as one llama.cpp context can have (llama.cpp: LLAMA_MAX_SEQ)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelTable:
+class ModelTable(msgspec.Struct, frozen=True):
     """What holds for one model. `keep_alive_s` None and `num_parallel` 0: as for all.
 
     A `pinned` model is never put out for another and stays for ever unless `keep_alive_s` is given; a `preload` one is
@@ -25,7 +25,7 @@ class ModelTable:
     pinned: bool = False
     preload: bool = False
     num_parallel: int = 0
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = msgspec.field(default_factory=dict)
 
     @property
     def stays_s(self) -> float | None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
+
+import msgspec
 
 from corral.runtime import load_options
 from corral.runtime.errors import InvalidOption, InvalidParameter
@@ -132,8 +133,7 @@ MAX_WEIGHTS = 1024
 MAX_WEIGHT_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """All options of one request. None means automatic."""
 
     num_ctx: int | None = None

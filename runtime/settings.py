@@ -1,6 +1,6 @@
 """Every setting, read once: the environment before `config.toml`, `CORRAL_X` before `OLLAMA_X` (spec e).
 
-The rules of parsing are Ollama's, so that an environment that works there works here. A plain dataclass and not
+The rules of parsing are Ollama's, so that an environment that works there works here. A msgspec struct and not
 pydantic-settings: importing that takes 200 ms, more than `corral list` may take as a whole.
 """
 
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from corral.runtime.config_file import find_config
 from corral.runtime.discovery import gguf_folders, hub_of, parse_aliases, paths_of
@@ -43,12 +44,13 @@ LIVE = (
 """The fields that a running server takes over when it reads its settings again; a loaded model stays as it is."""
 
 
+_UNTOLD = frozenset({"api_key", "remote_keys", "reread", "tell"})
+"""What a traceback shows nobody."""
 _LONGEST_TRASH_S = 100 * 365 * 86400.0
 """For ever, as a number that JSON has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """What holds for this process. Times in seconds; 0 in a count means automatic. `warnings` name bad values.
 
     `faults` are the mistakes in the file `config`, with which no server starts; `reread` reads everything again, `tell`
@@ -80,11 +82,11 @@ class Settings:
     prompt_cache: Path | None = None
     prompt_cache_bytes: int = 0
     sched_spread: bool = False
-    load_options: Mapping[str, object] = field(default_factory=dict)
+    load_options: Mapping[str, object] = msgspec.field(default_factory=dict)
     no_history: bool = False
     no_prune: bool = False
     trash_s: float = 86400.0
-    registries: Registries = field(default_factory=Registries)
+    registries: Registries = msgspec.field(default_factory=Registries)
     limit_rate: int = 0
     debug: int = 0
     api_key: str = ""
@@ -93,12 +95,12 @@ class Settings:
     log_format: str = "logfmt"
     remotes: tuple[str, ...] = ()
     remotes_file: Path | None = None
-    remote_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    remote_keys: tuple[tuple[str, str], ...] = ()
     rpc_servers: tuple[str, ...] = ()
     models_extra: tuple[Path, ...] = ()
     gguf_folders: tuple[GgufFolder, ...] = ()
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    model_tables: Mapping[str, ModelTable] = field(default_factory=dict)
+    aliases: Mapping[str, str] = msgspec.field(default_factory=dict)
+    model_tables: Mapping[str, ModelTable] = msgspec.field(default_factory=dict)
     gpu_overhead: int = 0
     go_template: bool = True
     editor: str = ""
@@ -111,8 +113,12 @@ class Settings:
     config: Path | None = None
     warnings: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
-    reread: Callable[[Mapping[str, str]], Settings] | None = field(default=None, compare=False, repr=False)
-    tell: Callable[[Mapping[str, str]], Sequence[SettingView]] | None = field(default=None, compare=False, repr=False)
+    reread: Callable[[Mapping[str, str]], Settings] | None = None
+    tell: Callable[[Mapping[str, str]], Sequence[SettingView]] | None = None
+
+    def __repr__(self) -> str:
+        told = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in _UNTOLD)
+        return f"Settings({', '.join(told)})"
 
     @property
     def api_keys(self) -> tuple[str, ...]:
@@ -196,7 +202,7 @@ def load(environ: Mapping[str, str], home: Path) -> Settings:
     )
     env.note_what_has_no_effect()
     env.note_slips()
-    return replace(settings, warnings=tuple(env.warnings), faults=tuple(env.faults))
+    return msgspec.structs.replace(settings, warnings=tuple(env.warnings), faults=tuple(env.faults))
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from corral.runtime.errors import BadRequest
 from corral.runtime.settings import LIVE, Settings
@@ -27,8 +29,8 @@ def take_over(now: Settings, new: Settings) -> tuple[Settings, SettingsChange]:
     """
     if new.faults:
         raise BadRequest("; ".join(new.faults))
-    differ = [one.name for one in fields(now) if one.compare and getattr(now, one.name) != getattr(new, one.name)]
-    differ = [name for name in differ if name not in _NO_SETTINGS]
+    names = [name for name in now.__struct_fields__ if name not in _NO_SETTINGS]
+    differ = [name for name in names if getattr(now, name) != getattr(new, name)]
     changed = tuple(name for name in differ if name in LIVE)
     values = {name: getattr(new, name) for name in changed}
     restart = tuple(name for name in differ if name not in LIVE)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 HUGGING_FACE, LM_STUDIO, LLAMA_CPP, ANY_FOLDER = "hf-cache", "lmstudio", "llama.cpp", "gguf"
 
 
-@dataclass(frozen=True, slots=True)
-class GgufFolder:
+class GgufFolder(msgspec.Struct, frozen=True):
     """A folder of GGUF files; `tool` says how it is laid out and is the first part of its models' names."""
 
     tool: str

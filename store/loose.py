@@ -14,10 +14,12 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from corral.store import folders
 from corral.store.catalog import StoredModel, newest_first
@@ -264,7 +266,7 @@ def _name(folder: GgufFolder, file: _File, taken: Mapping[tuple[str, str, str, s
         for number in range(2, 100):
             if name.key not in taken:
                 return name
-            name = replace(name, tag=f"{tag}-{number}")
+            name = msgspec.structs.replace(name, tag=f"{tag}-{number}")
     return None
 
 

@@ -6,8 +6,9 @@ The grammar is Ollama's (spec h.3): `[scheme://][host/][namespace/]model[:tag]`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from corral.store.errors import InvalidDigest, InvalidName
 
@@ -27,8 +28,7 @@ _LONGEST = 600
 _LOCAL = ":local"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelName:
+class ModelName(msgspec.Struct, frozen=True):
     """A full model name. Spelling is kept; compare with `key`, which ignores case.
 
     Raises:
@@ -101,8 +101,7 @@ def _parsed(text: str) -> ModelName:
         raise InvalidName(text) from None
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Digest:
+class Digest(msgspec.Struct, frozen=True, order=True):
     """A sha256 digest; `hex` is 64 lower-case hexadecimal digits.
 
     Raises:

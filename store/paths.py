@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from corral.store.names import Digest, ModelName
 
 PARTIAL_SUFFIX, JOURNAL_SUFFIX, PULL_SUFFIX = ".partial", ".journal", ".pull"
 
 
-@dataclass(frozen=True, slots=True)
-class StorePaths:
+class StorePaths(msgspec.Struct, frozen=True):
     """The folders and files of the store under `root`; nothing is created by asking."""
 
     root: Path

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """A step of a long job. `total` and `completed` count bytes; 0 where a status has no size.
 
     `whole` is the bytes of all `parts` together, of which this is about one; 0 where it is not known.

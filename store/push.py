@@ -6,10 +6,12 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urljoin
+
+import msgspec
 
 from corral.store.blobs import CHUNK_BYTES, BlobStore
 from corral.store.errors import InvalidName, SourceError
@@ -77,7 +79,7 @@ class Pusher:
             for layer in layers:
                 async with aclosing(self._push_layer(repository, name, layer)) as steps:
                     async for step in steps:
-                        yield replace(step, whole=whole, parts=len(layers))
+                        yield msgspec.structs.replace(step, whole=whole, parts=len(layers))
             yield Progress("pushing manifest")
             await self._put_manifest(repository, name.tag, data)
         except Refused as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from corral.store.names import DEFAULT_HOST, ModelName
 
@@ -11,33 +12,32 @@ DEFAULT_HUB = "https://huggingface.co"
 HUB_HOSTS = frozenset({"hf.co", "huggingface.co"})
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """Where the user's credentials lie: the folder of the Ollama key, and docker's `config.json`; None: nowhere."""
 
     keys: Path | None = None
     docker_config: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mirror:
+class Mirror(msgspec.Struct, frozen=True):
     """Another place that has the models of the registry `host`; `url` with its scheme, without a path."""
 
     host: str
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hub:
+class Hub(msgspec.Struct, frozen=True):
     """Where Hugging Face's file API is, and who we are there: a token, else the file that has one."""
 
     url: str = DEFAULT_HUB
-    token: str = field(default="", repr=False)
+    token: str = ""
     token_file: Path | None = None
 
+    def __repr__(self) -> str:
+        return f"Hub(url={self.url!r}, token_file={self.token_file!r})"  # a traceback shows nobody the token
 
-@dataclass(frozen=True, slots=True)
-class Registries:
+
+class Registries(msgspec.Struct, frozen=True):
     """Which registries are asked, and as whom.
 
     `default` stands in for registry.ollama.ai where it is set; `mirrors` are asked before the registry they are for.
@@ -45,8 +45,8 @@ class Registries:
 
     default: str = ""
     mirrors: tuple[Mirror, ...] = ()
-    identity: Identity = field(default_factory=Identity)
-    hub: Hub = field(default_factory=Hub)
+    identity: Identity = msgspec.field(default_factory=Identity)
+    hub: Hub = msgspec.field(default_factory=Hub)
 
     def bases(self, name: ModelName, scheme: str) -> tuple[str, ...]:
         """The addresses to ask for a model, in order."""

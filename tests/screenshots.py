@@ -11,10 +11,10 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
+from msgspec.structs import replace
 from textual.pilot import Pilot
 
 from corral.api.server import Service

@@ -6,9 +6,9 @@ One letter means one thing on every screen. Nothing lives on a control letter, F
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
 from textual.binding import Binding
 
 __all__ = ["ACTIONS", "Action", "Where", "actions_for", "bindings_for", "shown_key", "shown_keys"]
@@ -27,8 +27,7 @@ class Where(StrEnum):
     SERVER = "server"
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """Something a key does.
 
     `keys` are Textual's names, comma-separated, "" for what is found by its name alone; `label` is the word in the

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from corral.runtime.errors import RunError
 from corral.store.errors import StoreError
+from corral.tui.parsed_styles import ParsedStyles
 
 if TYPE_CHECKING:
     from corral.tui.app import WorkbenchApp
@@ -24,7 +25,7 @@ _REST_S = 0.4
 
 _MODULES = (
     *(f"corral.tui.screens.{name}" for name in ("models", "running", "modelfile", "server")),
-    *(f"corral.tui.dialogs.{name}" for name in ("options", "sessions")),
+    *(f"corral.tui.dialogs.{name}" for name in ("help", "options", "quit", "sessions")),
 )
 
 
@@ -56,6 +57,8 @@ async def compose_ahead(app: WorkbenchApp) -> None:
         await app.link.ready()
     except (StoreError, RunError):
         return
+    if isinstance(app.stylesheet, ParsedStyles):
+        app.stylesheet.keep()
     with lasting():
         await asyncio.to_thread(_import_all)
     for mode in app.MODES:

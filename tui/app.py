@@ -30,8 +30,6 @@ from corral.tui.ahead import compose_ahead, lasting
 from corral.tui.attention import TITLE_BACK
 from corral.tui.clipboard import keep, prepare
 from corral.tui.command_history import CommandHistory
-from corral.tui.dialogs.help import HelpDialog
-from corral.tui.dialogs.quit import QuitDialog, what_runs
 from corral.tui.hosts import KnownHosts
 from corral.tui.key_order import KeyOrder
 from corral.tui.keymap import read_keymap
@@ -391,6 +389,8 @@ class WorkbenchApp(Notices, KeyOrder, inherit_bindings=False):
 
     def action_help(self) -> None:
         """List the keys that work here."""
+        from corral.tui.dialogs.help import HelpDialog
+
         if isinstance(self.screen, HelpDialog):
             self.screen.action_close()
         elif not self.screen.is_modal:
@@ -401,6 +401,8 @@ class WorkbenchApp(Notices, KeyOrder, inherit_bindings=False):
 
     async def action_quit(self) -> None:
         """Leave, after a question where something still runs."""
+        from corral.tui.dialogs.quit import QuitDialog, what_runs
+
         running = [] if self.link.place else what_runs(self.link.latest())
         if not running:
             self.exit(ExitReason.QUIT)

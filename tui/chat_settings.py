@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from corral.runtime.errors import RunError
 from corral.runtime.options import OPTIONS, Kind, parse_options, parse_parameter
@@ -64,12 +65,11 @@ def value_text(value: object) -> str:
     return str(value)
 
 
-@dataclass
-class ChatSettings:
+class ChatSettings(msgspec.Struct):
     """A chat's own settings; what is not set is the model's own."""
 
     system: str = ""
-    options: dict[str, object] = field(default_factory=dict)
+    options: dict[str, object] = msgspec.field(default_factory=dict)
     think: bool | str | None = None
     form: Form = None
     tools: tuple[Mapping[str, object], ...] = ()

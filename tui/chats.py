@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
+import msgspec
 from msgspec import structs
 
 from corral.runtime.verbs import Caller, ChatRequest, Chunk, Message, Stats, ToolCall
@@ -38,16 +38,14 @@ def new_caller(path: str) -> Caller:
     return Caller(uuid4().hex[:12], CLIENT, "POST", path)
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
+class Queued(msgspec.Struct, frozen=True):
     """A question that is asked once the answer that is coming in has ended."""
 
     text: str
     attached: tuple[Attached, ...] = ()
 
 
-@dataclass(eq=False)
-class Chat:
+class Chat(msgspec.Struct, eq=False):
     """One conversation with one model, which may be changed on the way.
 
     `root` says nothing itself: what follows it is the tree of what was said. `is_there` tells that the turns of a saved
@@ -58,22 +56,22 @@ class Chat:
 
     number: int
     model: str = ""
-    root: Turn = field(default_factory=lambda: Turn("", 0.0))
+    root: Turn = msgspec.field(default_factory=lambda: Turn("", 0.0))
     handle: StreamHandle[Chunk] | None = None
-    settings: ChatSettings = field(default_factory=ChatSettings)
+    settings: ChatSettings = msgspec.field(default_factory=ChatSettings)
     name: str = ""
-    id: str = field(default_factory=new_id)
-    created_s: float = field(default_factory=time.time)
-    changed_s: float = field(default_factory=time.time)
+    id: str = msgspec.field(default_factory=new_id)
+    created_s: float = msgspec.field(default_factory=time.time)
+    changed_s: float = msgspec.field(default_factory=time.time)
     is_there: bool = True
     is_changed: bool = False
-    changed: dict[str, Turn] = field(default_factory=dict)
-    gone: list[str] = field(default_factory=list)
+    changed: dict[str, Turn] = msgspec.field(default_factory=dict)
+    gone: list[str] = msgspec.field(default_factory=list)
     draft: str = ""
     is_archived: bool = False
-    queue: list[Queued] = field(default_factory=list)
+    queue: list[Queued] = msgspec.field(default_factory=list)
     _live: Turn | None = None
-    _before: Stats = field(default_factory=Stats)
+    _before: Stats = msgspec.field(default_factory=Stats)
 
     @property
     def turns(self) -> list[Turn]:
@@ -418,7 +416,7 @@ class Chat:
         chat = Chat(number, self.model, settings=ChatSettings.restored(self.settings.saved()))
         for turn in self.turns:
             if turn.state is not TurnState.LIVE:
-                twin = replace(turn, id=new_id(), parent=None, children=[], picked=0)
+                twin = structs.replace(turn, id=new_id(), parent=None, children=[], picked=0)
                 chat.mark(chat.end.add(twin))
             if turn is upto:
                 break

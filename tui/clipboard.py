@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 __all__ = ["LONGEST_BYTES", "Copied", "keep", "prepare", "through_multiplexer"]
 
@@ -21,8 +22,7 @@ _KEPT = {9, 10}
 _CONTROLS = dict.fromkeys(code for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in _KEPT)
 
 
-@dataclass(frozen=True, slots=True)
-class Copied:
+class Copied(msgspec.Struct, frozen=True):
     """What goes to the terminal, and what to tell the user. Where that is too long, `file` says what goes there."""
 
     sequence: str

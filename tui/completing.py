@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from corral.runtime.options import OPTIONS
 from corral.tui.attaching import matching_files
@@ -17,8 +18,7 @@ _MENTION = re.compile(r'(?:^|\s)@("?)([^\s"]*)$')
 _MOST = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """A slash command: its name, what it takes, what it does. The names are Ollama's where it has one."""
 
     name: str
@@ -67,8 +67,7 @@ COMMANDS: tuple[Command, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Suggestion:
+class Suggestion(msgspec.Struct, frozen=True):
     """A text that may stand from column `start` of the line on, and what it is."""
 
     text: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from corral.runtime.server_address import parse_host
 from corral.tui.command_history import CommandHistory
@@ -14,8 +15,7 @@ HERE = "here"
 """What is typed for the service the screen was opened on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(msgspec.Struct, frozen=True):
     """A server; `name` is that of config.toml, else its address without the scheme."""
 
     name: str

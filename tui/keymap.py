@@ -7,10 +7,10 @@ reads them (`?`, `D`, `ctrl+k`) or by Textual's names (`question_mark`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import groupby
 
+import msgspec
 from textual.keys import Keys, _character_to_key
 
 from corral.tui.actions import ACTIONS, Where, shown_key
@@ -41,8 +41,7 @@ _TAKEN = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Keymap:
+class Keymap(msgspec.Struct, frozen=True):
     """The keys of actions that have others than the registry says; `problems` are lines for the user."""
 
     changed: Mapping[str, str]

@@ -25,8 +25,9 @@ about = "!ollama show $MODEL | less"  # by a shell, see shell_commands.py
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from corral.runtime.config_file import config_path
 from corral.tui.widgets.glyphs import Glyphs
@@ -36,8 +37,7 @@ _TEXTS = ("hosts", "commands")
 _LEAST_REFRESH_S, _MOST_REFRESH_S = 0.5, 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Preferences:
+class Preferences(msgspec.Struct, frozen=True):
     """The tables as they are written, checked for their form. None and "" where nothing is said."""
 
     theme: str = ""
@@ -47,9 +47,9 @@ class Preferences:
     confirm: bool | None = None
     refresh_s: float | None = None
     graph: str = ""
-    hosts: Mapping[str, str] = field(default_factory=dict)
-    commands: Mapping[str, str] = field(default_factory=dict)
-    keys: Mapping[str, object] = field(default_factory=dict)
+    hosts: Mapping[str, str] = msgspec.field(default_factory=dict)
+    commands: Mapping[str, str] = msgspec.field(default_factory=dict)
+    keys: Mapping[str, object] = msgspec.field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 

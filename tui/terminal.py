@@ -72,7 +72,10 @@ def run_workbench(app: WorkbenchApp, *, mouse: bool = True) -> ExitReason:
     Raises:
         SystemExit: the app failed; what there is to say has been printed.
     """
+    from corral.tui.parsed_styles import ParsedStyles
+
     app.composes_ahead = True
+    app.stylesheet = ParsedStyles(variables=app.get_css_variables())
     app.has_mouse = mouse and app.preferences.mouse is not False
     reason = run_on_terminal(app, mouse=app.has_mouse)
     if app.return_code and reason is not ExitReason.HANGUP:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import uuid4
+
+import msgspec
 
 from corral.runtime.verbs import Chunk, Message, Stats, ToolCall
 from corral.store.sessions import Attached, SavedTurn
@@ -29,8 +30,7 @@ class TurnState(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(eq=False)
-class Turn:
+class Turn(msgspec.Struct, eq=False):
     """What one side said. `text` is as it came, not cleaned; `wall_s` is seconds since the epoch.
 
     `thinking`, also as it came, was thought before it and took `thought_s` seconds. `attached` files go to the model
@@ -43,7 +43,7 @@ class Turn:
     text: str = ""
     state: TurnState = TurnState.DONE
     model: str = ""
-    stats: Stats = field(default_factory=Stats)
+    stats: Stats = msgspec.field(default_factory=Stats)
     problem: str = ""
     warnings: tuple[str, ...] = ()
     request_id: str = ""
@@ -55,9 +55,9 @@ class Turn:
     attached: tuple[Attached, ...] = ()
     reason: str = ""
     stop: str = ""
-    id: str = field(default_factory=new_id)
+    id: str = msgspec.field(default_factory=new_id)
     parent: Turn | None = None
-    children: list[Turn] = field(default_factory=list)
+    children: list[Turn] = msgspec.field(default_factory=list)
     picked: int = 0
     _began_thinking_s: float = 0.0
 

@@ -120,7 +120,7 @@ def test_from_an_empty_store_to_an_answer_seen_by_everybody(size: tuple[int, int
         terminal.press(F3)
         terminal.wait_for("Models 1", STARTER_MODEL, "Q4_1")
         terminal.press(F4)
-        terminal.wait_for(STARTER_MODEL, "idle", "CPU")
+        terminal.wait_for(STARTER_MODEL, "goes next", "CPU")
         terminal.press(F5)
         terminal.wait_for("Modelfile", "FROM")
         assert "Traceback" not in terminal.text()

@@ -57,7 +57,7 @@ DIALOGS = {f"corral.tui.dialogs.{name}" for name in ("options", "sessions")}
         ("import corral.api.client", {"textual", "llama_cpp", "aiohttp", "pydantic"}),
         ("import corral.tui.app", {"llama_cpp"}),
         ("import corral.tui.screens.chat", {"aiohttp", "httpx", "pydantic", *DIALOGS}),
-        ("import corral.runtime.settings", {"asyncio", "msgspec"}),
+        ("import corral.runtime.settings", {"asyncio", "pydantic", "sqlite3"}),
     ],
 )
 def test_what_is_not_needed_is_not_imported(code: str, forbidden: set[str]) -> None:

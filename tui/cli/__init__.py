@@ -55,6 +55,11 @@ def _dispatch(
 
         print(describe_all(), end="")
         return 0
+    is_workbench = not words or words[0].startswith("-")
+    if is_workbench:
+        from corral.tui.cli.late import put_off
+
+        put_off()
     from corral.tui.cli.interrupts import held_back
 
     # What modules make stays: walking it while they are imported takes a tenth of a short command's time.
@@ -63,7 +68,7 @@ def _dispatch(
         from corral.tui.cli.registry import WORKBENCH, find, load, parse, parser_of
         from corral.tui.cli.session import Cli
 
-        command = WORKBENCH if not words or words[0].startswith("-") else find(words.pop(0))
+        command = WORKBENCH if is_workbench else find(words.pop(0))
         module = load(command)
     gc.enable()
     flags = parse(command, parser_of(command, module), words)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from corral.runtime.errors import RunError
 from corral.runtime.server_address import parse_host

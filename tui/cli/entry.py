@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 FENCE = '"""'
 _SET_SYSTEM = "/set system "
@@ -17,8 +18,7 @@ class EntryKind(StrEnum):
     COMMAND = "command"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """Something complete that was typed."""
 
     kind: EntryKind

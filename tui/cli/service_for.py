@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator
-from dataclasses import replace
+
+from msgspec import structs
 
 from corral.tui.cli.session import Cli, keep_log_quiet, open_session
 
@@ -21,7 +22,7 @@ def service_for(cli: Cli, host: str | None) -> Generator[tuple[Cli, str], None, 
 
     if host or cli.connect is not open_session:
         settings = at_host(cli.settings, host) if host else cli.settings
-        inner = replace(cli, settings=settings)
+        inner = structs.replace(cli, settings=settings)
         with inner.session():
             pass  # a server that is not there is told before anything is asked
         yield inner, f"Corral at {settings.base_url}."
@@ -39,7 +40,7 @@ def service_for(cli: Cli, host: str | None) -> Generator[tuple[Cli, str], None, 
         return
     try:
         yield (
-            replace(cli, settings=replace(cli.settings, base_url=service.base_url)),
+            structs.replace(cli, settings=structs.replace(cli.settings, base_url=service.base_url)),
             f"Corral serves at {service.base_url}.",
         )
     finally:

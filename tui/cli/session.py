@@ -9,10 +9,11 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
+
+import msgspec
 
 from corral.runtime.errors import ServerUnreachable
 from corral.runtime.server_address import is_loopback
@@ -51,8 +52,7 @@ class Session(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Cli:
+class Cli(msgspec.Struct, frozen=True):
     """What every command is given: the settings, and a way to a session."""
 
     settings: Settings

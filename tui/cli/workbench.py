@@ -9,13 +9,15 @@ import signal
 import sys
 import threading
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from corral.runtime.server_address import parse_host
 from corral.runtime.settings import Settings
 from corral.tui.cli.foreground import enter
 from corral.tui.cli.interrupts import held_back
+from corral.tui.cli.late import bring
 from corral.tui.cli.screen_flags import add_screen_flags, demand_terminal
 from corral.tui.cli.session import Cli, keep_log_quiet
 
@@ -41,6 +43,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
     """Open the workbench; after a hang-up or when detached go on serving until told to stop."""
+    if flags.plain or flags.host:
+        bring()
     if flags.plain:
         from corral.tui.cli.plain import converse
 
@@ -154,6 +158,7 @@ class Launch:
     def _start(self, started: Future[None], link: LateLink, app: WorkbenchApp, read_only: bool) -> None:
         from corral.tui.read_only import guarded
 
+        bring()
         service = self._service
         assert service is not None, "the address comes first"
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from corral.tui import figures
 from corral.tui.turns import Turn
@@ -15,8 +16,7 @@ _WIDTH = 10
 _ALMOST_FULL = 0.8
 
 
-@dataclass(frozen=True, slots=True)
-class Meter:
+class Meter(msgspec.Struct, frozen=True):
     """`ctx 3.1k/8k ▓▓▓░░ 38%` and whether there is something to mind."""
 
     text: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
+import msgspec
 from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
@@ -21,8 +21,7 @@ _ALWAYS = frozenset({"command_line", "help", "quit"})
 _GAP = 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(msgspec.Struct, frozen=True):
     """A key as it is pressed and shown, and what it does. `tip` says that at length; a refused one only says why."""
 
     key: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+import msgspec
 from textual.content import Content
 from textual.widgets import Static
 from textual.worker import Worker
@@ -29,8 +29,7 @@ _SEPARATOR = " · "
 _LONGEST = 200_000  # characters of a turn that are laid out: a megabyte would hold up the screen for seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """How a turn is drawn: with its folds open, chosen by the reader, `code` the block that was copied, `found` words.
 
     `is_cut` says that the next request would leave it out, `is_quiet` that nobody wants figures. `given` counts the

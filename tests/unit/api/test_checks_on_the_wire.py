@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from corral.api.errors import AnonymousRefused, InvalidOrigin
 from corral.api.server import Service

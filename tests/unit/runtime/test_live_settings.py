@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -166,11 +165,11 @@ def test_only_what_can_change_is_taken_over() -> None:
     now = Settings(models=Path("/a"))
     new = Settings(models=Path("/b"), keep_alive_s=1.0, strict=True, context_length=9, warnings=("x",))
     taken, change = take_over(now, new)
-    assert taken == replace(now, keep_alive_s=1.0, context_length=9)
+    assert taken == structs.replace(now, keep_alive_s=1.0, context_length=9)
     assert change == SettingsChange(("keep_alive_s", "context_length"), ("models", "strict"), ("x",))
-    assert set(LIVE) <= {field.name for field in fields(Settings)}
+    assert set(LIVE) <= set(Settings.__struct_fields__)
     with pytest.raises(BadRequest, match="bad"):
-        take_over(now, replace(new, faults=("bad",)))
+        take_over(now, structs.replace(new, faults=("bad",)))
 
 
 @pytest.fixture
