@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from functools import lru_cache
+from itertools import pairwise
 from operator import ne
 
 from rich.cells import cell_len
@@ -74,16 +75,25 @@ def _cells(text: str) -> list[str]:
     """A text as cells. Where its characters are no wider together than apart each has its own."""
     widths = [cell_len(character) for character in text]
     whole = cell_len(text)
+    pieces = [*text]
     if sum(widths) != whole:
-        return [text, *[""] * (whole - 1)] if whole else []
+        pieces = _pieces(text, whole)
+        widths = [cell_len(piece) for piece in pieces]
     cells: list[str] = []
-    for character, width in zip(text, widths, strict=True):
+    for piece, width in zip(pieces, widths, strict=True):
         if width:
-            cells += [character, *[""] * (width - 1)]
+            cells += [piece, *[""] * (width - 1)]
         elif cells:
             owner = max(index for index, cell in enumerate(cells) if cell)
-            cells[owner] += character
+            cells[owner] += piece
     return cells
+
+
+def _pieces(text: str, whole: int) -> list[str]:
+    """A text cut wherever what stands left and right of the cut is as wide as both together."""
+    cuts = [at for at in range(1, len(text)) if cell_len(text[:at]) + cell_len(text[at:]) == whole]
+    pieces = [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
+    return pieces if sum(map(cell_len, pieces)) == whole else [text]
 
 
 def _blank_before(texts: list[str], x: int) -> None:
@@ -147,9 +157,13 @@ def _runs(shown: Frame, wanted: Frame, y: int) -> Iterator[tuple[int, int]]:
             first = x
             while first > 0 and not (new[first] and old[first]):
                 first -= 1
+        at = max(first, end)
         end = max(end, x + 1)
-        while end < len(new) and not (new[end] and old[end]):
-            end += 1
+        while at < end or (end < len(new) and not (new[end] and old[end])):
+            end = max(end, at + 1)
+            if len(new[at]) > 1:  # a terminal may take each part of it for a wide character, and lose what stood there
+                end = max(end, min(at + 2 * len(new[at]), len(new)))
+            at += 1
     if first >= 0:
         yield first, end
 
@@ -239,10 +253,13 @@ class _Pen:
             else:
                 while end < len(texts) and not texts[end]:
                     end += 1
-            is_wide = len(text) > 1 or (text != " " and end - start > 1)
-            if is_unsure and not is_wide:
+            is_joined = len(text) > 1
+            is_wide = is_joined or (text != " " and end - start > 1)
+            if is_unsure and (is_joined or not is_wide):
                 # Terminals disagree on how wide some characters are; what follows stands where it should.
                 self._out.append(f"\x1b[{x + start + 1}G")
+            if is_joined and end - start > 1:  # where it is taken for narrower, what stood there would show
+                self._out.append(f"{' ' * (end - start)}\x1b[{x + start + 1}G")
             is_unsure = is_wide
             if text == " " and end - start >= _WORTH_ERASING:
                 self._out.append(f"\x1b[{end - start}X\x1b[{x + end + 1}G")

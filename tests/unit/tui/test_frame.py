@@ -135,3 +135,27 @@ def test_marks_stay_on_the_letter_they_belong_to() -> None:
     frame = Frame(4, 1)
     frame.put(0, 0, Strip([Segment("e\u0301x")]), ColorSystem.TRUECOLOR)
     assert frame.texts[0] == ["e\u0301", "x", " ", " "]
+
+
+@pytest.mark.parametrize("before", ["FROM", "x" * 60, ""])
+def test_what_terminals_take_for_wider_leaves_the_frame_where_it_stands(before: str) -> None:
+    """A cursor among emoji counts their parts, so an editor draws them as they are."""
+
+    def row(text: str) -> Frame:
+        frame = Frame(60, 1)
+        frame.put(0, 0, Strip([Segment("┃  2  "), Segment(text + " " * 60)]).crop(0, 59), ColorSystem.TRUECOLOR)
+        frame.put(59, 0, Strip([Segment("┃")]), ColorSystem.TRUECOLOR)
+        return frame
+
+    emoji = "👍🏽 🏽🏿 🇩🇪🇫 ❤\ufe0f 1\ufe0f\u20e3"
+    for text in (emoji, f"{emoji} [x](javascript:alert(1)) and so on, to the very end", f"{'and ' * 9}so on {emoji}"):
+        terminal = Emulator(60, 1)
+        stream = pyte.Stream(terminal)
+        stream.feed("\x1b[?7l")
+        shown = Frame.unknown(60, 1)
+        for frame in (row(before), row(text)):
+            stream.feed(way(shown, frame, can_erase=True))
+        seen = [terminal.buffer[0][x].data for x in range(60)]
+        sure = [x for x, one in enumerate(row(text).texts[0]) if one == "┃" or (one.isalnum() and one.isascii())]
+        assert [seen[x] for x in sure] == [row(text).texts[0][x] for x in sure]
+        assert "x" not in seen or "x" in text, "something of before is left"
