@@ -164,7 +164,7 @@ def test_several_answers_share_their_prompt(client: openai.OpenAI, live_server: 
     assert sum(row.prompt_tokens - row.cached_tokens for row in own) < 1.5 * reply.usage.prompt_tokens
     chunks = list(
         client.chat.completions.create(
-            model=live_server.model, messages=cast(Any, said), n=2, max_tokens=3, stream=True
+            model=live_server.model, messages=cast(Any, said), n=2, seed=7, temperature=0, max_tokens=3, stream=True
         )
     )
     ends = [(one.choices[0].index, one.choices[0].finish_reason) for one in chunks if one.choices[0].finish_reason]

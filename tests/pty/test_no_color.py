@@ -60,12 +60,18 @@ def walk(terminal: Terminal) -> None:
         terminal.settle(0.1)
         terminal.press(ESCAPE)
         terminal.settle(0.1)
-    for line in ("theme", "settings", "doctor", "keys", "gc"):
+    lines = (
+        ("theme", "━ Theme"),
+        ("settings", "━ Settings"),
+        ("doctor", "━ Doctor"),
+        ("keys", "━ Key report"),
+        ("gc", "Remove orphans?"),
+    )
+    for line, title in lines:
         look(":", ":")
-        terminal.press(f"{line}{ENTER}")
-        terminal.settle(0.2)
-        terminal.press(ESCAPE)
+        look(f"{line}{ENTER}", title)
         terminal.settle(0.1)
+        close(title)
     look(F4, "[3", "TOK/S")
     look(F5, "[4", "Modelfile")
     look('\x1b[200~FROM nothing at all\nPARAMETER top_k many\nSYSTEM """x\x1b[201~', "✗ ")
