@@ -6,6 +6,7 @@ Nothing is asked unless a screen looks: each look returns what is there and asks
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from corral.store.errors import StoreError
 from corral.tui.link import ServiceLink
 from corral.tui.read_only import guarded
 
-__all__ = ["Places", "RemoteLink", "RemoteService", "how_it_answers"]
+__all__ = ["Places", "RemoteLink", "RemoteService", "end_tasks", "how_it_answers"]
 
 _JOIN_S = 5.0
 _DENIED = (401, 403)
@@ -51,11 +52,28 @@ class RemoteService:
             self.loop.close()
 
     async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await end_tasks()
         await self.client.close()
+
+
+async def end_tasks() -> None:
+    """Cancel every other task of this loop and wait for its end.
+
+    Not before each has begun: anyio's tasks carry a coroutine that nobody would ever await else, and Python would say
+    so on the terminal.
+    """
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    while any(_is_new(task) for task in others):
+        await asyncio.sleep(0)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def _is_new(task: asyncio.Task[object]) -> bool:
+    coroutine = task.get_coro()
+    return inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
 
 
 class RemoteLink(ServiceLink):

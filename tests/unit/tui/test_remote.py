@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from corral.api.client import HttpClient
 from corral.api.server import Service
 from corral.runtime.errors import ServerUnreachable
 from corral.runtime.settings import Settings
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.link import LateLink, ServiceLink
-from corral.tui.remote import RemoteLink, RemoteService
+from corral.tui.remote import RemoteLink, RemoteService, end_tasks
 from tests.fakes.client import FakeClient
 from tests.fakes.screen import ENVIRON, STYLES, overflows, picture, until
 from tests.fakes.served import Served, ServedFake
@@ -123,3 +125,18 @@ async def test_verbs_say_why_a_service_did_not_start() -> None:
     with pytest.raises(ServerUnreachable):
         await link.call(lambda client: client.list_models())
     assert link.latest().serving == ""
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_an_end_in_any_moment_of_a_connection_leaves_nothing_unawaited(steps: int) -> None:
+    client = HttpClient(f"http://127.0.0.1:{free_port()}")
+    asking = asyncio.create_task(client.refresh())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await end_tasks()
+    assert asking.done()
+    if not asking.cancelled():
+        assert isinstance(asking.exception(), ServerUnreachable)
+    await client.close()
+    del asking
+    gc.collect()
