@@ -34,7 +34,7 @@ serve: $(VENV)/.installed ## the server without a screen
 	@$(BIN)/corral serve
 
 test: $(VENV)/.dev ## all tests; says which it left out and why
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -ra
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -ra --tb=short
 
 lint: $(VENV)/.dev ## style, types and the direction of imports
 	$(BIN)/ruff check .
