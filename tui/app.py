@@ -191,6 +191,11 @@ class WorkbenchApp(Notices, KeyOrder, inherit_bindings=False):
             composing: Callable[[], Coroutine[None, None, None]] = partial(compose_ahead, self)
             _: Worker[None] = self.run_worker(composing, group="ahead", exit_on_error=False)
 
+    async def _close_all(self) -> None:
+        """Compose no more screens while Textual closes those there are."""
+        self.workers.cancel_group(self, "ahead")
+        await super()._close_all()
+
     async def on_event(self, event: events.Event) -> None:
         """Note when somebody does something."""
         if isinstance(event, events.InputEvent):
@@ -401,7 +406,7 @@ class WorkbenchApp(Notices, KeyOrder, inherit_bindings=False):
 
     def action_command_palette(self) -> None:
         """Find a command. It has no name, unlike Textual's: the one before may still be going, and names are unique."""
-        if not CommandPalette.is_open(self):
+        if not isinstance(self.screen, CommandPalette):
             self.push_screen(CommandPalette())
 
     async def action_quit(self) -> None:
