@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-m", "tests.fakes.stream_program", "50", "1"]
 ENVIRON = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / '.src'}", "CORRAL_NOHISTORY": "1", "SSH_TTY": "/dev/pts/9"}
 PROMPT = "Prompt to smollm2:135m"
-OF_A_WHOLE_FRAME = "F2-F6 screens".encode()
+OF_A_WHOLE_FRAME = b"F2-F6 screens"
 """What stands on the screen and never changes."""
 
 

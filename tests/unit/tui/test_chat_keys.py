@@ -244,6 +244,22 @@ async def test_tool_calls_are_folded_lines() -> None:
         assert "\x1b" not in picture(app)
 
 
+async def test_figures_break_between_two_of_them() -> None:
+    parts = ["3.0 tok/s", "ttft 1.00s", "prompt 12 @ 80.0/s", "cached 4", "3 tok", "guessed 8/9"]
+    client = FakeClient.with_models("smollm2:135m")
+    client.drafted = 9
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        await pilot.press(*"why", "enter")
+        await until(pilot, lambda: " · ".join(parts) in picture(app))
+        for width in range(61, 80, 3):
+            await pilot.resize_terminal(width, 24)
+            await until(pilot, lambda: all(part in picture(app) for part in parts), within_s=5)
+        await pilot.resize_terminal(120, 36)
+        await until(pilot, lambda: " · ".join(parts) in picture(app))
+
+
 async def test_two_hundred_messages_are_few_widgets() -> None:
     app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT)
     async with app.run_test(size=(120, 36)) as pilot:
