@@ -48,7 +48,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 def figures_parts(stats: Stats) -> list[str]:
-    """`61.2 tok/s · ttft 0.24s · prompt 812 @ 2.1k/s · cached 740 · 396 tok`, part by part, without what is not known."""
+    """`61.2 tok/s · ttft 0.24s · prompt 812 @ 2.1k/s · cached 740 · 396 tok`, without what is not known."""
     parts = []
     if stats.output_tokens and stats.output_ns:
         parts.append(f"{figures.rate(stats.output_tokens / stats.output_ns * 1e9)} tok/s")
