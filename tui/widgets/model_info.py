@@ -127,7 +127,7 @@ def info_lines(
             for fit in fits
         ]
         if any(longer.needs < fit.needs for fit, longer in pairwise(fits)):
-            lines.append(Text("  less, as a sliding window is kept whole only where that is cheap", style="dim"))
+            lines.append(Text("  less: a sliding window is kept\n  whole only where that is cheap", style="dim"))
     if plan is not None:
         lines += load_plan_lines(plan)
     if details.parameters:

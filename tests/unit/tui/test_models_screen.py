@@ -308,5 +308,5 @@ async def test_a_longer_context_that_takes_less_says_why() -> None:
     details = await client.show("gemma3:270m")
     less = (Fit(8192, 900_000_000, 19, 0, True), Fit(32768, 800_000_000, 19, 0, True))
     told = info_lines(summary("gemma3:270m"), details, less).plain
-    assert "less, as a sliding window is kept whole only where that is cheap" in told
+    assert "less: a sliding window is kept\n  whole only where that is cheap" in told
     assert "sliding" not in info_lines(summary("gemma3:270m"), details, less[::-1]).plain
