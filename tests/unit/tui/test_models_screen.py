@@ -8,7 +8,7 @@ from textual.widgets import Input
 
 from corral.runtime.snapshot import EMPTY, ModelState, TransferView
 from corral.runtime.upkeep import Eviction, Fit, LoadPlan
-from corral.runtime.verbs import DeletePlan, GenerateRequest
+from corral.runtime.verbs import DeletePlan, EmbedRequest, GenerateRequest, RerankRequest
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.dialogs.confirm import ConfirmDialog
@@ -310,3 +310,14 @@ async def test_a_longer_context_that_takes_less_says_why() -> None:
     told = info_lines(summary("gemma3:270m"), details, less).plain
     assert "less: a sliding window is kept\n  whole only where that is cheap" in told
     assert "sliding" not in info_lines(summary("gemma3:270m"), details, less[::-1]).plain
+
+
+@pytest.mark.parametrize(("capability", "kind"), [("embedding", EmbedRequest), ("rerank", RerankRequest)])
+async def test_a_model_that_does_not_chat_is_loaded_too(capability: str, kind: type[object]) -> None:
+    client = FakeClient.with_models("minilm:22m")
+    client.models["minilm:22m"] = replace(client.models["minilm:22m"], capabilities=(capability,))
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: len(screen_of(app).table.keys_shown) == 1)
+        await pilot.press("l")
+        await until(pilot, lambda: [type(one) for one in client.asked] == [kind], within_s=5)
