@@ -208,6 +208,20 @@ async def test_a_second_model_can_be_put_back_before_its_messages_have_gone() ->
         assert len(screen.query("#twin")) == 1
 
 
+async def test_the_workbench_can_be_left_while_a_second_model_comes_and_goes() -> None:
+    for steps in range(6):
+        app = workbench(FakeClient.with_models("a:1", "b:1"), Where.CHAT)
+        async with app.run_test(size=(120, 36)) as pilot:
+            screen = chat_screen(app)
+            await until(pilot, lambda screen=screen: bool(screen.chats.current.model))  # type: ignore[misc]
+            for _ in range(3):
+                screen.compare("b:1")
+                screen.part()
+            screen.compare("b:1")
+            for _ in range(steps):
+                await asyncio.sleep(0)
+
+
 async def test_two_models_answer_one_question_side_by_side() -> None:
     client = FakeClient.with_models("smollm2:135m", "qwen3:8b")
     client.gate = asyncio.Semaphore(0)
