@@ -246,22 +246,6 @@ def test_a_model_in_full() -> None:
     assert "other:name" in lines
 
 
-@pytest.mark.parametrize("vram", [0, 100_000_000])
-def test_where_a_model_lies_is_told_to_the_end_in_little_room(vram: int) -> None:
-    full = replace(FULL, vram_bytes=vram, rss_history=tuple(range(60)))
-    [narrow], [wide] = (
-        [one for one in model_lines(full, width, Glyphs.BRAILLE) if one.startswith("lies in")] for width in (56, 90)
-    )
-    assert narrow.endswith("CPU 180 %")
-    assert len(narrow) <= 56
-    assert ("VRAM" in wide) == ("VRAM" in narrow) == bool(vram)
-
-
-def test_hours_in_memory_leave_a_gap_before_them() -> None:
-    shown = loaded_row(replace(FULL, expires_in_s=8 * 3600 + 24 * 60 + 41.0), is_wide=False, glyphs=Glyphs.BRAILLE)
-    assert str(shown["until"]) == "8h24"
-
-
 def test_a_model_nobody_knows_more_of() -> None:
     bare = model("bare", cells_total=0, weights_bytes=0, kv_bytes=0, compute_bytes=0)
     lines = model_lines(bare, 40, Glyphs.ASCII)
