@@ -21,5 +21,5 @@ class Palette(CommandPalette):
         return cls(providers=[found], placeholder=placeholder)
 
     def _action_command_list(self, action: str) -> None:
-        if self.query_one(CommandList).size.width:
+        if self.query_one(CommandList).scrollable_content_region:
             super()._action_command_list(action)

@@ -132,7 +132,7 @@ async def test_the_palette_is_paged_where_nothing_was_laid_out() -> None:
         await until(pilot, lambda: isinstance(app.focused, Input))
         listed = app.screen.query_one(CommandList)
         listed.display = False
-        await until(pilot, lambda: listed.size.width == 0)
+        await until(pilot, lambda: not listed.scrollable_content_region)
         listed.clear_options().add_options(["one", "two"])
         listed.highlighted = 1
         await pilot.press("pagedown", "pageup", "escape")
