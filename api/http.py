@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from ssl import SSLContext
@@ -107,13 +108,23 @@ class HttpServer:
 
         Streams that are still open then end with an error.
         """
-        if self._server is not None:
-            self._server.close()
+        await self._accept_no_more()
         await self._until_idle(limit_s, hurry)
         self._activity.stopping = True
         for handler in tuple(self._activity.handlers):
             handler.cancel()
         await self._until_idle(_LAST_WORDS_S, asyncio.Event())
+
+    async def _accept_no_more(self) -> None:
+        if self._server is None:
+            return
+        # A loop on selectors makes the transport of what it has accepted a turn later, and leaves it unclosed where the
+        # server is closed by then (`Server._attach`).
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().remove_reader(self._listener)
+        await asyncio.sleep(0)
+        self._server.close()
+        self._server = None
 
     async def _until_idle(self, limit_s: float, hurry: asyncio.Event) -> None:
         async def idle() -> None:
@@ -129,8 +140,7 @@ class HttpServer:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._server is not None:
-            self._server.close()
+        await self._accept_no_more()
         if self._runner is not None:
             await self._runner.cleanup()
         await self._outgoing.abort()
