@@ -108,23 +108,13 @@ class HttpServer:
 
         Streams that are still open then end with an error.
         """
-        await self._accept_no_more()
+        if self._server is not None:
+            await accept_no_more(self._server)
         await self._until_idle(limit_s, hurry)
         self._activity.stopping = True
         for handler in tuple(self._activity.handlers):
             handler.cancel()
         await self._until_idle(_LAST_WORDS_S, asyncio.Event())
-
-    async def _accept_no_more(self) -> None:
-        if self._server is None:
-            return
-        # A loop on selectors makes the transport of what it has accepted a turn later, and leaves it unclosed where the
-        # server is closed by then (`Server._attach`).
-        with contextlib.suppress(NotImplementedError):
-            asyncio.get_running_loop().remove_reader(self._listener)
-        await asyncio.sleep(0)
-        self._server.close()
-        self._server = None
 
     async def _until_idle(self, limit_s: float, hurry: asyncio.Event) -> None:
         async def idle() -> None:
@@ -140,7 +130,22 @@ class HttpServer:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._accept_no_more()
+        if self._server is not None:
+            await accept_no_more(self._server)
         if self._runner is not None:
             await self._runner.cleanup()
         await self._outgoing.abort()
+
+
+async def accept_no_more(server: asyncio.Server) -> None:
+    """Close what a server listens on, and leave it the connections that it has accepted.
+
+    A loop on selectors makes the transport of one a turn after that, and leaves it unclosed where the server is closed
+    by then (`asyncio.Server._attach`).
+    """
+    loop = asyncio.get_running_loop()
+    for listener in server.sockets:
+        with contextlib.suppress(NotImplementedError):  # by loops of another kind
+            loop.remove_reader(listener.fileno())
+    await asyncio.sleep(0)
+    server.close()

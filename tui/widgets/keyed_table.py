@@ -183,8 +183,8 @@ class KeyedTable(PlainRows, inherit_bindings=False):
         if current != self._order:
             ranks = {id(self._firsts[key]): rank for rank, key in enumerate(self._order)}
             self.sort(self._layout[0].key, key=lambda cell: ranks[id(cell)])
-        if cursor in wanted and self.highlighted_key != cursor:
-            self.move_cursor(row=self._order.index(cursor), animate=False)
+        if cursor is not None and self.highlighted_key != cursor:
+            self.go_to(cursor)
 
     def _append(self, key: str, cells: Row) -> None:
         # The sort tells rows apart by the identity of their first cell, so each has its own.
