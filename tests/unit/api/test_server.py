@@ -88,7 +88,7 @@ def test_an_interrupt_while_it_starts_ends_it(waits_for: str, monkeypatch: pytes
     before, began = set(threading.enumerate()), time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         service.start()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert fake.ended
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "corral-service"]
 
