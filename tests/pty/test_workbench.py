@@ -28,6 +28,8 @@ from tests.waiting import block_until
 SIZES = [(120, 36), (80, 24)]
 F2, F3, F4, F5, F6 = "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~"
 ESCAPE, ENTER = "\x1b", "\r"
+ENDS = ("0", "2")
+"""The tokens <|endoftext|> and <|im_end|>, by which the starter model says that it is done."""
 
 
 @pytest.fixture
@@ -95,6 +97,12 @@ def answer_briefly(port: int) -> None:
         client.create(STARTER_MODEL, from_=STARTER_MODEL, parameters={"num_predict": 12})
 
 
+def answer_at_length(port: int) -> None:
+    """Have the model never end an answer by itself, which it would do soon now and then."""
+    with OllamaClient(host=f"http://127.0.0.1:{port}") as client:
+        client.create(STARTER_MODEL, from_=STARTER_MODEL, parameters={"logit_bias": dict.fromkeys(ENDS, -1000.0)})
+
+
 @pytest.fixture(params=SIZES, ids=["120x36", "80x24"])
 def size(request: pytest.FixtureRequest) -> tuple[int, int]:
     pair: tuple[int, int] = request.param
@@ -109,6 +117,7 @@ def test_from_an_empty_store_to_an_answer_seen_by_everybody(size: tuple[int, int
         terminal.wait_for("There is no model to chat with here yet", "starter model")
         terminal.press(ENTER)
         terminal.wait_for(f"Prompt to {STARTER_MODEL}", patience_s=180)
+        answer_briefly(port)
         terminal.press("Write one sentence about the sea.")
         terminal.wait_for("about the sea.")
         terminal.press(ENTER)
@@ -144,6 +153,7 @@ def test_escape_stops_an_answer_and_keeps_what_came(own_store: Path, home: Path)
     port = free_port()
     with Terminal([CORRAL], environment(own_store, port, home)) as terminal:
         terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        answer_at_length(port)
         terminal.press("Tell me a very long story.")
         terminal.wait_for("very long story.")
         terminal.press(ENTER)
@@ -214,7 +224,7 @@ def test_a_terminal_that_goes_away_leaves_the_service(own_store: Path, home: Pat
         runners = children(terminal.process.pid)
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.wait_exit() == 0
-        block_until(lambda: not any(runner.is_running() for runner in runners), 10)
+        block_until(lambda: not any(runner.is_running() for runner in runners))
     finally:
         terminal.end()
 
@@ -254,8 +264,8 @@ def test_quitting_leaves_nothing_behind(own_store: Path, home: Path) -> None:
         terminal.wait_for("idle", "q0")
         terminal.press("\x11")  # Ctrl+Q
         assert terminal.wait_exit() == 0
-        block_until(lambda: not any(runner.is_running() for runner in runners), 10)
-        block_until(lambda: b"\x1b[?1049l" in terminal.raw, 5)  # the terminal is given back as it was
+        block_until(lambda: not any(runner.is_running() for runner in runners))
+        block_until(lambda: b"\x1b[?1049l" in terminal.raw)  # the terminal is given back as it was
         assert b"Traceback" not in terminal.raw
 
 
@@ -267,7 +277,7 @@ def test_a_killed_workbench_takes_its_runners_along(own_store: Path, home: Path)
         chat(port, "Load yourself.")
         runners = children(terminal.process.pid)
         os.kill(terminal.process.pid, signal.SIGKILL)
-        block_until(lambda: not any(runner.is_running() for runner in runners), 5)
+        block_until(lambda: not any(runner.is_running() for runner in runners))
 
 
 @pytest.mark.parametrize(
@@ -355,9 +365,10 @@ def test_a_prompt_is_written_in_the_users_editor_while_the_service_goes_on(
 
 @pytest.mark.timeout(300)
 def test_a_chat_survives_a_kill_in_the_middle_of_its_answer(own_store: Path, home: Path) -> None:
-    environ = environment(own_store, free_port(), home)
-    with Terminal([CORRAL], environ) as terminal:
+    port = free_port()
+    with Terminal([CORRAL], environment(own_store, port, home)) as terminal:
         terminal.wait_for(f"Prompt to {STARTER_MODEL}")
+        answer_at_length(port)
         terminal.press("Tell me a very long story.")
         terminal.wait_for("very long story.")
         terminal.press(ENTER)
