@@ -135,13 +135,20 @@ class Terminal:
             self._stream.feed(text.encode())
 
     def wait_for(self, *texts: str, patience_s: float = PATIENCE_S) -> str:
-        """Wait until all of `texts` are on the screen; returns the screen."""
+        """Wait until all of `texts` are on the screen; returns that screen."""
+        shown = ""
+
+        def are_shown() -> bool:
+            nonlocal shown
+            shown = self.text()
+            return all(text in shown for text in texts)
+
         try:
-            block_until(lambda: all(text in self.text() for text in texts), patience_s)
+            block_until(are_shown, patience_s)
         except TimeoutError:
             ended = self.process.poll()
-            raise AssertionError(f"{texts} not on the screen (exit status {ended}):\n{self.text()}") from None
-        return self.text()
+            raise AssertionError(f"{texts} not on the screen (exit status {ended}):\n{shown}") from None
+        return shown
 
     def look(self, keys: str, *seen: str) -> None:
         """Press keys and wait until all these texts are to be seen."""

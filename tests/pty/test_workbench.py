@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -20,16 +21,16 @@ import psutil
 import pytest
 from ollama import Client as OllamaClient
 
-from tests.conftest import STARTER_MODEL
+from tests.conftest import ENDLESS, STARTER_MODEL
 from tests.programs import CORRAL, answers, environment, free_port, serving
 from tests.terminal import Terminal
 from tests.waiting import block_until
 
 SIZES = [(120, 36), (80, 24)]
+STOOD_STILL_S = 10.0
+"""Who waits for the terminal waits until it goes on; where others have the processors, a line may wait for seconds."""
 F2, F3, F4, F5, F6 = "\x1bOQ", "\x1bOR", "\x1bOS", "\x1b[15~", "\x1b[17~"
 ESCAPE, ENTER = "\x1b", "\r"
-ENDS = ("0", "2")
-"""The tokens <|endoftext|> and <|im_end|>, by which the starter model says that it is done."""
 
 
 @pytest.fixture
@@ -73,6 +74,11 @@ class ApiStream:
     def count(self) -> int:
         return len(self.arrived)
 
+    def longest_gap_s(self, since: int) -> float:
+        """The longest that a line came after another, from that line on."""
+        times = self.arrived[since - 1 :]
+        return max(later - earlier for earlier, later in itertools.pairwise(times))
+
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(30)
@@ -100,7 +106,7 @@ def answer_briefly(port: int) -> None:
 def answer_at_length(port: int) -> None:
     """Have the model never end an answer by itself, which it would do soon now and then."""
     with OllamaClient(host=f"http://127.0.0.1:{port}") as client:
-        client.create(STARTER_MODEL, from_=STARTER_MODEL, parameters={"logit_bias": dict.fromkeys(ENDS, -1000.0)})
+        client.create(STARTER_MODEL, from_=STARTER_MODEL, parameters=ENDLESS)
 
 
 @pytest.fixture(params=SIZES, ids=["120x36", "80x24"])
@@ -139,7 +145,8 @@ def test_from_an_empty_store_to_an_answer_seen_by_everybody(size: tuple[int, int
 @pytest.mark.timeout(300)
 def test_what_curl_asks_is_answered_and_shown(own_store: Path, home: Path) -> None:
     port = free_port()
-    body = json.dumps({"model": STARTER_MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": False})
+    ask = {"messages": [{"role": "user", "content": "Hi"}], "stream": False, "options": {"num_predict": 12}}
+    body = json.dumps({"model": STARTER_MODEL, **ask})
     with Terminal([CORRAL], environment(own_store, port, home)) as terminal:
         terminal.wait_for(f"Prompt to {STARTER_MODEL}")
         terminal.press(F6)
@@ -197,10 +204,10 @@ def test_a_terminal_that_is_not_read_does_not_touch_a_stream(own_store: Path, ho
         before = stream.count
         block_until(lambda: stream.count > before + 200 or bool(stream.error), 90)
         terminal.go_on()
-        gaps = [later - earlier for earlier, later in zip(stream.arrived, stream.arrived[1:], strict=False)]
+        longest_s = stream.longest_gap_s(before)
         stream.stop()
         assert not stream.error
-        assert max(gaps) < 3.0, "the stream stood still while the terminal did"
+        assert longest_s < STOOD_STILL_S, "the stream stood still while the terminal did"
         terminal.press(F2)
         terminal.wait_for(f"Prompt to {STARTER_MODEL}")
 
@@ -236,6 +243,7 @@ def test_neither_suspending_nor_resizing_touches_a_stream(own_store: Path, home:
         terminal.wait_for(f"Prompt to {STARTER_MODEL}")
         stream = ApiStream(port)
         process = psutil.Process(terminal.process.pid)
+        begun = stream.count
         terminal.press("\x1a")  # Ctrl+Z
         terminal.process.send_signal(signal.SIGTSTP)
         for columns, lines in ((1, 1), (500, 200), (2, 60), (1, 1), (80, 24), (1, 1), (120, 36)):
@@ -243,13 +251,13 @@ def test_neither_suspending_nor_resizing_touches_a_stream(own_store: Path, home:
             terminal.resize(columns, lines)
             block_until(lambda before=before: stream.count > before + 20 or bool(stream.error), 60)  # type: ignore[misc]
         assert process.status() != psutil.STATUS_STOPPED
-        gaps = [later - earlier for earlier, later in zip(stream.arrived, stream.arrived[1:], strict=False)]
+        longest_s = stream.longest_gap_s(begun)
         terminal.press(F4)
         shown = terminal.wait_for(STARTER_MODEL, "● busy", "TOK/S").split("\n")
         assert [len(line) for line in shown if line.endswith(("│", "┃"))][:1] == [120]
         stream.stop()
         assert not stream.error
-        assert max(gaps) < 3.0, "the stream stood still"
+        assert longest_s < STOOD_STILL_S, "the stream stood still"
         assert b"Traceback" not in terminal.raw
 
 
