@@ -50,14 +50,19 @@ def side_by_side(
 
 
 def in_turns(measure: Callable[[Server], float], ours: Server, peer: Server, runs: int = RUNS) -> Pairs:
-    """Measure both `runs` times; who goes first changes."""
+    """Measure both servers `runs` times; who goes first changes."""
+    return taking_turns(lambda: measure(ours), lambda: measure(peer), runs)
+
+
+def taking_turns(one: Callable[[], float], other: Callable[[], float], runs: int) -> Pairs:
+    """Measure this and the other `runs` times; who goes first changes: a machine gets slower or faster meanwhile."""
     pairs = []
     for run in range(runs):
         if run % 2:
-            theirs = measure(peer)
-            pairs.append((measure(ours), theirs))
+            second = other()
+            pairs.append((one(), second))
         else:
-            pairs.append((measure(ours), measure(peer)))
+            pairs.append((one(), other()))
     return pairs
 
 

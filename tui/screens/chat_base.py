@@ -51,7 +51,8 @@ class ChatBase(CallingScreen):
     @property
     def panes(self) -> list[Transcript]:
         """The messages of all chats that are shown: of one, or of two side by side."""
-        return [one for one in self.query_one("#pair").children if isinstance(one, Transcript)]
+        shown = self.query_one("#pair").children
+        return [one for one in shown if isinstance(one, Transcript) and not one.is_going]
 
     @property
     def prompt(self) -> PromptBox:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 from textual.containers import Horizontal
@@ -21,6 +22,7 @@ class PairKeys(SlashCommands):
     def __init__(self) -> None:
         super().__init__()
         self._paired: Chat | None = None
+        self._fitting = asyncio.Lock()
 
     @property
     def twin_pane(self) -> Transcript | None:
@@ -44,16 +46,27 @@ class PairKeys(SlashCommands):
         self.twin = first.copy(self.chats.next_number())
         self.twin.model = model
         self.twin.name = f"{first.title} · {model}" if first.root.children else ""
-        self.start(partial(self._show_twin, self.twin), "twin")
+        self.start(self._fit_panes, "twin", exclusive=False)
 
-    async def _show_twin(self, twin: Chat) -> None:
-        if self.twin_pane is None:
-            pane = Transcript("twin")
-            pane.rows_step, pane.pictures = self.transcript.rows_step, self.transcript.pictures
-            pane.is_quiet = self.transcript.is_quiet
-            await self.query_one("#pair", Horizontal).mount(pane)
-        self.draw_twin()
-        self.prompt.focus()
+    async def _fit_panes(self) -> None:
+        """Show the second chat's messages or take them away, as the newest wish is.
+
+        One after the other and never broken off: Textual ends a widget for good only if whoever waits for that does so
+        to the end.
+        """
+        async with self._fitting:
+            pane = self.twin_pane
+            if self.twin is None and pane is not None:
+                await pane.remove()
+                self.call_after_refresh(self.entitle)  # there is room for all of the title again
+            elif self.twin is not None and pane is None:
+                pane = Transcript("twin")
+                pane.rows_step, pane.pictures = self.transcript.rows_step, self.transcript.pictures
+                pane.is_quiet = self.transcript.is_quiet
+                await self.query_one("#pair", Horizontal).mount(pane)
+        if self.twin is not None:
+            self.draw_twin()
+            self.prompt.focus()
 
     def part(self) -> None:
         """Show one chat only; the second one stays in the list."""
@@ -61,12 +74,8 @@ class PairKeys(SlashCommands):
         if twin is not None:
             if not twin.is_empty and twin not in self.chats.all:
                 self.chats.all.append(twin)
-            self.start(self._hide_twin, "twin")
+            self.start(self._fit_panes, "twin", exclusive=False)
             self.show_chats()
-
-    async def _hide_twin(self) -> None:
-        await self.query("#twin").remove()
-        self.call_after_refresh(self.entitle)  # there is room for all of the title again
 
     def ask_twin(self, text: str, attached: tuple[Attached, ...]) -> None:
         """Ask the second model what the first one was asked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TypeVar
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
@@ -20,6 +21,8 @@ from corral.tui.widgets.repaint import LaidOnce, PartialRepaint
 from corral.tui.widgets.said import Look, Said
 
 __all__ = ["Transcript"]
+
+W = TypeVar("W", bound=Widget)
 
 _WINDOW = 60
 _MORE = 60
@@ -90,6 +93,11 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
         return super()._size_updated(size, virtual_size, container_size, layout=layout and is_other)
 
     @property
+    def is_going(self) -> bool:
+        """Whether it is being removed: what is within it may have gone already."""
+        return self._pruning
+
+    @property
     def messages(self) -> Vertical:
         """What holds the messages."""
         return self.query_one(".messages", Vertical)
@@ -97,7 +105,11 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
     @property
     def live(self) -> LiveAnswer | None:
         """The answer that is coming in, where there is one."""
-        return next(iter(self.messages.query_children(LiveAnswer)), None)
+        return next(iter(self._standing(LiveAnswer)), None)
+
+    def _standing(self, kind: type[W]) -> list[W]:
+        """The messages of a kind. One that is being removed stays among the children until all within it has gone."""
+        return [one for one in self.messages.children if isinstance(one, kind) and not one._pruning]
 
     def show(self, chat: Chat) -> None:
         """Show a chat, or what has changed in it."""
@@ -129,10 +141,10 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
         with self.app.batch_update():
             self.set_class(not turns, "-empty")
             if anew or same < len(self._shown):
-                widgets = [one for one in messages.children if not one.has_class("earlier")]
+                widgets = [one for one in self._standing(Widget) if not one.has_class("earlier")]
                 self._remove(widgets[0 if anew else same :])
             if anew:
-                self._remove([one for one in messages.children if one.has_class("earlier")])
+                self._remove([one for one in self._standing(Widget) if one.has_class("earlier")])
                 if self._from:
                     text = f"… {self._from} earlier messages: g at the top shows more"
                     messages.mount(Static(Content(text), classes="message earlier"))
@@ -181,13 +193,13 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
             self.call_after_refresh(self._bring_hit)
 
     def _bring_hit(self) -> None:
-        said = next((one for one in self.messages.query_children(Said) if one.turn is self.chosen), None)
+        said = next((one for one in self._standing(Said) if one.turn is self.chosen), None)
         if said is not None and (line := said.hit_line) is not None:
             self._bring_line(said, line)
 
     def bring(self, turn: Turn | None) -> None:
         """Bring a turn into view."""
-        widget = next((one for one in self.messages.query_children(Said) if one.turn is turn), None)
+        widget = next((one for one in self._standing(Said) if one.turn is turn), None)
         if widget is not None:
             self.release_anchor()
             self.scroll_to_widget(widget, animate=False, top=True, immediate=True)
@@ -235,7 +247,7 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
 
     def begin_selection(self) -> bool:
         """Select a line, of the chosen message or the last one; False where there is none."""
-        said = [*self.messages.query_children(Said)]
+        said = self._standing(Said)
         chosen = next((one for one in said if one.turn is self.chosen), None)
         self.selection = LineSelection.begun(said, chosen=chosen)
         self._bring_selected()
@@ -264,7 +276,7 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
         self.scroll_to_region(row, animate=False, immediate=True)
 
     def _redraw(self) -> None:
-        for said in self.messages.query_children(Said):
+        for said in self._standing(Said):
             said.draw(self._look(said.turn))
 
     # The frame

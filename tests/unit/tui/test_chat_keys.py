@@ -19,6 +19,7 @@ from corral.tui.widgets.prompt_box import PromptBox
 from corral.tui.widgets.transcript import Transcript
 from tests.fakes.client import FakeClient
 from tests.fakes.screen import picture, strips, until, workbench
+from tests.waiting import until as holds
 
 CODE = "Two:\n\n```python\nx = 1\n```\n\nand\n\n```sh\nls\n```\n"
 
@@ -188,6 +189,23 @@ async def test_what_the_model_is_sent_is_shown_with_its_tokens() -> None:
         await pilot.press("escape", "t")
         await until(pilot, lambda: "3 tokens" in picture(app) and "97 98 99" in picture(app))
         assert "rendered by smollm2:135m" in picture(app)
+
+
+async def test_a_second_model_can_be_put_back_before_its_messages_have_gone() -> None:
+    app = workbench(FakeClient.with_models("a:1", "b:1"), Where.CHAT)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = chat_screen(app)
+        await until(pilot, lambda: bool(screen.chats.current.model))
+        screen.compare("b:1")
+        for steps in range(12):
+            await holds(lambda: len(screen.panes) == 2)
+            screen.part()
+            for _ in range(steps):
+                await asyncio.sleep(0)
+                app.refresh_now()
+            screen.compare("b:1")
+        await holds(lambda: len(screen.panes) == 2 and "Prompt to a:1 and b:1" in picture(app))
+        assert len(screen.query("#twin")) == 1
 
 
 async def test_two_models_answer_one_question_side_by_side() -> None:

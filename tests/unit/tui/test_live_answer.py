@@ -7,10 +7,12 @@ from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.geometry import Region
 
+from corral.tui.chats import Chat
 from corral.tui.turns import Turn, TurnState
 from corral.tui.widgets import live_answer
 from corral.tui.widgets.live_answer import LiveAnswer, LiveTail
 from corral.tui.widgets.markdown import settled_length
+from corral.tui.widgets.said import Said
 from corral.tui.widgets.transcript import Transcript
 from tests.fakes.screen import picture
 
@@ -129,3 +131,25 @@ async def test_long_code_is_never_parsed_again(monkeypatch: pytest.MonkeyPatch) 
     _, _, widgets = await _streamed(code, 40)
     assert sum(parsed) < len(code)
     assert widgets < 20
+
+
+async def test_an_answer_that_has_ended_is_live_no_more_while_it_is_being_removed() -> None:
+    asked, said = Turn("user", 0.0, "why"), Turn("assistant", 0.0, "so", TurnState.LIVE)
+    asked.parent, said.parent = (chat := Chat(1)).root, asked
+    chat.root.children.append(asked)
+    asked.children.append(said)
+    async with FrameApp().run_test(size=(30, 20)) as pilot:
+        pane = pilot.app.query_one(Transcript)
+        pane.show(chat)
+        await pilot.pause()
+        assert pane.live is not None
+        said.state = TurnState.DONE
+        pane.grow()
+        assert [one for one in pane.messages.children if isinstance(one, LiveAnswer)], "it has not gone yet"
+        assert pane.live is None
+        following = Turn("user", 0.0, "and then", parent=said)
+        said.children.append(following)
+        pane.show(chat)
+        await pilot.pause()
+        shown = [one.turn for one in pane.messages.children if isinstance(one, Said)]
+        assert [turn.text for turn in shown] == ["why", "so", "and then"]
