@@ -98,6 +98,6 @@ class Tmux:
             check=check,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
         )
         return done.stdout
