@@ -135,19 +135,20 @@ class Terminal:
             self._stream.feed(text.encode())
 
     def wait_for(self, *texts: str, patience_s: float = PATIENCE_S) -> str:
-        """Wait until all of `texts` are on the screen; returns that screen."""
-        shown = ""
+        """Wait until all of `texts` are on the screen; returns that screen. Whoever has ended is not waited for."""
+        shown, has_all = "", False
 
-        def are_shown() -> bool:
-            nonlocal shown
+        def is_over() -> bool:
+            nonlocal shown, has_all
+            is_read = not self._thread.is_alive()
             shown = self.text()
-            return all(text in shown for text in texts)
+            has_all = all(text in shown for text in texts)
+            return has_all or is_read
 
-        try:
-            block_until(are_shown, patience_s)
-        except TimeoutError:
-            ended = self.process.poll()
-            raise AssertionError(f"{texts} not on the screen (exit status {ended}):\n{shown}") from None
+        with contextlib.suppress(TimeoutError):
+            block_until(is_over, patience_s)
+        if not has_all:
+            raise AssertionError(f"{texts} not on the screen (exit status {self.process.poll()}):\n{shown}")
         return shown
 
     def look(self, keys: str, *seen: str) -> None:
