@@ -15,7 +15,7 @@ from textual import events, work
 from textual._compositor import CompositorUpdate
 from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
-from textual.command import Provider
+from textual.command import CommandPalette, Provider
 from textual.dom import DOMNode
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -190,6 +190,11 @@ class WorkbenchApp(Notices, KeyOrder, inherit_bindings=False):
         if self.composes_ahead:
             composing: Callable[[], Coroutine[None, None, None]] = partial(compose_ahead, self)
             _: Worker[None] = self.run_worker(composing, group="ahead", exit_on_error=False)
+
+    async def _close_all(self) -> None:
+        """Compose no more screens while Textual closes those there are."""
+        self.workers.cancel_group(self, "ahead")
+        await super()._close_all()
 
     async def on_event(self, event: events.Event) -> None:
         """Note when somebody does something."""
@@ -398,6 +403,11 @@ class WorkbenchApp(Notices, KeyOrder, inherit_bindings=False):
             own = (Where.CHAT, Where.PROMPT) if where is Where.CHAT else (where,)
             others = [one for one in Where if one not in (*own, Where.APP)]
             self.push_screen(HelpDialog((*own, Where.APP, *others), self.keys.changed))
+
+    def action_command_palette(self) -> None:
+        """Find a command. It has no name, unlike Textual's: the one before may still be going, and names are unique."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(CommandPalette())
 
     async def action_quit(self) -> None:
         """Leave, after a question where something still runs."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widget import Widget
 
 from corral.tui import ahead
 from corral.tui.actions import Where
@@ -23,6 +24,7 @@ from corral.tui.widgets.panel import Panel
 from corral.tui.widgets.plain_rows import PlainRows
 from tests.fakes.scenes import SCENES
 from tests.fakes.screen import picture, until, workbench
+from tests.waiting import until as holds
 
 LATER = (Where.MODELS, Where.RUNNING, Where.FILE, Where.SERVER)
 
@@ -49,6 +51,23 @@ async def test_screens_are_composed_before_they_are_asked_for(monkeypatch: pytes
         assert "[1 Chat]" in picture(app)
         await app.action_go(Where.SERVER)
         await until(pilot, lambda: "[5 Server]" in picture(app) and "METHOD" in picture(app))
+
+
+async def test_an_end_while_screens_are_composed_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "_REST_S", 0.0)
+    app = opened()
+    app.composes_ahead = True
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: bool(composed(app) & {*LATER}))
+        assert {*LATER} - composed(app), "some are left to compose"
+        prune = app._prune
+
+        async def late(screen: Widget) -> None:
+            known = composed(app)
+            await holds(lambda: composed(app) != known or all(one.is_finished for one in app.workers))
+            await prune(screen)
+
+        monkeypatch.setattr(app, "_prune", late)
 
 
 async def test_none_is_composed_while_somebody_types(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,19 @@ async def test_the_palette_finds_actions_models_and_themes() -> None:
         await until(pilot, lambda: app.theme == "nord")
 
 
+async def test_the_palette_opens_again_before_the_one_left_has_gone() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: "Go to Server" in picture(app))
+        app.pop_screen()
+        app.action_command_palette()
+        app.action_command_palette()
+        assert len(app.screen_stack) == 2
+        await until(pilot, lambda: "Go to Server" in picture(app))
+
+
 async def test_quitting_is_immediate_when_nothing_runs() -> None:
     app = workbench(FakeClient(), Where.CHAT)
     async with app.run_test(size=(80, 24)) as pilot:
