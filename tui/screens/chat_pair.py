@@ -55,6 +55,8 @@ class PairKeys(SlashCommands):
         to the end.
         """
         async with self._fitting:
+            if not self.app.is_running:
+                return  # the app is closing: its screens may have lost their widgets already
             pane = self.twin_pane
             if self.twin is None and pane is not None:
                 await pane.remove()
@@ -64,7 +66,7 @@ class PairKeys(SlashCommands):
                 pane.rows_step, pane.pictures = self.transcript.rows_step, self.transcript.pictures
                 pane.is_quiet = self.transcript.is_quiet
                 await self.query_one("#pair", Horizontal).mount(pane)
-        if self.twin is not None:
+        if self.twin is not None and self.app.is_running:
             self.draw_twin()
             self.prompt.focus()
 

@@ -208,6 +208,17 @@ async def test_a_second_model_can_be_put_back_before_its_messages_have_gone() ->
         assert len(screen.query("#twin")) == 1
 
 
+async def test_a_second_model_is_put_nowhere_while_the_workbench_closes() -> None:
+    app = workbench(FakeClient.with_models("a:1", "b:1"), Where.CHAT)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = chat_screen(app)
+        await until(pilot, lambda: bool(screen.chats.current.model))
+    screen.twin = screen.chat.copy(2)
+    with app._context():
+        await screen._fit_panes()
+    assert not screen.query("#twin")
+
+
 async def test_two_models_answer_one_question_side_by_side() -> None:
     client = FakeClient.with_models("smollm2:135m", "qwen3:8b")
     client.gate = asyncio.Semaphore(0)
