@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,7 +15,7 @@ from textual import events, work
 from textual._compositor import CompositorUpdate
 from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette, Provider
+from textual.command import CommandListItem, Provider
 from textual.dom import DOMNode
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -36,6 +36,7 @@ from corral.tui.keymap import read_keymap
 from corral.tui.link import ServiceLink
 from corral.tui.looking import Looking
 from corral.tui.notices import Notices
+from corral.tui.palette import Palette
 from corral.tui.preferences import Preferences, load_preferences
 from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.terminal import ExitReason, is_remote
@@ -406,8 +407,12 @@ class WorkbenchApp(Notices, KeyOrder, inherit_bindings=False):
 
     def action_command_palette(self) -> None:
         """Find a command. It has no name, unlike Textual's: the one before may still be going, and names are unique."""
-        if not isinstance(self.screen, CommandPalette):
-            self.push_screen(CommandPalette())
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
+
+    def search_commands(self, commands: Iterable[CommandListItem], placeholder: str = "") -> AwaitMount:
+        """Choose one of these commands."""
+        return self.push_screen(Palette.of(self.screen, commands, placeholder))
 
     async def action_quit(self) -> None:
         """Leave, after a question where something still runs."""

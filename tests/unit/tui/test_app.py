@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from textual.app import App
+from textual.command import CommandList
+from textual.widgets import Input
 
 from corral.runtime.snapshot import EMPTY, GpuSample, HostSample, RequestState, RequestView
 from corral.tui import app as app_module
@@ -117,6 +119,21 @@ async def test_the_palette_opens_again_before_the_one_left_has_gone() -> None:
         app.action_command_palette()
         assert len(app.screen_stack) == 2
         await until(pilot, lambda: "Go to Server" in picture(app))
+
+
+async def test_the_palette_is_paged_where_nothing_was_laid_out() -> None:
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        app.action_command_palette()
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        listed = app.screen.query_one(CommandList)
+        listed.display = False
+        await until(pilot, lambda: listed.size.width == 0)
+        listed.clear_options().add_options(["one", "two"])
+        listed.highlighted = 1
+        await pilot.press("pagedown", "pageup", "escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1)
 
 
 async def test_quitting_is_immediate_when_nothing_runs() -> None:
