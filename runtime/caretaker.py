@@ -125,9 +125,9 @@ class Caretaker:
         """See `upkeep.Upkeep`; what is under way now is not left."""
         found = await asyncio.to_thread(self._unfinished.list)
         return tuple(
-            UnfinishedPull(one.note.model, one.completed, one.total, one.note.since_s, one.note.limit_rate)
+            UnfinishedPull(note.model, one.completed, one.total, note.since_s, note.limit_rate, note.insecure)
             for one in found
-            if not self._under_way[one.note.model]
+            if not self._under_way[(note := one.note).model]
         )
 
     async def drop_unfinished(self, model: str) -> int:
@@ -135,19 +135,18 @@ class Caretaker:
         return await asyncio.to_thread(self._unfinished.drop, model)
 
     async def remembered(
-        self, model: str, limit_rate: int, steps: AsyncGenerator[Progress, None]
+        self, model: str, steps: AsyncGenerator[Progress, None], *, limit_rate: int, insecure: bool
     ) -> AsyncGenerator[Progress, None]:
         """Pass on the steps of a pull; where it ends before its end it can be found again, also after a kill."""
-        note = Note(model, time.time(), limit_rate)
+        note = Note(model, time.time(), limit_rate, insecure=insecure)
         self._under_way[model] += 1
         is_whole = False
         try:
             async with aclosing(steps):
                 async for step in steps:
                     if step.digest and step.total and step.digest not in note.parts:
-                        note = Note(
-                            model, note.since_s, limit_rate, {**note.parts, step.digest: step.total}, step.whole
-                        )
+                        parts = {**note.parts, step.digest: step.total}
+                        note = structs.replace(note, parts=parts, whole=step.whole)
                         await asyncio.to_thread(self._unfinished.write, note)
                     yield step
             is_whole = True
@@ -158,7 +157,8 @@ class Caretaker:
             raise NoSpace(f"{error}; emptying the trash frees {megabytes(in_trash)}: :gc in the workbench") from error
         finally:
             self._under_way[model] -= 1
-            if is_whole or not self._unfinished.has_come(note):
+            # One that came to no part, as the network was away, says nothing of what came before.
+            if is_whole or (note.parts and not self._unfinished.has_come(note)):
                 self._unfinished.forget(model)
 
     async def verify(self, model: str) -> AsyncGenerator[Progress, None]:

@@ -21,6 +21,8 @@ from corral.runtime.nvml import Nvml
 from corral.runtime.snapshot import GpuSample, HostSample
 
 HISTORY_S = 600
+_LEAST_S = 0.1
+"""The shortest time over which processors are measured: the system counts in hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +56,15 @@ class SystemProbe:
         self._children: dict[int, psutil.Process] = {}
         self._nvml = Nvml()
         self._amd = AmdCards()
-        psutil.cpu_percent(percpu=True)
+        self._cores = time.monotonic(), _core_times()
 
     def host(self) -> HostSample:
         """Sample the machine since the last call."""
-        cores = tuple(psutil.cpu_percent(percpu=True))
+        cores = self._core_percents()
         used, total = _memory()
         free, size = _disk(self._disk)
         return HostSample(
-            cpu_percent=sum(cores) / max(1, len(cores)),
+            cpu_percent=sum(cores) / len(cores) if cores else None,
             cpu_per_core=cores,
             load_average=os.getloadavg() if hasattr(os, "getloadavg") else None,
             memory_used=used,
@@ -73,6 +75,20 @@ class SystemProbe:
             process_cpu_percent=self._own_cpu_percent(),
             gpus=self._gpus(),
         )
+
+    def _core_percents(self) -> tuple[float, ...]:
+        """How busy each processor was since it was last measured; none where that is too short a time to tell.
+
+        psutil's own `cpu_percent` counts for each thread that asks, and one that has never asked is told 0.
+        """
+        (then_s, before), (now_s, now) = self._cores, (time.monotonic(), _core_times())
+        if now_s - then_s < _LEAST_S:
+            return ()
+        self._cores = now_s, now
+        if len(now) != len(before):  # some were taken away or added
+            return ()
+        spent = [(busy - then, whole - was) for (busy, whole), (then, was) in zip(now, before, strict=True)]
+        return tuple(min(100 * max(busy, 0.0) / whole, 100.0) if whole > 0 else 0.0 for busy, whole in spent)
 
     def _own_cpu_percent(self) -> float:
         (then_s, used_then_s), self._used = self._used, (time.monotonic(), time.process_time())
@@ -96,6 +112,15 @@ class SystemProbe:
         except psutil.Error:
             self._children.pop(pid, None)
             return None
+
+
+def _core_times() -> list[tuple[float, float]]:
+    """Seconds that each processor has computed, and all it has had; the system counts what guests had twice."""
+    times = []
+    for one in psutil.cpu_times(percpu=True):
+        whole = sum(one) - getattr(one, "guest", 0.0) - getattr(one, "guest_nice", 0.0)
+        times.append((whole - one.idle - getattr(one, "iowait", 0.0), whole))
+    return times
 
 
 def _memory() -> tuple[int, int]:

@@ -201,9 +201,12 @@ class GpuSample(msgspec.Struct, frozen=True):
 
 
 class HostSample(msgspec.Struct, frozen=True):
-    """The machine at one moment. Percent 0..100; `process_rss` is this process alone."""
+    """The machine at one moment. Percent 0..100, None and no cores before they have been measured.
 
-    cpu_percent: float
+    `process_rss` is this process alone.
+    """
+
+    cpu_percent: float | None
     cpu_per_core: tuple[float, ...]
     load_average: tuple[float, float, float] | None
     memory_used: int

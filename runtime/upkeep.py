@@ -54,13 +54,17 @@ class PullPlan(msgspec.Struct, frozen=True):
 
 
 class UnfinishedPull(msgspec.Struct, frozen=True):
-    """A pull that came to no end: of its `total` bytes `completed` are safe. `since_s` is Unix time."""
+    """A pull that came to no end: of its `total` bytes `completed` are safe. `since_s` is Unix time.
+
+    `limit_rate` and `insecure` are what it was asked for with; see `verbs.Client.pull`.
+    """
 
     model: str
     completed: int
     total: int
     since_s: float
     limit_rate: int = 0
+    insecure: bool = False
 
 
 class Fit(msgspec.Struct, frozen=True):

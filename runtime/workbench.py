@@ -261,7 +261,7 @@ class Workbench:
         """See `verbs.Client`."""
         caller = caller or Caller(_new_id(), "local", "", "pull")
         job = self._puller.pull(model, insecure=insecure, limit_rate=limit_rate)
-        job = self._caretaker.remembered(model, limit_rate, job)
+        job = self._caretaker.remembered(model, job, limit_rate=limit_rate, insecure=insecure)
         async with aclosing(self._job(caller, model, job, "pull")) as steps:
             async for step in steps:
                 yield step

@@ -27,7 +27,7 @@ class Note(msgspec.Struct, frozen=True):
     """What is remembered of a pull: the text it was asked for by, when, how fast it may be, and its parts' sizes.
 
     `since_s` is a Unix time, `limit_rate` in bytes a second with 0 for none; `parts` are known as they begin, `whole`
-    is the bytes of all of them, 0 where that is not known.
+    is the bytes of all of them, 0 where that is not known. `insecure` says that it may go over http.
     """
 
     model: str
@@ -35,6 +35,7 @@ class Note(msgspec.Struct, frozen=True):
     limit_rate: int = 0
     parts: dict[str, int] = {}
     whole: int = 0
+    insecure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,9 +221,9 @@ class WorkbenchApp(Notices, KeyOrder, inherit_bindings=False):
         return drawing
 
     def on_resize(self, event: events.Resize) -> None:
-        """Draw all where a window is back at the size it had: what it lost on the way is not known here."""
-        if self._drawing is not None and self._drawing.size == event.size:
-            self._drawing.repaint()
+        """Tell who draws."""
+        if self._drawing is not None:
+            self._drawing.resized(event.size, event.time)
 
     def action_redraw(self) -> None:
         """Clear the terminal and draw all of it, for what another program wrote there."""

@@ -68,7 +68,7 @@ def _read(path: Path, name: str, *, sees: bool) -> Attached:
         raise CannotAttach(f"{name}: {error.strerror}") from None
     if is_image(data):
         if not sees:
-            raise CannotAttach(f"{name} is an image, and this model does not see")
+            raise CannotAttach(f"{name} is an image, and this model sees none")
         if len(data) > _LONGEST_IMAGE:
             raise CannotAttach(f"{name} has more than {_LONGEST_IMAGE >> 20} MB")
         return Attached(name, data, is_image=True)

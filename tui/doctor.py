@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from corral.runtime.errors import RunError
 from corral.store.errors import StoreError
-from corral.tui.figures import size
+from corral.tui.figures import percent, size
 from corral.tui.widgets.glyphs import Glyphs
 
 if TYPE_CHECKING:
@@ -121,7 +120,8 @@ def machine(snapshot: Snapshot) -> Iterator[str]:
     if host is None:
         yield _line("!", "machine", "n/a: this server tells nothing of its machine")
         return
-    yield _line("✓", "processor", f"{len(host.cpu_per_core) or os.cpu_count()} cores, {host.cpu_percent:.0f} % busy")
+    cores = f"{len(host.cpu_per_core)} cores, " if host.cpu_per_core else ""
+    yield _line("✓", "processor", f"{cores}{percent(host.cpu_percent)} busy")
     free = host.memory_total - host.memory_used
     yield _line(
         "✓" if free > host.memory_total // 10 else "!", "memory", f"{size(free)} of {size(host.memory_total)} free"
@@ -145,7 +145,8 @@ async def store(client: Client) -> list[str]:
         return [_line("✗", "models", str(error))]
     lines = [_line("✓" if models else "!", "models", f"{len(models)}, {size(sum(one.size for one in models))}")]
     if left:
-        lines.append(_line("!", "partial", f"{len(left)} pulls were left: Models shows them, r goes on"))
+        pulls = f"{len(left)} pulls were" if len(left) > 1 else "1 pull was"
+        lines.append(_line("!", "partial", f"{pulls} left: Models shows them, r goes on"))
     try:
         orphans = await client.plan_cleanup()
     except (StoreError, RunError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import sys
 import time
@@ -38,6 +39,8 @@ class Drawing:
         self.is_over = False
         """Whether the terminal is left, for good or to an editor."""
         self._must_clear = False
+        self.size_known_s = math.inf
+        """Until when telling its size says nothing of what stands there; endless before the first frame."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._retry: asyncio.TimerHandle | None = None
 
@@ -50,7 +53,16 @@ class Drawing:
         """Somebody else has drawn, or will now no longer: nothing is known of what stands there."""
         self._shown = Frame.unknown(self._wanted.width, self._wanted.height)
         self.is_over = False
+        self.size_known_s = math.inf
         self.pace.forget()
+
+    def resized(self, size: Size, told_s: float) -> None:
+        """Draw everything again where a window is back at the size it had: what it lost on the way is not known here.
+
+        Not where its size was told, at `told_s` by the monotonic clock, because somebody began to look.
+        """
+        if size == self.size and told_s > self.size_known_s:
+            self.repaint()
 
     def repaint(self, *, clear: bool = False) -> None:
         """Draw everything again, for what others may have drawn; `clear` first, and at once."""
@@ -124,6 +136,7 @@ class Drawing:
         if self.pace.should_ask:
             frame += QUESTION
             self.pace.sent(len(frame.encode("utf-8", "replace")), now_s)
+        self.size_known_s = min(self.size_known_s, now_s)
         self._write(frame)
 
     def _take_layout(self, update: LayoutUpdate, colors: ColorSystem) -> None:

@@ -13,12 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from corral.runtime.upkeep import SettingView
-from corral.runtime.verbs import Client, GenerateRequest
+from corral.runtime.verbs import Client
 from corral.tui import screen_settings
 from corral.tui.actions import ACTIONS, Action, Where, shown_keys
 from corral.tui.chats import new_caller
 from corral.tui.figures import size
 from corral.tui.hosts import HERE
+from corral.tui.loading import load
 from corral.tui.shell_commands import SHELL, run_in_shell
 from corral.tui.transfer_rate import parse_rate
 
@@ -106,8 +107,7 @@ async def _pull(app: WorkbenchApp, words: Sequence[str]) -> str:
 
 
 async def _load(app: WorkbenchApp, words: Sequence[str]) -> str:
-    request = GenerateRequest(words[0], caller=new_caller("/api/generate"))
-    await app.link.call(lambda client: _exhaust(client, lambda c: c.generate(request)))
+    await app.link.call(lambda client: load(client, words[0], caller=new_caller))
     return f"loaded {words[0]}"
 
 

@@ -6,6 +6,7 @@ import time
 
 from textual.app import App
 from textual.notifications import Notify
+from textual.widgets._toast import ToastRack
 
 from corral.tui.terminal import ExitReason
 
@@ -35,3 +36,10 @@ class Notices(App[ExitReason]):
             is_over = old.severity == new.severity == "information" and old.raised_at < asked_s
             if is_over or old.message == new.message:
                 self._unnotify(old, refresh=False)
+
+    def _refresh_notifications(self) -> None:
+        """Show the notices on the screen on top, and no longer on those that are seen behind it."""
+        super()._refresh_notifications()
+        for screen in self.screen_stack[:-1]:
+            for rack in screen.query_children(ToastRack):
+                self.call_later(setattr, rack, "display", False)  # behind what Textual has yet to show there

@@ -202,6 +202,7 @@ def _driver_class(on_lost: Callable[[], None]) -> type[Any]:
             self._file: Any = _LossyFile(self._file, on_lost)
             self._own_mode: list[Any] | None = None
             self._waking, self._wake = -1, -1
+            self._will_tell_size = False
             loop = asyncio.get_running_loop()
             # Textual's handler would stop all threads, the one that serves too; and start a second of each that draws.
             signal.signal(signal.SIGTSTP, signal.SIG_IGN)
@@ -265,7 +266,14 @@ def _driver_class(on_lost: Callable[[], None]) -> type[Any]:
             self._enable_mouse_support()
             self.drawing.repaint(clear=True)
 
+        def _enable_in_band_window_resize(self) -> None:
+            self._will_tell_size = True  # at once, by mode 2048, and then whenever it changes
+            super()._enable_in_band_window_resize()
+
         def process_message(self, message: Message) -> None:
+            if isinstance(message, events.Resize) and self._will_tell_size:
+                self._will_tell_size = False
+                self.drawing.size_known_s = max(self.drawing.size_known_s, message.time)
             if isinstance(message, messages.TerminalSupportsSynchronizedOutput):
                 self.drawing.in_one_go = True
             super().process_message(message)

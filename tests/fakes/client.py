@@ -122,6 +122,7 @@ class FakeClient:
     )
     unfinished: list[UnfinishedPull] = field(default_factory=list)
     limits: list[int] = field(default_factory=list)
+    insecure: list[bool] = field(default_factory=list)
     damaged: set[str] = field(default_factory=set)
 
     def can_think(self, name: str) -> None:
@@ -302,6 +303,7 @@ class FakeClient:
         if self.fail_with is not None:
             raise self.fail_with
         self.limits.append(limit_rate)
+        self.insecure.append(insecure)
         name = self.starter if model.startswith("pypi:") else ModelName.parse(model).short
         digest = str(Digest(hashlib.sha256(name.encode()).hexdigest()))
         yield Progress("pulling manifest")
@@ -383,6 +385,8 @@ class FakeClient:
         return SettingsChange((name,))
 
     async def plan_pull(self, model: str, *, insecure: bool = False) -> PullPlan:
+        if self.fail_with is not None:
+            raise self.fail_with
         if model not in self.plans:
             raise SourceError("file does not exist")
         return self.plans[model]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import aclosing
 
 from corral.runtime.durations import parse_setting
-from corral.runtime.verbs import ChatRequest, Client, EmbedRequest, RerankRequest
 from corral.tui.cli.errors import CommandError
 from corral.tui.cli.session import Cli
+from corral.tui.loading import load
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -23,18 +22,6 @@ def run(cli: Cli, arguments: list[str], flags: argparse.Namespace) -> int:
         if session.own:
             raise CommandError("no server runs that could keep a model", hint="Start one: corral serve")
         for model in arguments:
-            session.run(_load(session.client, model, keep_alive_s))
+            session.run(load(session.client, model, keep_alive_s))
             print(f"loaded '{model}'")
     return 0
-
-
-async def _load(client: Client, model: str, keep_alive_s: float | None) -> None:
-    known = (await client.show(model)).capabilities
-    if "completion" in known:
-        async with aclosing(client.chat(ChatRequest(model, keep_alive_s=keep_alive_s))) as chunks:
-            async for _ in chunks:
-                pass
-    elif "rerank" in known:
-        await client.rerank(RerankRequest(model, keep_alive_s=keep_alive_s))
-    else:
-        await client.embed(EmbedRequest(model, keep_alive_s=keep_alive_s))

@@ -189,8 +189,9 @@ def _status(now: Snapshot) -> list[str]:
     lines += [f"{visible(one.status)} of {visible(one.model)}." for one in now.transfers]
     host = now.host
     if host is not None:
+        load = "n/a" if host.cpu_percent is None else f"{host.cpu_percent:.0f} percent"
         lines.append(
-            f"CPU {host.cpu_percent:.0f} percent, memory {human_bytes(host.memory_used)} of "
+            f"CPU {load}, memory {human_bytes(host.memory_used)} of "
             f"{human_bytes(host.memory_total)}, disk {human_bytes(host.disk_free)} free."
         )
         for gpu in host.gpus:

@@ -13,6 +13,10 @@ __all__ = ["BOX", "Dialog"]
 
 Result = TypeVar("Result")
 
+_LARGE = 84
+_FRAME = 7
+"""Cells of borders, padding and a scroll bar."""
+
 BOX = """
 .dialog {
     width: 70;
@@ -43,6 +47,11 @@ class Dialog(SoonDrawn, ModalScreen[Result], Generic[Result]):
 
     # Here and not in the app's own file, which would win over what a dialog says of itself.
     DEFAULT_CSS = f"Dialog {{ align: center middle; }} {BOX}"
+
+    @property
+    def row_cells(self) -> int:
+        """How wide a row of a large dialog may be, whatever it has been laid out to yet."""
+        return min(_LARGE, self.app.size.width * 9 // 10) - _FRAME
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Give the answer, or do nothing where another screen is on top, or this one is gone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
@@ -80,7 +81,13 @@ class HelpDialog(Dialog[None]):
             yield Content("")
             yield Content.styled(_TITLES[place], "bold underline")
         for action, keys in actions:
-            yield Content.assemble((f"{keys or f':{action.id}':<{_KEYS}}", "$accent bold"), " ", action.description)
+            head = f"{keys or f':{action.id}':<{_KEYS}} "
+            told = textwrap.wrap(action.description, max(self.row_cells - len(head), _KEYS))
+            yield Content.assemble((head, "$accent bold"), f"\n{' ' * len(head)}".join(told))
+
+    def on_resize(self) -> None:
+        """Wrap the list anew."""
+        self.query_one(Static).update(self._list(self.query_one(Input).value))
 
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:

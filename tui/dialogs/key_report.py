@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.content import Content
 from textual.widgets import Static
 
-from corral.tui.actions import ACTIONS, shown_key, shown_keys
+from corral.tui.actions import ACTIONS, Action, shown_key, shown_keys
 from corral.tui.dialogs.dialog import Dialog
 from corral.tui.keymap import Keymap, taken_by
+from corral.tui.text import clean_line
 
 __all__ = ["KeyReport", "describe_key"]
 
 
 _SCROLLS = {"down": 1, "up": -1, "pagedown": 10, "pageup": -10}
 """Keys that go through the list as well, and by how many lines: there is no other way."""
+
+
+_WIDTHS = (22, 12)
+
+
+def _columns(rows: Iterable[Sequence[str]], *widths: int) -> Table:
+    """Rows whose last column has the room that is left, and is wrapped within it."""
+    table = Table.grid(padding=(0, 1, 0, 0), expand=True)
+    for width in widths:
+        table.add_column(min_width=width)
+    table.add_column(ratio=1)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def describe_key(key: str, keymap: Keymap) -> str:
@@ -60,25 +77,23 @@ class KeyReport(Dialog[None]):
             box.border_subtitle = "press a key to see who owns it · ↑↓ scroll too · Esc close"
             yield Static(id="key-pressed", markup=False)
             with VerticalScroll(can_focus=False):
-                yield Static(Content("\n").join(self._lines()))
+                yield Static(Group(*self._parts()))
 
-    def _lines(self) -> Iterator[Content]:
-        yield Content("")
-        for problem in self._keymap.problems:
-            yield Content.assemble(("! ", "$warning bold"), problem)
+    def _parts(self) -> Iterator[RenderableType]:
+        yield ""
         if not self._keymap.problems:
-            yield Content("✓ no two actions of one place want the same key")
-        yield Content("")
+            yield "✓ no two actions of one place want the same key"
+        yield _columns((("!", clean_line(problem)) for problem in self._keymap.problems), 1)
+        yield ""
         changed = [action for action in ACTIONS if action.id in self._keymap.changed]
-        yield Content.styled("Changed in config.toml" if changed else "Nothing is changed in config.toml", "bold")
-        for action in changed:
-            now = shown_keys(action, self._keymap.changed) or "no key"
-            yield Content(f"{action.id:<22} {now:<12} was {shown_keys(action)}")
-        yield Content("")
-        yield Content.styled("Every action by the name [keys] knows it by", "bold")
-        for action in ACTIONS:
-            keys = shown_keys(action, self._keymap.changed) or "no key"
-            yield Content(f"{action.id:<22} {keys:<12} {action.description}")
+        yield Text("Changed in config.toml" if changed else "Nothing is changed in config.toml", style="bold")
+        yield _columns(((one.id, self._keys(one), f"was {shown_keys(one)}") for one in changed), *_WIDTHS)
+        yield ""
+        yield Text("Every action by the name [keys] knows it by", style="bold")
+        yield _columns(((one.id, self._keys(one), one.description) for one in ACTIONS), *_WIDTHS)
+
+    def _keys(self, action: Action) -> str:
+        return shown_keys(action, self._keymap.changed) or "no key"
 
     def on_key(self, event: events.Key) -> None:
         """Say what it is, and let nobody act on it."""

@@ -27,6 +27,7 @@ from corral.tui.transfer_rate import parse_rate
 
 _SOURCES = ("pypi:", "https://", "http://")
 _ASK_AFTER_S = 0.6
+_OVER_HTTP = "insecure protocol http"
 _LABEL = 10
 
 
@@ -46,6 +47,12 @@ def check_source(text: str) -> str:
     if scheme is None:
         return check_model_name(text)
     return "" if text[len(scheme) :].strip() else f"say what to fetch after {scheme}"
+
+
+def explained(error: Exception) -> str:
+    """What went wrong with a pull, and what can be done about it where the words, which are Ollama's, do not say."""
+    told = str(error)
+    return f"{told}; corral pull --insecure allows it" if told == _OVER_HTTP else told
 
 
 def plan_lines(plan: PullPlan, host: HostSample | None) -> list[str]:
@@ -148,7 +155,7 @@ class PullDialog(Dialog[PullWanted | None]):
         try:
             plan = await self._link.call(lambda client: client.plan_pull(what))
         except (StoreError, RunError) as error:
-            self._say("#pull-plan", f"{'size':<{_LABEL}}not known: {error}")
+            self._say("#pull-plan", f"{'size':<{_LABEL}}not known: {explained(error)}")
             return
         if self.query_one("#pull-what", Input).value.strip() == what:
             self._planned = plan

@@ -11,9 +11,7 @@ from corral.tui.dialogs.dialog import Dialog
 
 Result = TypeVar("Result")
 
-_LARGE = 84
-_FRAME = 10
-"""Cells of borders, padding and a scroll bar."""
+_LIST_FRAME = 3
 
 
 def browsing(name: str) -> list[Binding]:
@@ -32,8 +30,8 @@ class SearchedList(Dialog[Result | None], Generic[Result]):
 
     @property
     def row_cells(self) -> int:
-        """How wide a row of a large dialog may be, whatever the list has been laid out to yet."""
-        return min(_LARGE, self.app.size.width * 9 // 10) - _FRAME
+        """How wide a row of the list may be."""
+        return super().row_cells - _LIST_FRAME
 
     def action_to_list(self) -> None:
         """Go to the list."""

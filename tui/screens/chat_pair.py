@@ -55,8 +55,8 @@ class PairKeys(SlashCommands):
         to the end.
         """
         async with self._fitting:
-            if not self.app.is_running:
-                return  # the app is closing: its screens may have lost their widgets already
+            if not self.query("#transcript"):
+                return  # the workbench is being left: parts of a screen go before it
             pane = self.twin_pane
             if self.twin is None and pane is not None:
                 await pane.remove()

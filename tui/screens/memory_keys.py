@@ -7,11 +7,11 @@ from functools import partial
 from textual import work
 
 from corral.runtime.snapshot import ModelView
-from corral.runtime.verbs import GenerateRequest
 from corral.tui.chats import new_caller
 from corral.tui.figures import clock
 from corral.tui.link import ServiceLink
-from corral.tui.screens.calling import CallingScreen, exhaust
+from corral.tui.loading import load
+from corral.tui.screens.calling import CallingScreen
 from corral.tui.text import clean_line
 
 __all__ = ["MemoryKeys"]
@@ -73,10 +73,9 @@ class MemoryKeys(CallingScreen):
 
     @work(group="load", exit_on_error=False)
     async def _load(self, model: str, keep_alive_s: float | None = None) -> None:
-        request = GenerateRequest(model, keep_alive_s=keep_alive_s, caller=new_caller("/api/generate"))
         if keep_alive_s is None:
             self.tell(f"loading {model}")
-        await self.try_verb(lambda client: exhaust(client.generate(request)))
+        await self.try_verb(lambda client: load(client, model, keep_alive_s, caller=new_caller))
 
     @work(group="pin", exit_on_error=False)
     async def action_pin(self) -> None:

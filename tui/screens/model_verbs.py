@@ -11,7 +11,7 @@ from textual import work
 from textual.timer import Timer
 
 from corral.runtime.errors import RunError
-from corral.runtime.verbs import FOREVER, DeletePlan, GenerateRequest, ModelSummary
+from corral.runtime.verbs import FOREVER, DeletePlan, ModelSummary
 from corral.store.errors import StoreError
 from corral.tui.chats import new_caller
 from corral.tui.dialogs.ask import AskDialog, check_model_name
@@ -20,6 +20,7 @@ from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.delete import carry_out, delete_dialog
 from corral.tui.figures import size
 from corral.tui.link import ServiceLink
+from corral.tui.loading import load
 from corral.tui.screens.calling import exhaust
 from corral.tui.screens.transfer_verbs import TransferVerbs
 from corral.tui.text import clean_line
@@ -90,8 +91,7 @@ class ModelVerbs(TransferVerbs):
         return {name: max(0.0, one.at - now) for one in self.doomed for name in one.names}
 
     async def _load(self, model: str, keep_alive_s: float | None = None) -> bool:
-        request = GenerateRequest(model, keep_alive_s=keep_alive_s, caller=new_caller("/api/generate"))
-        return bool(await self.try_verb(lambda client: exhaust(client.generate(request))))
+        return bool(await self.try_verb(lambda client: load(client, model, keep_alive_s, caller=new_caller)))
 
     @work(group="load", exit_on_error=False)
     async def action_load(self) -> None:

@@ -16,7 +16,7 @@ from corral.store.modelfile import Command, Modelfile
 from corral.tui.chats import new_caller
 from corral.tui.dialogs.ask import AskDialog, check_model_name
 from corral.tui.dialogs.confirm import ConfirmDialog
-from corral.tui.dialogs.pull import PullDialog, PullWanted
+from corral.tui.dialogs.pull import PullDialog, PullWanted, explained
 from corral.tui.figures import size
 from corral.tui.paths import PathSuggester, is_path
 from corral.tui.screens.calling import CallingScreen, exhaust
@@ -84,16 +84,18 @@ class TransferVerbs(CallingScreen):
             self.pull(wanted.what, wanted.limit_rate)
 
     @work(group="pull", exit_on_error=False)
-    async def pull(self, what: str, limit_rate: int = 0) -> None:
+    async def pull(self, what: str, limit_rate: int = 0, *, insecure: bool = False) -> None:
         """Fetch a model; the screen may be left meanwhile."""
         caller = new_caller("/api/pull")
         try:
-            await self.link.call(lambda client: exhaust(client.pull(what, limit_rate=limit_rate, caller=caller)))
+            await self.link.call(
+                lambda client: exhaust(client.pull(what, insecure=insecure, limit_rate=limit_rate, caller=caller))
+            )
             self.tell(f"pulled {what}")
         except RequestCanceled:
             self.tell(f"stopped pulling {what}; what came is kept")
         except (StoreError, RunError) as error:
-            self.tell_error(str(error))
+            self.tell_error(explained(error))
         self.read_unfinished()
         self.reread()
 
@@ -168,7 +170,7 @@ class TransferVerbs(CallingScreen):
         model = self.transfers.unfinished_model
         pull = next((one for one in self.unfinished if one.model == model), None)
         if pull is not None:
-            self.pull(pull.model, pull.limit_rate)
+            self.pull(pull.model, pull.limit_rate, insecure=pull.insecure)
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_drop(self) -> None:

@@ -63,7 +63,7 @@ def _machine(host: HostSample | None, room: _Room) -> str:
     is_long = room is _Room.LONG
     if host.gpus:
         loads = [gpu.load_percent for gpu in host.gpus if gpu.load_percent is not None]
-        load = f"{max(loads):.0f}%" if loads else "n/a"
+        load = f"{max(loads):.0f}%" if loads else figures.UNTOLD
         used = [gpu.memory_used for gpu in host.gpus if gpu.memory_used is not None]
         total = [gpu.memory_total for gpu in host.gpus if gpu.memory_total is not None]
         memory = f"{figures.size(sum(used))[:-1]}/{figures.size(sum(total))}" if used and total else "n/a"
@@ -72,7 +72,8 @@ def _machine(host: HostSample | None, room: _Room) -> str:
         return f"GPU {load} VRAM {memory}" if is_long else f"G{load} V{memory}"
     of = f"/{figures.size(host.memory_total)}" if room is not _Room.LEAST else ""
     memory = f"{figures.size(host.memory_used)}{of}"
-    return f"CPU {host.cpu_percent:.0f}% RAM {memory}" if is_long else f"C{host.cpu_percent:.0f}% R{memory}"
+    load = figures.UNTOLD if host.cpu_percent is None else f"{host.cpu_percent:.0f}%"
+    return f"CPU {load} RAM {memory}" if is_long else f"C{load} R{memory}"
 
 
 class Header(DrawnRows):

@@ -59,7 +59,8 @@ class CpuPanel(Panel):
             self.entitle("CPU · n/a")
             return
         load = f"load {' '.join(f'{one:.1f}' for one in host.load_average)}" if host.load_average else ""
-        self.entitle(f"CPU {len(host.cpu_per_core)} cores · {percent(host.cpu_percent)}", load)
+        cores = f"CPU {len(host.cpu_per_core)} cores" if host.cpu_per_core else "CPU"
+        self.entitle(f"{cores} · {percent(host.cpu_percent)}", load)
 
 
 def memory_parts(host: HostSample, models: Sequence[ModelView]) -> list[Part]:

@@ -16,9 +16,11 @@ def listener_lines(now: Snapshot) -> list[str]:
         return [f"✗ {clean_line(now.trouble)}"]
     if not now.serving:
         return ["○ nothing listens: only this workbench is served"]
+    if not now.listeners:
+        return [f"● {clean_line(now.serving)}", "  n/a: it tells nothing of itself, as Ollama's own server"]
     disk = f" · disk {size(now.host.disk_free)} free" if now.host is not None else ""
     lines = [line for one in now.listeners for line in _address(one, now.wall_s)]
-    return [*(lines or [f"● {clean_line(now.serving)}"]), _SPEAKS, f"{_MORE}{disk}"]
+    return [*lines, _SPEAKS, f"{_MORE}{disk}"]
 
 
 def _address(one: ListenerView, now_s: float) -> list[str]:

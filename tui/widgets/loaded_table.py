@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.text import Text
 
 from corral.runtime.engine.protocol import LoadPhase
 from corral.runtime.snapshot import ModelState, ModelView
-from corral.tui.figures import NONE, UNTOLD, clock, context, rate, size
+from corral.tui.figures import NONE, UNTOLD, clock, context, rate, size, span
 from corral.tui.states import model_state
 from corral.tui.text import clean_line
 from corral.tui.widgets.glyphs import Glyphs, bar
@@ -103,6 +105,11 @@ def is_told_in_full(model: ModelView) -> bool:
     return bool(model.pid or model.remote) or model.state is ModelState.LOADING
 
 
+def _left(seconds: float | None) -> str:
+    """A countdown, in hours and minutes where it is long: seconds would leave no gap before it."""
+    return span(seconds) if seconds is not None and 3600 <= seconds < math.inf else clock(seconds)
+
+
 def _slots(model: ModelView) -> str:
     return str(model.slots_used) if model.remote else f"{model.slots_used}/{model.slots_total}"
 
@@ -137,7 +144,7 @@ def row(model: ModelView, *, is_wide: bool, glyphs: Glyphs) -> Row:
         "slots": _slots(model) if is_told else UNTOLD,
         "queue": str(model.waiting) if is_told else "",
         "rate": _rate(model, _RATE_CELLS[is_wide], glyphs) if is_told else UNTOLD,
-        "until": NONE if is_loading else clock(model.expires_in_s),
+        "until": NONE if is_loading else _left(model.expires_in_s),
     }
     return {
         **{key: Text(cell) for key, cell in cells.items()},

@@ -200,7 +200,10 @@ class LogView(StyledOnce, ScrollView, can_focus=True, inherit_bindings=False):
         style = self.get_component_rich_style(f"log--{level}") if level in LEVELS else self.rich_style
         if row.line == self._hit:
             style += Style(bold=True)
-        return Strip(list(self._marked(row.text, style))).adjust_cell_length(width, self.rich_style)
+        drawn = Strip(list(self._marked(row.text, style)))
+        if drawn.cell_length > width:  # half a number would be another
+            drawn = Strip.join((drawn.crop(0, width - 1), Strip([Segment("…", style)])))
+        return drawn.adjust_cell_length(width, self.rich_style)
 
     def _marked(self, text: str, style: Style) -> Iterator[Segment]:
         """The row, what is looked for in reverse."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from itertools import pairwise
 
 from rich.text import Text
 from textual import on
@@ -125,6 +126,8 @@ def info_lines(
             Text(f"  {context(fit.num_ctx):>5} {fit_sign(fit)} {size(fit.needs):>6}  {_fit_words(fit)[2:]}")
             for fit in fits
         ]
+        if any(longer.needs < fit.needs for fit, longer in pairwise(fits)):
+            lines.append(Text("  less: a sliding window is kept\n  whole only where that is cheap", style="dim"))
     if plan is not None:
         lines += load_plan_lines(plan)
     if details.parameters:

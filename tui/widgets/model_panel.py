@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 
 from corral.runtime.snapshot import ModelState, ModelView
@@ -45,13 +46,18 @@ def memory_lines(model: ModelView) -> list[str]:
     ]
 
 
-def place_line(model: ModelView, glyphs: Glyphs = Glyphs.BRAILLE) -> str:
-    """Where it lies, and what its process takes."""
+def place_line(model: ModelView, width: int, glyphs: Glyphs = Glyphs.BRAILLE) -> str:
+    """Where it lies, and what its process takes; how that was lately where `width` has room for it."""
     ram = max(0, memory_bytes(model) - model.vram_bytes)
+    vram = f" · VRAM {size(model.vram_bytes)}" if model.vram_bytes else ""
     rss, cpu = (size(model.rss_bytes), model.cpu_percent) if is_told_in_full(model) else (UNTOLD, None)
     lately = spark(model.rss_history, _LATELY_CELLS, glyphs).strip()
-    process = f"rss {f'{rss} {lately}'.rstrip()} · CPU {percent(cpu)}"
-    return f"{'lies in':<{_LABEL}}RAM {size(ram)} · VRAM {size(model.vram_bytes)} · {process}"
+
+    def line(lately: str) -> str:
+        return f"{'lies in':<{_LABEL}}RAM {size(ram)}{vram} · rss {rss}{lately} · CPU {percent(cpu)}"
+
+    long = line(f" {lately}" if lately else "")
+    return long if cell_len(long) <= width else line("")
 
 
 def cells_line(model: ModelView, width: int, glyphs: Glyphs) -> str:
@@ -128,7 +134,7 @@ def model_lines(model: ModelView, width: int, glyphs: Glyphs) -> list[str]:
         return elsewhere_lines(model)
     lines = [
         *memory_lines(model),
-        place_line(model, glyphs),
+        place_line(model, width, glyphs),
         cells_line(model, width, glyphs),
         cache_line(model),
         eviction_line(model),

@@ -23,7 +23,7 @@ from corral.tui.widgets.repaint import LaidOnce
 from corral.tui.widgets.thoughts import thoughts
 from corral.tui.widgets.tool_calls import tool_call_lines, tool_result_lines
 
-__all__ = ["Look", "Said", "count_hits", "figures_line", "frozen", "heading", "warning_line"]
+__all__ = ["Look", "Said", "count_hits", "figures_lines", "frozen", "heading", "warning_line"]
 
 _SEPARATOR = " · "
 _LONGEST = 200_000  # characters of a turn that are laid out: a megabyte would hold up the screen for seconds
@@ -47,7 +47,7 @@ class Look(msgspec.Struct, frozen=True):
     hit: int | None = None
 
 
-def figures_line(stats: Stats) -> str:
+def figures_parts(stats: Stats) -> list[str]:
     """`61.2 tok/s · ttft 0.24s · prompt 812 @ 2.1k/s · cached 740 · 396 tok`, without what is not known."""
     parts = []
     if stats.output_tokens and stats.output_ns:
@@ -63,7 +63,25 @@ def figures_line(stats: Stats) -> str:
         parts.append(f"{figures.count(stats.output_tokens)} tok")
     if stats.drafted:
         parts.append(f"guessed {figures.count(stats.accepted)}/{figures.count(stats.drafted)}")
-    return _SEPARATOR.join(parts)
+    return parts
+
+
+def figures_lines(turn: Turn, width: int = 0) -> list[str]:
+    """The figures of an answer in lines of at most `width` cells, each broken between two of them; 0 is no limit."""
+    if not turn.stats.total_ns:
+        return []
+    parts = figures_parts(turn.stats)
+    blocks = len(code_blocks(turn.text)) if "```" in turn.text else 0
+    if blocks > 1:
+        parts.append(f"{blocks} code")
+    lines: list[str] = []
+    for part in parts:
+        longer = f"{lines[-1]}{_SEPARATOR}{part}" if lines else part
+        if lines and (not width or len(longer) <= width):
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return lines
 
 
 def warning_line(warning: str) -> str:
@@ -125,8 +143,13 @@ def _length(lines: Sequence[Content]) -> int:
     return sum(len(line) + 1 for line in lines)
 
 
-def frozen(turn: Turn, look: Look | None = None, pictures: Sequence[Content | None] = ()) -> Content:
-    """Draw a finished turn; `pictures` are its images as characters, None for one that cannot be drawn."""
+def frozen(
+    turn: Turn, look: Look | None = None, pictures: Sequence[Content | None] = (), told: Sequence[str] | None = None
+) -> Content:
+    """Draw a finished turn; `pictures` are its images as characters, None for one that cannot be drawn.
+
+    `told` are the lines of its figures, all in one where nothing is said of them.
+    """
     look = look or Look()
     body = _body(turn, look)
     lines = _head(turn, look)
@@ -146,10 +169,8 @@ def frozen(turn: Turn, look: Look | None = None, pictures: Sequence[Content | No
     if turn.reason == "length":
         lines.append(Content.styled("⏹ cut at its length, + goes on", "$warning"))
     lines += [Content.styled(warning_line(warning), "$warning") for warning in turn.warnings]
-    if turn.role == "assistant" and turn.stats.total_ns and not look.is_quiet:
-        blocks = len(code_blocks(turn.text)) if "```" in turn.text else 0
-        copies = f"{_SEPARATOR}{blocks} code" if blocks > 1 else ""
-        lines.append(Content.styled(figures_line(turn.stats) + copies, "dim"))
+    if turn.role == "assistant" and not look.is_quiet:
+        lines += [Content.styled(line, "dim") for line in (figures_lines(turn) if told is None else told)]
     drawn = Content("\n").join(lines)
     if not look.found:
         return drawn
@@ -176,10 +197,14 @@ def _hit_in(text: str, look: Look, start: int) -> tuple[int, int] | None:
 
 
 class Said(LaidOnce, Static):
-    """A finished turn. Its images are drawn once it stands there, and again in another size when it is opened."""
+    """A finished turn, at first for a `width` of so many cells, 0 where that is not known.
 
-    def __init__(self, turn: Turn, look: Look) -> None:
-        self._whole = frozen(turn, look)
+    Its images are drawn once it stands there, and again in another size when it is opened.
+    """
+
+    def __init__(self, turn: Turn, look: Look, width: int = 0) -> None:
+        self._width = width
+        self._whole = frozen(turn, look, told=figures_lines(turn, width))
         super().__init__(self._whole, classes="message")
         self.turn = turn
         self.look = look
@@ -192,6 +217,17 @@ class Said(LaidOnce, Static):
         """Draw its images."""
         self._draw_pictures()
 
+    def on_resize(self) -> None:
+        """Break the figures elsewhere, where that is called for."""
+        before, self._width = self._width, self.content_size.width
+        if before != self._width and figures_lines(self.turn, before) != figures_lines(self.turn, self._width):
+            self._freeze()
+
+    def _freeze(self) -> None:
+        told = figures_lines(self.turn, self._width)
+        self._whole = frozen(self.turn, self.look, self._pictures, told)
+        self.update(self._shown())
+
     def draw(self, look: Look) -> None:
         """Draw it in another way, where that makes a difference."""
         if look == self.look and self._drawn == (self.turn.variants, self.turn.place):
@@ -200,8 +236,7 @@ class Said(LaidOnce, Static):
         self.look, self._drawn = look, (self.turn.variants, self.turn.place)
         if is_other_size:
             self._draw_pictures()
-        self._whole = frozen(self.turn, look, self._pictures)
-        self.update(self._shown())
+        self._freeze()
 
     def _draw_pictures(self) -> None:
         if self._images and self.look.picture is not PictureSize.NONE:
@@ -212,8 +247,7 @@ class Said(LaidOnce, Static):
 
     async def _put_pictures(self, size: PictureSize) -> None:
         self._pictures = [await draw_picture(data, size) for data in self._images]
-        self._whole = frozen(self.turn, self.look, self._pictures)
-        self.update(self._shown())
+        self._freeze()
 
     # Lines, for who selects some
 

@@ -103,9 +103,9 @@ class StackedBar(DrawnRows):
         cells = shares([part.amount for part in self._parts], width)
         return tuple((characters[n] * cells[n], f"stacked--{n}") for n in range(len(self._parts)) if cells[n])
 
-    def _line(self, numbers: Sequence[int]) -> DrawnRow:
-        """A line of the legend; a part that has one for itself says more."""
-        if len(numbers) > 1:
+    def _line(self, numbers: Sequence[int], *, is_one_each: bool) -> DrawnRow:
+        """A line of the legend; where each part has one for itself it says more."""
+        if not is_one_each:
             return tuple((f"{self._entry(n)}  ", f"stacked--{n}") for n in numbers)
         (n,) = numbers
         part, fill = self._parts[n], fills(self._glyphs)[n]
@@ -117,4 +117,6 @@ class StackedBar(DrawnRows):
             return ()
         if not self._parts:
             return [(("n/a", "stacked--none"),)]
-        return [self._bar(width), *(self._line(numbers) for numbers in self._legend(width, height - 1))]
+        legend = self._legend(width, height - 1)
+        is_one_each = len(legend) == len(self._parts)
+        return [self._bar(width), *(self._line(numbers, is_one_each=is_one_each) for numbers in legend)]

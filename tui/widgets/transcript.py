@@ -337,4 +337,4 @@ class Transcript(PartialRepaint, VerticalScroll, can_focus=True):
     def _widget(self, turn: Turn) -> Said | LiveAnswer:
         if turn.state is TurnState.LIVE:
             return LiveAnswer(turn, opens_thoughts=self._opens_folds, rows_step=self.rows_step)
-        return Said(turn, self._look(turn))
+        return Said(turn, self._look(turn), self.messages.content_size.width)

@@ -97,7 +97,12 @@ async def test_a_pull_that_is_cancelled_can_be_taken_up_again(registry: FakeRegi
 
     with pytest.raises(RequestCanceled):
         await pull()
-    assert [one.model for one in await bench.unfinished_pulls()] == [name]
+    (left,) = await bench.unfinished_pulls()
+    assert (left.model, left.insecure) == (name, True)
+    with pytest.raises(SourceError):  # it begins nothing: the same where the network is away
+        async for _ in bench.pull(name):
+            pass
+    assert await bench.unfinished_pulls() == (left,)
 
 
 async def test_what_came_can_be_dropped(registry: FakeRegistry, bench: Workbench, tmp_path: Path) -> None:

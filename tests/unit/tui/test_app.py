@@ -80,7 +80,10 @@ async def test_help_lists_every_action_and_finds_some(size: tuple[int, int]) -> 
         await pilot.press("f1")
         await until(pilot, lambda: "type to search" in picture(app))
         listed = str(app.screen.query_one("HelpDialog Static").render())
-        assert [action.id for action in ACTIONS if action.description not in listed] == []
+        told = " ".join(listed.split())
+        assert [action.id for action in ACTIONS if action.description not in told] == []
+        room = app.screen.query_one("HelpDialog Static").content_size.width
+        assert max(map(len, listed.splitlines())) <= room  # Textual wraps without an indent
         await pilot.press(*"copy chat")
         await until(pilot, lambda: "Copy the whole chat" in picture(app))
         assert "Leave the workbench" not in picture(app)

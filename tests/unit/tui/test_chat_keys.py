@@ -208,15 +208,18 @@ async def test_a_second_model_can_be_put_back_before_its_messages_have_gone() ->
         assert len(screen.query("#twin")) == 1
 
 
-async def test_a_second_model_is_put_nowhere_while_the_workbench_closes() -> None:
-    app = workbench(FakeClient.with_models("a:1", "b:1"), Where.CHAT)
-    async with app.run_test(size=(120, 36)) as pilot:
-        screen = chat_screen(app)
-        await until(pilot, lambda: bool(screen.chats.current.model))
-    screen.twin = screen.chat.copy(2)
-    with app._context():
-        await screen._fit_panes()
-    assert not screen.query("#twin")
+async def test_the_workbench_can_be_left_while_a_second_model_comes_and_goes() -> None:
+    for steps in range(6):
+        app = workbench(FakeClient.with_models("a:1", "b:1"), Where.CHAT)
+        async with app.run_test(size=(120, 36)) as pilot:
+            screen = chat_screen(app)
+            await until(pilot, lambda screen=screen: bool(screen.chats.current.model))  # type: ignore[misc]
+            for _ in range(3):
+                screen.compare("b:1")
+                screen.part()
+            screen.compare("b:1")
+            for _ in range(steps):
+                await asyncio.sleep(0)
 
 
 async def test_two_models_answer_one_question_side_by_side() -> None:
@@ -271,6 +274,22 @@ async def test_tool_calls_are_folded_lines() -> None:
         await pilot.press("i", *"/result wet", "enter")
         await until(pilot, lambda: "tool weather" in picture(app))
         assert "\x1b" not in picture(app)
+
+
+async def test_figures_break_between_two_of_them() -> None:
+    parts = ["3.0 tok/s", "ttft 1.00s", "prompt 12 @ 80.0/s", "cached 4", "3 tok", "guessed 8/9"]
+    client = FakeClient.with_models("smollm2:135m")
+    client.drafted = 9
+    app = workbench(client, Where.CHAT)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "Prompt to smollm2" in picture(app))
+        await pilot.press(*"why", "enter")
+        await until(pilot, lambda: " · ".join(parts) in picture(app))
+        for width in range(61, 80, 3):
+            await pilot.resize_terminal(width, 24)
+            await until(pilot, lambda: all(part in picture(app) for part in parts), within_s=5)
+        await pilot.resize_terminal(120, 36)
+        await until(pilot, lambda: " · ".join(parts) in picture(app))
 
 
 async def test_two_hundred_messages_are_few_widgets() -> None:

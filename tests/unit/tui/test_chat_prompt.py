@@ -60,7 +60,7 @@ def test_files_named_in_a_text_go_along(folder: Path) -> None:
     assert (image.is_image, image.data) == (True, PNG)
 
 
-@pytest.mark.parametrize(("text", "reason"), [("@cat.png", "does not see"), ("@blob.bin", "neither text nor an image")])
+@pytest.mark.parametrize(("text", "reason"), [("@cat.png", "sees none"), ("@blob.bin", "neither text nor an image")])
 def test_what_cannot_go_along_is_said(folder: Path, text: str, reason: str) -> None:
     with pytest.raises(CannotAttach, match=reason):
         attached_in(text, folder, sees=False)
@@ -157,7 +157,7 @@ async def test_an_image_is_refused_before_it_is_sent_and_sent_to_who_sees(folder
         await until(pilot, lambda: "Prompt to smollm2" in picture(app))
         app.screen.query_one(PromptBox).put("what is @cat.png")
         await pilot.press("enter")
-        await until(pilot, lambda: "is an image, and this model does not see" in picture(app))
+        await until(pilot, lambda: "is an image, and this model sees none" in picture(app))
         assert app.screen.query_one(PromptBox).text == "what is @cat.png"
         assert requests(client) == []
         seeing = replace(client.models["smollm2:135m"], capabilities=("completion", "vision"))

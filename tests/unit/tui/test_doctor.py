@@ -37,13 +37,21 @@ async def test_it_is_shown_and_copied(size: tuple[int, int], monkeypatch: pytest
 async def test_what_is_not_well_is_marked() -> None:
     client = FakeClient()
     client.unfinished = [UnfinishedPull("phi4:14b", 1, 2, 0.0)]
-    host = replace(HOST, disk_free=1_000_000_000, gpus=(replace(GPU, memory_total=None, throttled="hot"),))
+    host = replace(
+        HOST,
+        cpu_percent=None,
+        cpu_per_core=(),
+        disk_free=1_000_000_000,
+        gpus=(replace(GPU, memory_total=None, throttled="hot"),),
+    )
     client.snapshot = replace(moment(host=host), listeners=(ListenerView("0.0.0.0:1", 0.0),))
     app = workbench(client, Where.SERVER, TMUX="x", SSH_TTY="y")
     async with app.run_test(size=(80, 24)):
-        marked = [line[2:] for line in await examine(app) if line[0] != "✓"]
+        lines = await examine(app)
+        assert "✓ processor  n/a busy" in lines  # it has not been measured yet
+        marked = [line[2:] for line in lines if line[0] != "✓"]
         told = "\n".join(marked)
-        for part in ("allow-passthrough", "none for 0.0.0.0:1", "held back: hot", "memory n/a", "1 pulls were left"):
+        for part in ("allow-passthrough", "none for 0.0.0.0:1", "held back: hot", "memory n/a", "1 pull was left"):
             assert part in told, part
         assert any(line.startswith("disk") for line in marked)
         client.snapshot = replace(EMPTY, trouble="does not answer")

@@ -60,6 +60,17 @@ async def test_stacked_bar_names_every_part() -> None:
     assert "free" in lines[3]
 
 
+async def test_a_part_that_is_alone_in_its_line_is_written_as_the_others() -> None:
+    app = GaugeApp()
+    async with app.run_test(size=(50, 10)):
+        stacked = app.query_one(StackedBar)
+        parts = [Part(name, 10**9, "mapped") for name in ("weights", "KV", "compute", "other", "free")]
+        stacked.show(parts)
+        legend = [stacked.render_line(y).text.rstrip() for y in range(1, 5)]
+    assert [line for line in legend if line.endswith(" free 1.0G")]
+    assert "mapped" not in "".join(legend)
+
+
 def test_cores_fit_or_are_counted() -> None:
     assert core_lines([100, 0], 30, 1, Glyphs.BLOCK) == ["0████ 1░░░░"]
     many = core_lines([50.0] * 64, 20, 2, Glyphs.BLOCK)

@@ -135,6 +135,20 @@ async def test_the_key_report_names_keys_and_lets_none_act(tmp_path: Path) -> No
         await until(pilot, lambda: not app.screen.is_modal)
 
 
+async def test_the_key_report_indents_what_it_wraps() -> None:
+    app = app_of(FakeClient.with_models("smollm2:135m"), {"COLORTERM": "truecolor"})
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("colon", *"keys", "enter")
+        await until(pilot, lambda: isinstance(app.screen, KeyReport) and "Every action" in picture(app))
+        report = app.screen.query_one("VerticalScroll Static").region
+        rows = [row[report.x : report.right].rstrip(" ┃") for row in picture(app).splitlines()]
+        first = next(number for number, row in enumerate(rows) if row.startswith("go.chat "))
+        last = next(number for number, row in enumerate(rows) if "press a key to see" in row)
+        wrapped = [row for row in rows[first:last] if not row.startswith("go.")]
+        assert wrapped, rows
+        assert all(row.startswith(" " * 30) for row in wrapped), wrapped
+
+
 def test_a_key_nobody_wants_is_said_to_do_nothing() -> None:
     assert describe_key("f9", Keymap({"file.create": ""})) == "f9 (F9): nothing here"
 

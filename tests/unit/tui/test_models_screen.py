@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from textual.widgets import Input
 
 from corral.runtime.snapshot import EMPTY, ModelState, TransferView
-from corral.runtime.upkeep import Eviction, LoadPlan
-from corral.runtime.verbs import DeletePlan, GenerateRequest
+from corral.runtime.upkeep import Eviction, Fit, LoadPlan
+from corral.runtime.verbs import DeletePlan, EmbedRequest, GenerateRequest, RerankRequest
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.dialogs.confirm import ConfirmDialog
@@ -16,6 +16,7 @@ from corral.tui.dialogs.delete import delete_lines
 from corral.tui.filtering import matcher
 from corral.tui.screens.models import ModelsScreen
 from corral.tui.widgets.glyphs import Glyphs
+from corral.tui.widgets.model_info import info_lines
 from corral.tui.widgets.model_table import Listing, Sight, SortBy, arranged, capabilities, parameter_count, row
 from corral.tui.widgets.transfers import part_row, transfer_row
 from tests.fakes.client import FakeClient, summary
@@ -300,3 +301,23 @@ def test_a_pull_is_told_as_a_whole_and_the_part_it_is_at() -> None:
     cells = {key: cell.plain for key, cell in part_row(transfer, bar_cells=10, glyphs=Glyphs.ASCII).items()}
     assert (cells["name"], cells["bar"], cells["percent"]) == ("  part 2/5 pulling ccc0", "#####.....", "50%")
     assert (cells["bytes"], cells["rate"], cells["eta"]) == ("30B/60B", "100B/s", "0:00")
+
+
+async def test_a_longer_context_that_takes_less_says_why() -> None:
+    client = FakeClient.with_models("gemma3:270m")
+    details = await client.show("gemma3:270m")
+    less = (Fit(8192, 900_000_000, 19, 0, True), Fit(32768, 800_000_000, 19, 0, True))
+    told = info_lines(summary("gemma3:270m"), details, less).plain
+    assert "less: a sliding window is kept\n  whole only where that is cheap" in told
+    assert "sliding" not in info_lines(summary("gemma3:270m"), details, less[::-1]).plain
+
+
+@pytest.mark.parametrize(("capability", "kind"), [("embedding", EmbedRequest), ("rerank", RerankRequest)])
+async def test_a_model_that_does_not_chat_is_loaded_too(capability: str, kind: type[object]) -> None:
+    client = FakeClient.with_models("minilm:22m")
+    client.models["minilm:22m"] = replace(client.models["minilm:22m"], capabilities=(capability,))
+    app = workbench(client, Where.MODELS)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: len(screen_of(app).table.keys_shown) == 1)
+        await pilot.press("l")
+        await until(pilot, lambda: [type(one) for one in client.asked] == [kind], within_s=5)

@@ -71,3 +71,20 @@ async def test_a_dialog_keeps_its_keys_in_sight() -> None:
         rows = picture(app).splitlines()
         assert "something that is told" in rows[1]
         assert any("Esc close" in row for row in rows)
+
+
+async def test_a_dialog_takes_along_what_was_told_on_the_screen_behind_it() -> None:
+    app = workbench(FakeClient.with_models("a:1"), Where.MODELS)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        screen = app.screen
+        assert isinstance(screen, ModelsScreen)
+        await until(pilot, lambda: list(screen.table.keys_shown) == ["a:1"])
+        app.notify("told before", timeout=60)
+        await until(pilot, lambda: "▌ told before" in picture(app).splitlines()[22])
+        await pilot.press("?")
+        await until(pilot, lambda: "▌ told before" in picture(app).splitlines()[1])
+        await until(pilot, lambda: picture(app).count("told before") == 1, within_s=5)
+        app.notify("told above", timeout=60)
+        await until(pilot, lambda: picture(app).count("told above") == 1)
+        await pilot.press("escape")
+        await until(pilot, lambda: "▌ told above" in picture(app).splitlines()[22])

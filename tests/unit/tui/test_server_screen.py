@@ -322,6 +322,7 @@ async def test_the_log_has_levels_a_filter_and_wraps() -> None:
         await pilot.press("<", "<")
         await until(pilot, lambda: view.shown == 31)
         assert view.virtual_size.height == 31
+        await until(pilot, lambda: any("word" in row and "…" in row for row in picture(app).splitlines()))
         await pilot.press("w")
         await until(pilot, lambda: view.virtual_size.height in (33, 34))
         assert not overflows(app)
@@ -382,6 +383,9 @@ def test_who_is_let_in(listener: ListenerView, words: str) -> None:
     lines = "\n".join(listener_lines(moment(listeners=(listener,))))
     assert words in lines
     assert ("https://a.example" in lines) == bool(listener.origins)
+    theirs = "\n".join(listener_lines(moment(serving="http://there:11434", listeners=())))
+    assert "n/a" in theirs
+    assert "metrics" not in theirs
     assert listener_lines(EMPTY) == ["○ nothing listens: only this workbench is served"]
 
 

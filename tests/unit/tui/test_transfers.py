@@ -10,6 +10,7 @@ from textual.widgets import Input
 from corral.runtime.snapshot import EMPTY, TransferView
 from corral.runtime.upkeep import PullPlan, UnfinishedPull
 from corral.runtime.verbs import CreateRequest
+from corral.store.errors import SourceError
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.dialogs.confirm import ConfirmDialog
@@ -21,7 +22,7 @@ from tests.fakes.client import FakeClient
 from tests.fakes.moment import GPU, HOST
 from tests.fakes.screen import SIZES, asked, overflows, picture, until, workbench
 
-LEFT = UnfinishedPull("phi4:14b", 6_100_000_000, 9_100_000_000, 1_780_000_000.0, 5_000_000)
+LEFT = UnfinishedPull("phi4:14b", 6_100_000_000, 9_100_000_000, 1_780_000_000.0, 5_000_000, insecure=True)
 UNDER_WAY = TransferView("t7", "gemma3:27b", "pulling abc", 7_100_000_000, 17_200_000_000, 48_200_000.0)
 PLAN = PullPlan("qwen3:32b", "e" * 64, 20_200_000_000, 20_000_000_000, 5, 3, 19_900_000_000, 412_000_000_000)
 
@@ -50,6 +51,7 @@ async def test_pulls_that_were_left_are_rows_and_go_on_at_their_rate(size: tuple
         await pilot.press("down", "r")
         await until(pilot, lambda: ("pull", "phi4:14b") in client.asked)
         assert client.limits == [5_000_000]
+        assert client.insecure == [True]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -157,6 +159,10 @@ async def test_pull_dialog_refuses_what_has_no_room_and_says_what_is_not_known()
         await asked(pilot)
         await pilot.press(*"nope:1")
         await until(pilot, lambda: "not known: file does not exist" in picture(app))
+        client.fail_with = SourceError("insecure protocol http")
+        app.screen.query_one("#pull-what", Input).value = "http://lan:5000/ada/smol:1"
+        await until(pilot, lambda: "--insecure allows it" in picture(app))
+        client.fail_with = None
         app.screen.query_one("#pull-what", Input).value = "big:1"
         await until(pilot, lambda: "19.0G too little, 3.9G in the trash (:gc)" in picture(app))
         await pilot.press("enter")

@@ -1,0 +1,38 @@
+"""Models brought into memory by the request that they are for: not every one can answer a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+
+from corral.runtime.verbs import Caller, Client, EmbedRequest, GenerateRequest, RerankRequest
+
+__all__ = ["load"]
+
+
+async def load(
+    client: Client,
+    model: str,
+    keep_alive_s: float | None = None,
+    *,
+    caller: Callable[[str], Caller | None] = lambda path: None,
+) -> bool:
+    """Load a model, for `keep_alive_s` where that is said; always True, so that it can be told from a failed verb.
+
+    `caller` names who asks, for the path of the API that would do the same.
+
+    Raises:
+        StoreError: there is no such model.
+        RunError: it could not be loaded.
+    """
+    known = (await client.show(model)).capabilities
+    if "completion" in known:
+        request = GenerateRequest(model, keep_alive_s=keep_alive_s, caller=caller("/api/generate"))
+        async with aclosing(client.generate(request)) as chunks:
+            async for _ in chunks:
+                pass
+    elif "rerank" in known:
+        await client.rerank(RerankRequest(model, keep_alive_s=keep_alive_s, caller=caller("/api/rerank")))
+    else:
+        await client.embed(EmbedRequest(model, keep_alive_s=keep_alive_s, caller=caller("/api/embed")))
+    return True
