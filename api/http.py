@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from ssl import SSLContext
@@ -108,7 +109,7 @@ class HttpServer:
         Streams that are still open then end with an error.
         """
         if self._server is not None:
-            self._server.close()
+            await accept_no_more(self._server)
         await self._until_idle(limit_s, hurry)
         self._activity.stopping = True
         for handler in tuple(self._activity.handlers):
@@ -130,7 +131,21 @@ class HttpServer:
     async def close(self) -> None:
         """Close every connection."""
         if self._server is not None:
-            self._server.close()
+            await accept_no_more(self._server)
         if self._runner is not None:
             await self._runner.cleanup()
         await self._outgoing.abort()
+
+
+async def accept_no_more(server: asyncio.Server) -> None:
+    """Close what a server listens on, and leave it the connections that it has accepted.
+
+    A loop on selectors makes the transport of one a turn after that, and leaves it unclosed where the server is closed
+    by then (`asyncio.Server._attach`).
+    """
+    loop = asyncio.get_running_loop()
+    for listener in server.sockets:
+        with contextlib.suppress(NotImplementedError):  # by loops of another kind
+            loop.remove_reader(listener.fileno())
+    await asyncio.sleep(0)
+    server.close()

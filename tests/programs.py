@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +23,11 @@ _USERS = ("CORRAL_", "OLLAMA_", "SSH_", "TMUX", "PYTHONDONTWRITEBYTECODE")
 """Variables of whoever runs the tests that would change what is tested, or how fast it starts."""
 
 
-_PORTS_EACH = 1000
-_FIRST_PORT = 20_000 + _PORTS_EACH * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_PORTS_EACH, _RANGES = 1000, 12
+"""From 20000 up to where Linux begins to give ports to connections."""
+_RUN = zlib.crc32(os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid())).encode())
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_FIRST_PORT = 20_000 + _PORTS_EACH * ((_RUN + _WORKER) % _RANGES)
 _ports = itertools.cycle(range(_FIRST_PORT, _FIRST_PORT + _PORTS_EACH))
 for _ in range(os.getpid() % _PORTS_EACH):
     next(_ports)
@@ -33,7 +37,7 @@ def free_port() -> int:
     """A port nobody listens on, nor will before the program that is told of it.
 
     The system gives others to connections and to who asks for any, and one below those it might give to somebody else
-    meanwhile; each worker of these tests has some of its own.
+    meanwhile; each worker of these tests has some of its own, and another run beside it mostly others.
     """
     while True:
         port = next(_ports)

@@ -135,13 +135,21 @@ class Terminal:
             self._stream.feed(text.encode())
 
     def wait_for(self, *texts: str, patience_s: float = PATIENCE_S) -> str:
-        """Wait until all of `texts` are on the screen; returns the screen."""
-        try:
-            block_until(lambda: all(text in self.text() for text in texts), patience_s)
-        except TimeoutError:
-            ended = self.process.poll()
-            raise AssertionError(f"{texts} not on the screen (exit status {ended}):\n{self.text()}") from None
-        return self.text()
+        """Wait until all of `texts` are on the screen; returns that screen. Whoever has ended is not waited for."""
+        shown, has_all = "", False
+
+        def is_over() -> bool:
+            nonlocal shown, has_all
+            is_read = not self._thread.is_alive()
+            shown = self.text()
+            has_all = all(text in shown for text in texts)
+            return has_all or is_read
+
+        with contextlib.suppress(TimeoutError):
+            block_until(is_over, patience_s)
+        if not has_all:
+            raise AssertionError(f"{texts} not on the screen (exit status {self.process.poll()}):\n{shown}")
+        return shown
 
     def look(self, keys: str, *seen: str) -> None:
         """Press keys and wait until all these texts are to be seen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -74,7 +75,7 @@ class Tmux:
             size, now_worked_s = self.raw.stat().st_size, self._worked_s()
             if size > seen + _BLINK_BYTES or now_worked_s > worked_s + _RESTING * still_s:
                 seen, worked_s, since_s = size, now_worked_s, time.monotonic()
-            return time.monotonic() - since_s > still_s
+            return time.monotonic() - since_s > still_s and not self._has_work()
 
         block_until(is_still)
 
@@ -82,6 +83,13 @@ class Tmux:
         """Seconds the program has had of processors."""
         times = self._program.cpu_times()
         return times.user + times.system
+
+    def _has_work(self) -> bool:
+        """Whether one of its threads computes or waits for a processor, where the system tells (proc(5), `stat`)."""
+        threads = Path(f"/proc/{self._program.pid}/task").glob("*/stat")
+        with contextlib.suppress(FileNotFoundError):  # one that ends meanwhile
+            return any(thread.read_text().rpartition(")")[2].split()[0] == "R" for thread in threads)
+        return True
 
     def press(self, keys: str) -> None:
         """Send bytes as keys of the keyboard do."""
@@ -98,6 +106,6 @@ class Tmux:
             check=check,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
         )
         return done.stdout

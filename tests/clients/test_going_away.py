@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from corral.runtime.snapshot import RequestState
-from tests.conftest import LiveServer
+from tests.conftest import ENDLESS, LiveServer
 from tests.waiting import block_until
 
 pytestmark = pytest.mark.model
@@ -20,7 +20,7 @@ def test_disconnect_stops_the_work(live_server: LiveServer, path: str) -> None:
         "messages": [{"role": "user", "content": "Write a very long story."}],
         "stream": True,
         "max_tokens": 4000,
-        "options": {"num_predict": 4000, "temperature": 0},
+        "options": {"num_predict": 4000, **ENDLESS},
     }
     with (
         httpx.Client(base_url=live_server.base_url, trust_env=False, timeout=60) as client,

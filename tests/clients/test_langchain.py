@@ -95,7 +95,9 @@ def test_ollama(live_server: LiveServer) -> None:
 
 def test_ollama_prompts_and_embeddings(live_server: LiveServer) -> None:
     client = {"headers": CLOSE}
-    model = OllamaLLM(model=live_server.model, base_url=live_server.base_url, client_kwargs=client, num_predict=3)
+    model = OllamaLLM(
+        model=live_server.model, base_url=live_server.base_url, client_kwargs=client, num_predict=3, temperature=0
+    )
     assert model.invoke("Once upon a time")
     assert "".join(model.stream("Once upon a time"))
     vectors = OllamaEmbeddings(model=live_server.model, base_url=live_server.base_url, client_kwargs=client)

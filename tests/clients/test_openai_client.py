@@ -200,7 +200,7 @@ def test_responses(client: openai.OpenAI, live_server: LiveServer) -> None:
         deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
         final = stream.get_final_response()
     assert "".join(deltas) == final.output_text == "Hello there, my friend!"
-    short = client.responses.create(model=live_server.model, input="Count to 100.", max_output_tokens=3)
+    short = client.responses.create(model=live_server.model, input="Count to 100.", max_output_tokens=3, temperature=0)
     assert (short.status, short.incomplete_details is not None) == ("incomplete", True)
     parsed = client.responses.parse(
         model=live_server.model, input="Which colour, as JSON?", text_format=Colour, extra_body={"seed": 1}

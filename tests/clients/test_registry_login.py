@@ -36,6 +36,7 @@ from corral.store.registries import Identity, Registries
 from corral.store.retry import Patience
 from corral.store.sources.registry import RegistrySource
 from tests.clients.test_registry import docker_registry, needs_registry
+from tests.fakes.ending import end_runner
 from tests.fakes.registry import FakeRegistry
 from tests.unit.store.stocked import Stocked
 from tests.unit.store.survival import check_whole
@@ -144,7 +145,7 @@ class TokenService:
         try:
             yield self
         finally:
-            await runner.cleanup()
+            await end_runner(runner)
 
 
 def _check_signature(authorization: str, url: str) -> None:

@@ -77,7 +77,7 @@ def test_a_conversation_with_a_tool(client: ollama.Client) -> None:
 def test_calls_can_be_insisted_on(client: ollama.Client, live_server: LiveServer) -> None:
     async def chat(tools: Tools) -> tuple[str, list[ToolCall]]:
         own = HttpClient(live_server.base_url)
-        request = ChatRequest(MODEL, (Message("user", ASK),), tools=tools, options={"num_predict": 120})
+        request = ChatRequest(MODEL, (Message("user", ASK),), tools=tools, options={"num_predict": 120, "seed": 1})
         try:
             chunks: list[Chunk] = [chunk async for chunk in own.chat(request)]
         finally:

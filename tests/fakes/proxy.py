@@ -8,22 +8,27 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from tests.fakes.ending import end_streams
+
 
 @dataclass
 class Proxy:
-    """`asked` has the first line of every connection."""
+    """`asked` has the first line of every connection, `writers` the ends of all."""
 
     url: str = ""
     asked: list[str] = field(default_factory=list)
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Open a tunnel (CONNECT), or pass on the request of a connection and what comes after it."""
+        self.writers.add(writer)
         head = await reader.readuntil(b"\r\n\r\n")
         line, rest = head.split(b"\r\n", 1)
         self.asked.append(line.decode())
         method, target, version = line.split(b" ")
         place = urlsplit(b"//" + target if method == b"CONNECT" else target)
         there, out = await asyncio.open_connection("127.0.0.1", place.port)
+        self.writers.add(out)
         if method == b"CONNECT":
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
@@ -48,4 +53,4 @@ async def proxy() -> AsyncIterator[Proxy]:
     try:
         yield found
     finally:
-        server.close()
+        await end_streams(server, found.writers)

@@ -12,6 +12,8 @@ from typing import Self
 
 from aiohttp import web
 
+from tests.fakes.ending import end_runner
+
 DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
 MODEL = "application/vnd.ollama.image.model"
@@ -195,4 +197,4 @@ class FakeRegistry:
         try:
             yield self
         finally:
-            await runner.cleanup()
+            await end_runner(runner)

@@ -22,6 +22,7 @@ from corral.tui import app as app_module
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
 from corral.tui.link import ServiceLink
+from tests import waiting
 from tests.fakes.client import FakeClient
 from tests.waiting import PATIENCE_S
 
@@ -50,6 +51,11 @@ async def until(pilot: Pilot[Any], condition: Callable[[], bool], *, within_s: f
         if time.monotonic() > deadline:
             raise AssertionError(f"did not happen within {within_s} s:\n{picture(pilot.app)}")
         await pilot.pause(0.01)
+
+
+async def left(app: App[Any]) -> None:
+    """Wait until the app has been told to end, and by that with which answer."""
+    await waiting.until(lambda: app._exit)
 
 
 async def asked(pilot: Pilot[Any]) -> Input:

@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.fakes.ending import end_runner
 from tests.programs import free_port
 
 WORDS = ("one ", "two ", "three ")
@@ -95,7 +96,7 @@ class Upstream:
         """Be gone, with every connection."""
         if self.runner is not None:
             runner, self.runner = self.runner, None
-            await runner.cleanup()
+            await end_runner(runner)
 
     async def _health(self, request: web.Request) -> web.Response:
         self.checks += 1

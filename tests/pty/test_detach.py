@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from tests.programs import CORRAL, answers, environment, free_port, serving
-from tests.pty.test_workbench import ApiStream, chat
+from tests.pty.test_workbench import ApiStream, answer_briefly, chat
 from tests.terminal import Terminal
-from tests.waiting import block_until
+from tests.waiting import PATIENCE_S, block_until
 
 ESCAPE, F3, F6 = "\x1b", "\x1bOR", "\x1b[17~"
 READY = "Prompt to"
@@ -66,7 +66,7 @@ def test_a_service_outlives_its_screen_and_is_attached_to_again(own_store: Path,
         assert answers(port), "leaving the screen stopped the server"
     finally:
         service.send_signal(signal.SIGTERM)
-        service.wait(20)
+        service.wait(PATIENCE_S)
     assert not answers(port)
 
 
@@ -77,8 +77,9 @@ def test_a_prompt_is_answered_by_the_server_that_is_attached_to(own_store: Path,
         Terminal([CORRAL, "--host", f"127.0.0.1:{port}"], environment(home / "nothing", free_port(), home)) as terminal,
     ):
         terminal.wait_for(READY)
+        answer_briefly(port)
         terminal.press("Say one word.\r")
-        terminal.wait_for("tok/s", patience_s=60)
+        terminal.wait_for("tok/s · ttft")
 
 
 def test_a_server_that_is_not_there_is_told_before_a_screen_opens(home: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import STARTER_MODEL
 from tests.programs import CORRAL, environment, free_port, serving
+from tests.pty.test_workbench import answer_briefly
 
 
 def dialogue(environ: dict[str, str], *lines: str, words: tuple[str, ...] = ()) -> str:
@@ -22,6 +23,8 @@ def dialogue(environ: dict[str, str], *lines: str, words: tuple[str, ...] = ()) 
 
 @pytest.mark.timeout(200)
 def test_a_chat_line_by_line(own_store: Path, tmp_path: Path) -> None:
+    with serving(own_store, tmp_path) as port:
+        answer_briefly(port)
     told = dialogue(
         environment(own_store, free_port(), tmp_path), "list", f"chat {STARTER_MODEL}", "Hi", "quit", "quit"
     )

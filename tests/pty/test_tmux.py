@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from tests.tmux import Tmux
 from tests.waiting import block_until
@@ -75,6 +77,12 @@ def looked_at(terminal: Tmux, step: str, still_s: float) -> list[set[str]]:
     return [set(rows) for rows in zip(*seen, strict=True)]
 
 
+def is_as_wide(terminal: Tmux, columns: int) -> bool:
+    """Whether the frame below the header ends where the window does."""
+    row = terminal.text().split("\n")[1]
+    return row.endswith(("┓", "╮")) and cell_len(row) == columns
+
+
 def walk(folder: Path, steps: Sequence[tuple[str, str, str]], sizes: Sequence[tuple[int, int]]) -> None:
     """Start the workbench, take the steps, then make its window these sizes; judge after each."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "XDG_", "CORRAL"))}
@@ -101,7 +109,7 @@ def walk(folder: Path, steps: Sequence[tuple[str, str, str]], sizes: Sequence[tu
             judge(step)
         for columns, lines in sizes:
             terminal.resize(columns, lines)
-            terminal.wait_for("smollm2")
+            block_until(partial(is_as_wide, terminal, columns))
             judge(f"{columns} columns")
 
 

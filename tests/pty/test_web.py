@@ -43,7 +43,7 @@ def page(store: Path, home: Path) -> Iterator[tuple[str, str]]:
         yield found[1], found[2]
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         reader.join(10)
         process.stdout.close()
 
@@ -90,7 +90,7 @@ async def test_a_browser_gets_a_screen_and_strangers_get_none(own_store: Path, h
 def test_an_address_that_others_reach_needs_a_key(own_store: Path, home: Path) -> None:
     command = [CORRAL, "web", "--listen", "0.0.0.0", "--port", str(free_port())]
     done = subprocess.run(
-        command, env=environment(own_store, free_port(), home), capture_output=True, text=True, timeout=30
+        command, env=environment(own_store, free_port(), home), capture_output=True, text=True, timeout=60
     )
     assert done.returncode == REFUSED
     assert "no key is set" in done.stderr

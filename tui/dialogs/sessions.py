@@ -77,6 +77,10 @@ class SessionsDialog(SearchedList[SessionChoice]):
         self._search = search
         self._words = clean_line(words)
         self._found: Sequence[FoundSession] = ()
+        self._found_of: str | None = None
+        """The words whose chats are listed; None while others are looked for."""
+        self._wanted: tuple[SessionVerb, str] | None = None
+        """What is to be done with the first of them, and of which words, as soon as they are there."""
         self._shows_archived = False
 
     def compose(self) -> ComposeResult:
@@ -97,6 +101,7 @@ class SessionsDialog(SearchedList[SessionChoice]):
         self._look(event.value)
 
     def _look(self, words: str) -> None:
+        self._found_of = None
         work: Callable[[], Coroutine[None, None, object]] = partial(self._fill, words)
         _: Worker[object] = self.run_worker(work, group="search", exclusive=True)
 
@@ -111,6 +116,10 @@ class SessionsDialog(SearchedList[SessionChoice]):
             options.highlighted = 0
         else:
             options.set_options([Option(Content(self._nothing(words)), disabled=True)])
+        self._found_of = words
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None and wanted[1] == words:
+            self.call_later(self.action_choose, wanted[0])
 
     def _nothing(self, words: str) -> str:
         if words:
@@ -143,10 +152,13 @@ class SessionsDialog(SearchedList[SessionChoice]):
         self._look("")
 
     def action_choose(self, verb: str) -> None:
-        """Do something with the chat under the cursor."""
+        """Do something with the chat under the cursor, or with the first of what was typed once that is found."""
+        words = self.query_one(Input).value
+        if words != self._found_of:
+            self._wanted = SessionVerb(verb), words
+            return
         place = self.query_one(OptionList).highlighted
         if place is not None and place < len(self._found):
-            words = self.query_one(Input).value
             self.dismiss(SessionChoice(SessionVerb(verb), self._found[place], words))
 
 

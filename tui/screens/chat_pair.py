@@ -66,7 +66,7 @@ class PairKeys(SlashCommands):
                 pane.rows_step, pane.pictures = self.transcript.rows_step, self.transcript.pictures
                 pane.is_quiet = self.transcript.is_quiet
                 await self.query_one("#pair", Horizontal).mount(pane)
-        if self.twin is not None:
+        if self.twin is not None and self.app.is_running:
             self.draw_twin()
             self.prompt.focus()
 

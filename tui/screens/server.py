@@ -58,6 +58,7 @@ class ServerScreen(CallingScreen):
         self._log_filter = ""
         self._errors_only = False
         self._follows = True
+        self._moves_seen = 0
         self._is_paused = False
         self._keeps_bodies: bool | None = None
         """What was last asked for, until a snapshot says so too; None: as the snapshot says."""
@@ -143,6 +144,9 @@ class ServerScreen(CallingScreen):
         if self._sorted_by != _NEWEST_FIRST:
             shown = request_table.ordered(shown, sort_by, is_descending=is_descending)
         table = self.table
+        if table.moves != self._moves_seen:
+            self._moves_seen = table.moves
+            self._follows = self._follows and table.cursor_row == 0
         table.set_columns(request_table.columns(self.size.width - 4), sorted_by=sort_by, is_descending=is_descending)
         table.sync(self._rows.of(shown))
         if self._follows and shown and table.highlighted_key != shown[0].id:
@@ -248,8 +252,6 @@ class ServerScreen(CallingScreen):
 
     @on(KeyedTable.Highlighted, "#requests")
     def _moved(self) -> None:
-        if self._follows and self.table.has_focus and self.table.cursor_row > 0:
-            self._follows = False
         self._draw()
         self.draw_keys()
 

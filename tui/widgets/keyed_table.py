@@ -5,7 +5,8 @@ A string given to a `DataTable` is read as markup, so cells are `Text`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.color import Color
+from textual.coordinate import Coordinate
 from textual.message import Message
 from textual.theme import Theme
 from textual.widgets import DataTable
@@ -98,6 +100,10 @@ class KeyedTable(PlainRows, inherit_bindings=False):
             """The table it happened in."""
             return self.table
 
+    moves: int = 0
+    """How often somebody has put the cursor on another row. That it stays with its row as others come is no move."""
+    _is_placing: bool = False
+
     def __init__(self, *, widget_id: str | None = None) -> None:
         super().__init__(widget_id=widget_id)
         self._layout: tuple[Column, ...] = ()
@@ -135,6 +141,31 @@ class KeyedTable(PlainRows, inherit_bindings=False):
         self._given = wanted
         if not self._layout:
             return
+        with self._placing():
+            self._show(before, wanted, cursor)
+        self._announce()
+
+    def go_to(self, key: str) -> None:
+        """Put the cursor on a row."""
+        if key in self._order:
+            with self._placing():
+                self.move_cursor(row=self._order.index(key), animate=False)
+
+    def watch_cursor_coordinate(self, old_coordinate: Coordinate, new_coordinate: Coordinate) -> None:
+        """Count what somebody did."""
+        super().watch_cursor_coordinate(old_coordinate, new_coordinate)
+        if not self._is_placing and old_coordinate.row != new_coordinate.row:
+            self.moves += 1
+
+    @contextmanager
+    def _placing(self) -> Iterator[None]:
+        was_placing, self._is_placing = self._is_placing, True
+        try:
+            yield
+        finally:
+            self._is_placing = was_placing
+
+    def _show(self, before: Mapping[str, Row], wanted: Mapping[str, Row], cursor: str | None) -> None:
         gone = [key for key in self._order if key not in wanted]
         for key in gone:
             self.remove_row(key)
@@ -152,14 +183,8 @@ class KeyedTable(PlainRows, inherit_bindings=False):
         if current != self._order:
             ranks = {id(self._firsts[key]): rank for rank, key in enumerate(self._order)}
             self.sort(self._layout[0].key, key=lambda cell: ranks[id(cell)])
-        if cursor in wanted and self.highlighted_key != cursor:
-            self.move_cursor(row=self._order.index(cursor), animate=False)
-        self._announce()
-
-    def go_to(self, key: str) -> None:
-        """Put the cursor on a row."""
-        if key in self._order:
-            self.move_cursor(row=self._order.index(key), animate=False)
+        if cursor is not None and self.highlighted_key != cursor:
+            self.go_to(cursor)
 
     def _append(self, key: str, cells: Row) -> None:
         # The sort tells rows apart by the identity of their first cell, so each has its own.
@@ -197,6 +222,10 @@ class KeyedTable(PlainRows, inherit_bindings=False):
         return tuple(column.width or max(column.least, free) for column in self._layout)
 
     def _rebuild(self) -> None:
+        with self._placing():
+            self._build()
+
+    def _build(self) -> None:
         cursor = self.highlighted_key
         self.clear(columns=True)
         self._shown.clear()

@@ -32,6 +32,7 @@ from corral.runtime.verbs import (
 )
 from corral.store.errors import InvalidName, ModelNotFound
 from tests.fakes.client import loaded
+from tests.fakes.ending import end_streams
 from tests.fakes.served import MODEL, Serve, Served, ServedFake
 
 HI = (Message("user", "hi"),)
@@ -252,9 +253,11 @@ Answer = Callable[[bytes], Awaitable["HttpClient"]]
 async def hostile(connect: Connect) -> AsyncGenerator[Answer, None]:
     """Start servers that send given bytes to whoever connects, then hang up."""
     servers: list[asyncio.Server] = []
+    writers: set[asyncio.StreamWriter] = set()
 
     async def start(answer: bytes) -> HttpClient:
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.add(writer)
             await reader.readuntil(b"\r\n\r\n")
             try:
                 writer.write(answer)
@@ -270,7 +273,7 @@ async def hostile(connect: Connect) -> AsyncGenerator[Answer, None]:
 
     yield start
     for server in servers:
-        server.close()
+        await end_streams(server, writers)
 
 
 OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"

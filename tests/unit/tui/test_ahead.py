@@ -78,7 +78,7 @@ async def test_none_is_composed_while_somebody_types(monkeypatch: pytest.MonkeyP
         await until(pilot, lambda: any(one.group == "ahead" for one in app.workers))
         before_s = app.touched_s
         await pilot.press("x")
-        assert app.touched_s > before_s
+        await until(pilot, lambda: app.touched_s > before_s)
         assert composed(app) & {*LATER} == set()
 
 
@@ -213,7 +213,7 @@ async def test_a_click_on_a_key_of_the_last_line_presses_it() -> None:
         await until(pilot, lambda: "? help" in picture(app).split("\n")[-1])
         place = picture(app).split("\n")[-1].index("? help")
         await pilot.hover(KeyLine, offset=(place + 2, 0))
-        assert app.screen.query_one(KeyLine).tooltip
+        await until(pilot, lambda: bool(app.screen.query_one(KeyLine).tooltip))
         await pilot.click(KeyLine, offset=(place + 2, 0))
         await until(pilot, lambda: isinstance(app.screen, HelpDialog))
 

@@ -19,7 +19,7 @@ from corral.tui.link import ServiceLink
 from corral.tui.screens.chat import ChatScreen
 from corral.tui.terminal import ExitReason
 from tests.fakes.client import FakeClient
-from tests.fakes.screen import SIZES, picture, until, workbench
+from tests.fakes.screen import SIZES, left, picture, until, workbench
 
 HOST = HostSample(12.0, (12.0,), None, 24_000_000_000, 125_000_000_000, 1, 2, 100, 0.5)
 REQUEST = RequestView("r1", "10.0.0.7", "POST", "/api/chat", "qwen3:8b", RequestState.DECODE, 0.0, 0.0)
@@ -143,6 +143,7 @@ async def test_quitting_is_immediate_when_nothing_runs() -> None:
     app = workbench(FakeClient(), Where.CHAT)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("q")
+        await left(app)
     assert app.return_value is ExitReason.QUIT
 
 
@@ -158,6 +159,7 @@ async def test_quitting_asks_while_requests_run() -> None:
         await until(pilot, lambda: len(app.screen_stack) == 1)
         assert app.return_value is None
         await pilot.press("ctrl+q", "y")
+        await left(app)
     assert app.return_value is ExitReason.QUIT
 
 
@@ -174,6 +176,7 @@ async def test_detaching_needs_something_that_goes_on() -> None:
         await pilot.press("q")
         await until(pilot, lambda: "D gives the terminal back" in picture(app))
         await pilot.press("D")
+        await left(app)
     assert app.return_value is ExitReason.DETACH
 
 
@@ -184,6 +187,7 @@ async def test_leaving_a_server_elsewhere_asks_nothing() -> None:
     app.link.place = "http://gpu01:11434"
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("q")
+        await left(app)
     assert app.return_value is ExitReason.QUIT
 
 

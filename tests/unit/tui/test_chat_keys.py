@@ -89,7 +89,7 @@ async def test_a_message_is_chosen_deleted_and_brought_back() -> None:
         await pilot.press("escape", "K", "K")
         await until(pilot, lambda: "▶ you" in picture(app))
         await pilot.press("y")
-        assert texts == ["two"]
+        await until(pilot, lambda: texts == ["two"])
         await pilot.press("d")
         await until(pilot, lambda: "what followed it are deleted" in picture(app))
         assert [turn.text for turn in chat_screen(app).chat.turns] == ["one", "t0 t1 t2 "]
@@ -114,7 +114,7 @@ async def test_code_is_copied_block_by_block() -> None:
         await pilot.press("c")
         await until(pilot, lambda: "╭ sh · copied" in picture(app) and "▏ x = 1" in picture(app))
         await pilot.press("c")
-        assert texts == ["x = 1\n", "ls\n", "x = 1\n"]
+        await until(pilot, lambda: texts == ["x = 1\n", "ls\n", "x = 1\n"])
 
 
 async def test_a_question_without_an_answer_is_copied() -> None:

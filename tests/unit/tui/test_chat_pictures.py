@@ -99,6 +99,7 @@ async def test_an_image_stands_below_its_name_and_opens(size: tuple[int, int]) -
         await until(pilot, lambda: not chat_screen(app).chats.live)
         texts = copied(app)
         await pilot.press("escape", "V", "g", "y")
+        await until(pilot, lambda: bool(texts))
         assert "▀" not in texts[0]
         assert "what is it?" in texts[0]
         await pilot.press("o", "g")

@@ -134,7 +134,7 @@ async def test_a_suggestion_is_taken_with_tab(folder: Path) -> None:
         await pilot.press(*"read @ma")
         await until(pilot, lambda: "src/main.py" in picture(app))
         await pilot.press("tab")
-        assert box.text == "read @src/main.py "
+        await until(pilot, lambda: box.text == "read @src/main.py ")
         await pilot.press("enter")
         await until(pilot, lambda: "⊕ file src/main.py" in picture(app) and "tok/s · ttft" in picture(app))
         assert requests(client)[0].messages[0].content == "read @src/main.py\n\nsrc/main.py:\n```\nx = 1\n```"
@@ -144,7 +144,7 @@ async def test_a_suggestion_is_taken_with_tab(folder: Path) -> None:
         assert app.screen.query_one(Suggestions).size.height == 2, "a line each, however narrow the terminal"
         await pilot.resize_terminal(120, 36)
         await pilot.press("down", "enter")
-        assert box.text == "/search "
+        await until(pilot, lambda: box.text == "/search ")
         await pilot.press("backspace", "backspace", "escape")
         await until(pilot, lambda: "find chats by what was said" not in picture(app))
         assert app.focused is box
@@ -284,7 +284,7 @@ async def test_quiet_leaves_out_the_figures_and_no_history_the_prompts() -> None
             await until(pilot, lambda: box.text == "" and not chat_screen(app).chats.live)
         await until(pilot, lambda: picture(app).count("t0 t1 t2") == 2 and "tok/s · ttft" not in picture(app))
         await pilot.press("up")
-        assert box.text == "/set nohistory"
+        await until(pilot, lambda: box.text == "/set nohistory")
 
 
 # Pastes, and the editor

@@ -181,7 +181,7 @@ async def test_of_two_models_answers_those_with_the_focus_scroll(size: tuple[int
         await until(pilot, lambda: (first.lines_below, second.lines_below) == (0, 2))
         assert "↓ 2 lines below" in picture(app)
         await pilot.press("V", "k")
-        assert (first.selection, second.selection is not None) == (None, True)
+        await until(pilot, lambda: (first.selection, second.selection is not None) == (None, True))
         client.gate = asyncio.Semaphore(0)
         await pilot.press("escape", "i", *"more", "enter")
         await until(pilot, lambda: len(client.asked) == 4)

@@ -69,7 +69,7 @@ async def test_escape_stops_and_keeps_the_text() -> None:
         await until(pilot, lambda: client.closed == 1)
         assert isinstance(app.focused, PromptBox)
         await pilot.press("escape")
-        assert isinstance(app.focused, Transcript)
+        await until(pilot, lambda: isinstance(app.focused, Transcript))
         client.release(9)
         await pilot.press("r")
         await until(pilot, lambda: "t0 t1 t2" in picture(app) and "⏹" not in picture(app))
@@ -183,9 +183,9 @@ async def test_the_prompt_grows_and_remembers() -> None:
         await pilot.press("enter")
         await until(pilot, lambda: box.text == "" and not chat_screen(app).chats.live)
         await pilot.press("d", "up")
-        assert box.text == "a\nb\nc"
+        await until(pilot, lambda: box.text == "a\nb\nc")
         await pilot.press("down")
-        assert box.text == "d"
+        await until(pilot, lambda: box.text == "d")
         await pilot.press(*["ctrl+j"] * 20)
         await until(pilot, lambda: box.size.height == 10)
 
@@ -237,8 +237,7 @@ async def test_a_short_chat_starts_at_the_top_and_an_empty_one_says_what_to_do(s
         assert "Ask something below." in picture(app)
         await pilot.press("x", "enter")
         await until(pilot, lambda: "Done." in picture(app) and "6 tok" in picture(app))
-        await pilot.pause()
-        assert "you " in picture(app).split("\n")[2]
+        await until(pilot, lambda: "you " in picture(app).split("\n")[2])
         assert "Ask something below." not in picture(app)
         await pilot.press("escape", "a")
         await until(pilot, lambda: "Ask something below." in picture(app))
@@ -362,5 +361,4 @@ async def test_an_answer_that_becomes_longer_is_laid_out_once(monkeypatch: pytes
         assert "said 7.4" in picture(app)
         await pilot.press("ctrl+j", "ctrl+j", "ctrl+j")  # a higher prompt leaves the answer's end in view
         await until(pilot, lambda: chat_screen(app).prompt.outer_size.height > 5)
-        await pilot.pause()
-        assert "said 7.4" in picture(app)
+        await until(pilot, lambda: "said 7.4" in picture(app))

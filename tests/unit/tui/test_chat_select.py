@@ -45,7 +45,7 @@ async def test_lines_are_selected_and_copied(size: tuple[int, int]) -> None:
         await until(pilot, lambda: "4 lines selected" in picture(app))
         assert len(reversed_rows(app)) == 4  # the empty line too can be seen
         await pilot.press("y")
-        assert len(texts) == 1
+        await until(pilot, lambda: len(texts) == 1)
         assert texts[0].split("\n")[:3] == ["", "╭ sh", "ls"]
         await until(pilot, lambda: "selected" not in picture(app) and reversed_rows(app) == [])
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from textual.widgets import OptionList
 
-from corral.store.sessions import SavedSession, SavedTurn, SessionStore
+from corral.store.sessions import FoundSession, SavedSession, SavedTurn, SessionStore
 from corral.tui.actions import Where
 from corral.tui.app import WorkbenchApp
+from corral.tui.dialogs.sessions import SessionChoice, SessionsDialog, SessionVerb
 from corral.tui.screens.chat import ChatScreen
 from corral.tui.session_keeper import sessions_path
 from corral.tui.turns import TurnState
@@ -144,6 +145,27 @@ async def test_chats_are_found_renamed_deleted_and_brought_back(tmp_path: Path) 
     store.close()
 
 
+async def test_what_is_opened_is_what_was_typed_however_long_that_is_looked_for() -> None:
+    sea, land = (FoundSession(SavedSession(title, title, "m", 1.0, 1.0)) for title in ("the sea", "the land"))
+    looks, chosen = asyncio.Event(), list[SessionChoice | None]()
+
+    async def search(words: str) -> list[FoundSession]:
+        if words:
+            await looks.wait()
+        return [one for one in (sea, land) if words in one.session.title]
+
+    app = workbench(FakeClient.with_models("smollm2:135m"), Where.MODELS)
+    async with app.run_test(size=(120, 36)) as pilot:
+        app.push_screen(SessionsDialog(search), chosen.append)
+        await until(pilot, lambda: "the sea" in picture(app) and "the land" in picture(app))
+        await pilot.press(*"land", "enter")
+        await pilot.pause()
+        assert isinstance(app.screen, SessionsDialog)
+        looks.set()
+        await until(pilot, lambda: bool(chosen))
+    assert chosen == [SessionChoice(SessionVerb.OPEN, land, "land")]
+
+
 async def test_a_chat_is_put_away_found_and_brought_back(tmp_path: Path) -> None:
     stocked(tmp_path, "the sea", "the land")
     app = workbench(FakeClient.with_models("smollm2:135m"), Where.CHAT, HOME=str(tmp_path))
@@ -199,7 +221,7 @@ async def test_what_was_asked_before_is_in_the_prompts_history(tmp_path: Path) -
         box = app.screen.query_one(PromptBox)
         await until(pilot, lambda: box._history == ["the sea", "the land"])
         await pilot.press("up", "up")
-        assert box.text == "the sea"
+        await until(pilot, lambda: box.text == "the sea")
         await pilot.press("ctrl+r", *"land")
         await until(pilot, lambda: "Which prompt?" not in picture(app))
         await pilot.press("enter")

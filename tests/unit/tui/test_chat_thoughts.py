@@ -67,7 +67,7 @@ async def test_thoughts_go_back_with_the_conversation_and_are_not_copied(monkeyp
         await pilot.press("x", "enter")
         await until(pilot, lambda: "tok/s · ttft" in picture(app))
         await pilot.press("escape", "y")
-        assert copied == ["t0 t1 t2 "]
+        await until(pilot, lambda: copied == ["t0 t1 t2 "])
         await pilot.press("i", "y", "enter")
         await until(pilot, lambda: len(chat_screen(app).chats.current.turns) == 4)
         await until(pilot, lambda: len(client.asked) == 2)

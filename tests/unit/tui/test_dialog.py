@@ -40,5 +40,4 @@ async def test_a_dialog_below_another_does_not_take_that_away() -> None:
         assert answers == []
         above.dismiss(True)
         above.dismiss(True)
-        await pilot.pause()
-        assert app.screen is below
+        await until(pilot, lambda: app.screen is below)

@@ -74,5 +74,5 @@ async def test_what_is_typed_over_the_servers_is_an_address() -> None:
         await pilot.press("H")
         await until(pilot, lambda: isinstance(app.screen, HostsDialog) and isinstance(app.focused, OptionList))
         await pilot.press("j", "k", *"10.0.0.9")
-        assert app.screen.query_one(Input).value == "10.0.0.9"
+        await until(pilot, lambda: app.screen.query_one(Input).value == "10.0.0.9")
         assert overflows(app) == []

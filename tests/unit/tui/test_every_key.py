@@ -96,7 +96,7 @@ class Watched:
         before = self.state()
         await self.pilot.press(key)
         try:
-            await until(self.pilot, lambda: self.state() != before, within_s=2)
+            await until(self.pilot, lambda: self.state() != before, within_s=20)
         except AssertionError:
             return False
         return True

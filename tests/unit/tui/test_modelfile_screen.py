@@ -98,7 +98,8 @@ async def test_create_asks_for_a_name_and_makes_the_model() -> None:
         screen = screen_of(app)
         await until(pilot, lambda: "none: F9 creates" in picture(app))
         await pilot.press("f9")
-        assert (await asked(pilot)).value == "my-smollm2"
+        line = await asked(pilot)
+        await until(pilot, lambda: line.value == "my-smollm2")
         await pilot.press("enter")
         await until(pilot, lambda: "my-smollm2:latest" in client.models)
         await until(pilot, lambda: "created my-smollm2" in picture(app))
@@ -119,7 +120,8 @@ async def test_a_blob_gives_no_name_to_what_is_made_of_it(tmp_path: Path) -> Non
         await until(pilot, lambda: "none: F9 creates" in picture(app))
         screen_of(app).editor.text = f"FROM {blob}"
         await pilot.press("f9")
-        assert (await asked(pilot)).value == "my-model"
+        line = await asked(pilot)
+        await until(pilot, lambda: line.value == "my-model")
 
 
 async def test_create_is_refused_while_there_are_errors() -> None:

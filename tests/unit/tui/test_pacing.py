@@ -16,7 +16,7 @@ def test_a_terminal_that_never_answers_is_never_waited_for_and_not_asked_for_eve
     assert not pace.should_ask
     began_s = time.monotonic()
     pace.wait_for_answers(60, 0.05)
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 30
 
 
 def test_a_frame_waits_until_the_one_before_has_arrived() -> None:

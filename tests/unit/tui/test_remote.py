@@ -127,6 +127,7 @@ async def test_verbs_say_why_a_service_did_not_start() -> None:
     assert link.latest().serving == ""
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("steps", range(5))
 async def test_an_end_in_any_moment_of_a_connection_leaves_nothing_unawaited(steps: int) -> None:
     client = HttpClient(f"http://127.0.0.1:{free_port()}")

@@ -99,6 +99,22 @@ async def test_follow_stays_with_the_newest_until_the_cursor_is_moved() -> None:
         await until(pilot, lambda: screen_of(app).table.highlighted_key == "r4")
 
 
+async def test_only_who_moves_the_cursor_ends_following_and_at_once() -> None:
+    client = client_at(requests=(request(2), request(1)))
+    app = workbench(client, Where.SERVER)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: screen_of(app).table.highlighted_key == "r2")
+        screen_of(app).table.go_to("r1")
+        await pilot.pause()
+        client.snapshot = moment(requests=(request(3), request(2), request(1)))
+        await until(pilot, lambda: screen_of(app).table.highlighted_key == "r3")
+        screen_of(app).table.action_cursor_down()
+        client.snapshot = moment(requests=(request(4), request(3), request(2), request(1)))
+        screen_of(app).show_snapshot(client.snapshot)
+        assert screen_of(app).table.highlighted_key == "r2"
+        await until(pilot, lambda: "follow ○" in picture(app))
+
+
 async def test_cancel_asks_and_only_for_what_runs() -> None:
     client = client_at(requests=(request(2, state=RequestState.DONE, status=200), request(1)))
     app = workbench(client, Where.SERVER)
