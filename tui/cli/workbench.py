@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -207,9 +208,10 @@ def on_port(settings: Settings, port: int) -> Settings:
 
 def _wait_for_the_end() -> None:
     """Go on serving without a terminal until SIGTERM or SIGINT."""
-    ended = threading.Event()
+    # An event takes a lock to be set, and a second signal in that moment would wait for it for ever.
+    told: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda number, frame: told.put(number))
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    ended.wait()
+    told.get()

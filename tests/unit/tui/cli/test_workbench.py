@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -51,3 +53,38 @@ def test_the_service_gets_the_interpreter_soon_from_a_screen_that_draws(
         sys.setswitchinterval(before_s)
         gc.enable()
     assert seen == [pytest.approx(0.001)]
+
+
+_NESTED = """
+import signal, threading
+from corral.tui.cli import workbench
+
+notify = threading.Condition.notify
+
+def interrupted(self, *count):
+    signal.raise_signal(signal.SIGINT)
+    notify(self, *count)
+
+threading.Condition.notify = interrupted
+previous = signal.signal
+
+def told(number, handler):
+    previous(number, handler)
+    if number == signal.SIGHUP:
+        print("waits", flush=True)
+
+signal.signal = told
+workbench._wait_for_the_end()
+"""
+
+
+def test_a_second_signal_while_the_first_is_noted_ends_it_too() -> None:
+    waiting = subprocess.Popen([sys.executable, "-c", _NESTED], stdout=subprocess.PIPE)
+    try:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == b"waits\n"
+        waiting.send_signal(signal.SIGTERM)
+        assert waiting.wait(10) == 0
+    finally:
+        waiting.kill()
+        waiting.communicate()
