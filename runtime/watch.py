@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from corral.runtime.events import Events
 from corral.runtime.gauges import Gauges
 from corral.runtime.publish import Publisher
 from corral.runtime.requests import RequestLog
@@ -31,12 +32,15 @@ class Watch:
         gauges: Gauges,
         scheduler: Scheduler,
         requests: RequestLog,
+        events: Events,
         clock: Callable[[], float],
     ) -> None:
         self._publisher = publisher
         self._gauges = gauges
         self._scheduler = scheduler
         self._requests = requests
+        self._events = events
+        self._failed = ""
         self._clock = clock
         self._snapshot = EMPTY
         self._looked_at = clock()
@@ -69,11 +73,24 @@ class Watch:
             watched = now - self._looked_at < WATCHED_FOR_S
             if first or now - sampled >= (SAMPLE_S if watched else UNWATCHED_SAMPLE_S):
                 first, sampled = False, now
-                await self._sample()
+                with self._going_on():
+                    await self._sample()
             if watched:
-                self._snapshot = self._publisher.snapshot()
+                with self._going_on():
+                    self._snapshot = self._publisher.snapshot()
             busy = self._requests.in_flight or any(r.state is not ModelState.IDLE for r in self._scheduler.residents)
             await self._pause(BUSY_PUBLISH_S if busy and watched else SAMPLE_S)
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Tell of what failed, once, and look again later: else the screens would show the same moment for ever."""
+        try:
+            yield
+        except Exception as error:
+            failed = f"a look at what runs failed: {type(error).__name__}: {error}"
+            if failed != self._failed:
+                self._failed = failed
+                self._events.add("server", failed, "error")
 
     async def _sample(self) -> None:
         pids = tuple(one.runner.pid for one in self._scheduler.residents if one.runner is not None)

@@ -138,7 +138,7 @@ class Workbench:
         told = (self._scheduler, self._gauges, self.requests, self._transfers, self.events, self.log, clock, wall_clock)
         self._publisher = Publisher(*told, remotes=self._remotes.in_use.views)
         self._wall_clock = wall_clock
-        self._watch = Watch(self._publisher, self._gauges, self._scheduler, self.requests, clock)
+        self._watch = Watch(self._publisher, self._gauges, self._scheduler, self.requests, self.events, clock)
         self._watch.on_gpus = self._live.meet
         self._tidying: asyncio.Task[None] | None = None
         self._emptying: asyncio.Task[None] | None = None
