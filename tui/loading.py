@@ -26,13 +26,13 @@ async def load(
         RunError: it could not be loaded.
     """
     known = (await client.show(model)).capabilities
-    if "completion" in known:
+    if "rerank" in known:
+        await client.rerank(RerankRequest(model, keep_alive_s=keep_alive_s, caller=caller("/api/rerank")))
+    elif "embedding" in known and "completion" not in known:
+        await client.embed(EmbedRequest(model, keep_alive_s=keep_alive_s, caller=caller("/api/embed")))
+    else:  # older Ollama servers do not say what their models can do
         request = GenerateRequest(model, keep_alive_s=keep_alive_s, caller=caller("/api/generate"))
         async with aclosing(client.generate(request)) as chunks:
             async for _ in chunks:
                 pass
-    elif "rerank" in known:
-        await client.rerank(RerankRequest(model, keep_alive_s=keep_alive_s, caller=caller("/api/rerank")))
-    else:
-        await client.embed(EmbedRequest(model, keep_alive_s=keep_alive_s, caller=caller("/api/embed")))
     return True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.runtime.verbs import FOREVER, ChatRequest
+from corral.runtime.verbs import FOREVER, GenerateRequest
 from tests.fakes.client import FakeClient
 from tests.unit.tui.cli.driving import Driver
 
@@ -92,10 +92,10 @@ def test_loading_models(corral: Driver, capsys: pytest.CaptureFixture[str]) -> N
     corral.fake, corral.own = FakeClient.with_models("a:1", "b:1"), False
     assert corral("load", "a:1", "b:1", "--keepalive", "-1") == 0
     assert capsys.readouterr().out == "loaded 'a:1'\nloaded 'b:1'\n"
-    asked = [one for one in corral.fake.asked if isinstance(one, ChatRequest)]
-    assert [(one.model, one.messages, one.keep_alive_s) for one in asked] == [
-        ("a:1", (), FOREVER),
-        ("b:1", (), FOREVER),
+    asked = [one for one in corral.fake.asked if isinstance(one, GenerateRequest)]
+    assert [(one.model, one.prompt, one.keep_alive_s) for one in asked] == [
+        ("a:1", "", FOREVER),
+        ("b:1", "", FOREVER),
     ]
     assert corral("load", "nope") == 1
 
