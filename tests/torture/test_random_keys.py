@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,8 @@ pytestmark = [pytest.mark.torture, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("seed", range(WALKS))
-async def test_no_keys_end_the_workbench(seed: int) -> None:
+async def test_no_keys_end_the_workbench(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # some keys write files
     drawn = random.Random(seed)
     client = SCENES[drawn.choice(list(SCENES))].client()
     client.words = tuple(f"word{number} \n\n" for number in range(drawn.choice((3, 40, 200))))
