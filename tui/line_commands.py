@@ -6,17 +6,16 @@ A command says what its arguments are, which is all that completion needs to kno
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
 from corral.runtime.upkeep import SettingView
-from corral.runtime.verbs import Client
 from corral.tui import screen_settings
 from corral.tui.actions import ACTIONS, Action, Where, shown_keys
 from corral.tui.chats import new_caller
+from corral.tui.exhausting import exhaust
 from corral.tui.figures import size
 from corral.tui.hosts import HERE
 from corral.tui.loading import load
@@ -81,12 +80,6 @@ class Candidate:
     about: str = ""
 
 
-async def _exhaust(client: Client, stream: Callable[[Client], object]) -> None:
-    async with aclosing(stream(client)) as items:  # type: ignore[type-var]
-        async for _ in items:  # type: ignore[attr-defined]
-            pass
-
-
 async def _go(mode: Where, app: WorkbenchApp, words: Sequence[str]) -> str:
     await app.action_go(mode)
     return ""
@@ -102,7 +95,7 @@ async def _chat(app: WorkbenchApp, words: Sequence[str]) -> str:
 
 async def _pull(app: WorkbenchApp, words: Sequence[str]) -> str:
     app.notify(f"pulling {words[0]}", markup=False, timeout=3)
-    await app.link.call(lambda client: _exhaust(client, lambda c: c.pull(words[0], caller=new_caller("/api/pull"))))
+    await app.link.call(lambda client: exhaust(client.pull(words[0], caller=new_caller("/api/pull"))))
     return f"pulled {words[0]}"
 
 

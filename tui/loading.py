@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import aclosing
 
 from corral.runtime.verbs import Caller, Client, EmbedRequest, GenerateRequest, RerankRequest
+from corral.tui.exhausting import exhaust
 
 __all__ = ["load"]
 
@@ -32,7 +32,5 @@ async def load(
         await client.embed(EmbedRequest(model, keep_alive_s=keep_alive_s, caller=caller("/api/embed")))
     else:  # older Ollama servers do not say what their models can do
         request = GenerateRequest(model, keep_alive_s=keep_alive_s, caller=caller("/api/generate"))
-        async with aclosing(client.generate(request)) as chunks:
-            async for _ in chunks:
-                pass
+        await exhaust(client.generate(request))
     return True

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -19,6 +17,7 @@ from corral.tui.cli.repl import Conversation
 from corral.tui.cli.show import describe, part_of
 from corral.tui.cli.thinking import THINK_WORDS, think_of
 from corral.tui.control_chars import visible
+from corral.tui.exhausting import exhaust
 
 _INVALID_NAME = "invalid model name"
 
@@ -210,16 +209,10 @@ def _save(talk: Conversation, words: list[str]) -> None:
         messages=(*talk.brought, *said) if said else (),
     )
     try:
-        talk.session.run(_drain(talk.session.client.create(request)))
+        talk.session.run(exhaust(talk.session.client.create(request)))
     except (StoreError, RunError) as error:
         if _INVALID_NAME not in str(error):
             raise
         print(f"error: The model name '{visible(words[0])}' is invalid")
         return
     print(f"Created new model '{visible(words[0])}'")
-
-
-async def _drain(steps: AsyncGenerator[Any, None]) -> None:
-    async with contextlib.aclosing(steps):
-        async for _ in steps:
-            pass

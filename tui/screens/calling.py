@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from textual.widgets import Static
@@ -16,13 +16,6 @@ from corral.tui.screens.base import WorkbenchScreen
 from corral.tui.text import clean
 
 T = TypeVar("T")
-
-
-async def exhaust(stream: AsyncGenerator[object, None]) -> bool:
-    """Run a streaming verb to its end; always True, so that it can be told from a failed one."""
-    async for _ in stream:
-        pass
-    return True
 
 
 class CallingScreen(WorkbenchScreen):

@@ -17,8 +17,8 @@ from corral.tui.chats import new_caller
 from corral.tui.cli.repl_texts import SET, SHOW
 from corral.tui.completing import COMMANDS, split_command
 from corral.tui.dialogs.details import DetailsDialog
+from corral.tui.exhausting import exhaust
 from corral.tui.exporting import ExportFormat, export_text, file_name
-from corral.tui.screens.calling import exhaust
 from corral.tui.screens.chat_sessions import SessionKeys
 from corral.tui.screens.chat_turns import TurnKeys
 

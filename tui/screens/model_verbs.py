@@ -18,10 +18,10 @@ from corral.tui.dialogs.ask import AskDialog, check_model_name
 from corral.tui.dialogs.cleanup import cleanup_dialog
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.delete import carry_out, delete_dialog
+from corral.tui.exhausting import exhaust
 from corral.tui.figures import size
 from corral.tui.link import ServiceLink
 from corral.tui.loading import load
-from corral.tui.screens.calling import exhaust
 from corral.tui.screens.transfer_verbs import TransferVerbs
 from corral.tui.text import clean_line
 

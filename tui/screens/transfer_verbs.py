@@ -17,9 +17,10 @@ from corral.tui.chats import new_caller
 from corral.tui.dialogs.ask import AskDialog, check_model_name
 from corral.tui.dialogs.confirm import ConfirmDialog
 from corral.tui.dialogs.pull import PullDialog, PullWanted, explained
+from corral.tui.exhausting import exhaust
 from corral.tui.figures import size
 from corral.tui.paths import PathSuggester, is_path
-from corral.tui.screens.calling import CallingScreen, exhaust
+from corral.tui.screens.calling import CallingScreen
 from corral.tui.widgets.panel import Panel
 from corral.tui.widgets.transfers import Transfers
 
